@@ -1,0 +1,29 @@
+"""The errors that a user can cause; each is one sentence that says what to do."""
+
+
+class SplitNetError(ValueError):
+    """Base of all errors of this package."""
+
+
+class PlanError(SplitNetError):
+    """A model that cannot be split as asked."""
+
+
+class GroupingError(SplitNetError):
+    """A grouping that is empty, inconsistent or made for another model."""
+
+
+class DataError(SplitNetError):
+    """Data that is missing or not what it must be."""
+
+
+class RunError(SplitNetError):
+    """A run directory that cannot be used."""
+
+
+class CheckpointError(SplitNetError):
+    """A checkpoint that cannot be read or written."""
+
+
+class TrainingError(SplitNetError):
+    """Training that cannot go on."""

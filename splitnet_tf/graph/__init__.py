@@ -1,0 +1,41 @@
+"""Channel spaces of functional models, layer rules and split plans."""
+
+from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
+from splitnet_tf.graph.layer_rules import (
+    JoinRule,
+    KeepRule,
+    MixRule,
+    PerChannelRule,
+)
+from splitnet_tf.graph.plan import PlannedKernel, PlannedSpace, SplitPlan
+from splitnet_tf.graph.rules import (
+    LayerRule,
+    TraceContext,
+    UnknownLayerError,
+    register_rule,
+    registered_types,
+)
+from splitnet_tf.graph.spaces import Layout, Space
+from splitnet_tf.graph.trace import Trace, trace
+
+__all__ = [
+    "Call",
+    "Graph",
+    "JoinRule",
+    "KeepRule",
+    "Layout",
+    "LayerRule",
+    "MixRule",
+    "PerChannelRule",
+    "PlannedKernel",
+    "PlannedSpace",
+    "Space",
+    "SplitPlan",
+    "Trace",
+    "TraceContext",
+    "UnknownLayerError",
+    "read_graph",
+    "register_rule",
+    "registered_types",
+    "trace",
+]

@@ -1,0 +1,266 @@
+"""The one adapter to Keras internals: a functional model as an immutable, flat list of calls.
+
+A functional Keras model keeps the calls that made it in ``_nodes_by_depth``; nothing public
+gives the arguments of each call. Everything else in this package reads ``Graph`` only.
+Nested functional and sequential models are read through, so that a graph is always flat; a
+call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in layer names).
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from splitnet_tf.errors import PlanError
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorRef:
+    """Stands for tensor number ``id`` of a graph inside the arguments of a call."""
+
+    id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a layer or of a ``keras.ops`` operation.
+
+    Attributes:
+      name: unique within the graph; the layer's name, with ``#1``, ``#2`` for repeated calls.
+      op: the layer or operation called; the same object for every call of a shared layer.
+      args, kwargs: the arguments, with ``TensorRef`` where a tensor stands.
+      inputs, outputs: ids of the tensors read and made, in order.
+    """
+
+    name: str
+    op: Any
+    args: tuple
+    kwargs: dict
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def fill(self, tensors: Mapping[int, Any]) -> tuple[tuple, dict]:
+        """The arguments with every ``TensorRef`` replaced by ``tensors[id]``."""
+        return _map_refs(self.args, tensors), _map_refs(self.kwargs, tensors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A functional model as data.
+
+    Attributes:
+      inputs, outputs: ids of the model's input and output tensors, in order.
+      calls: in topological order.
+      shapes, dtypes, names: of each tensor, by id; a shape's batch axis is None.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    calls: tuple[Call, ...]
+    shapes: tuple[tuple, ...]
+    dtypes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def producers(self) -> dict[int, int]:
+        """Tensor id to the index of the call that makes it (model inputs are absent)."""
+        return {t: i for i, call in enumerate(self.calls) for t in call.outputs}
+
+    def consumers(self) -> dict[int, list[int]]:
+        """Tensor id to the indices of the calls that read it."""
+        readers = collections.defaultdict(list)
+        for i, call in enumerate(self.calls):
+            for t in dict.fromkeys(call.inputs):
+                readers[t].append(i)
+        return dict(readers)
+
+
+def _map_refs(value: Any, tensors: Mapping[int, Any]) -> Any:
+    if isinstance(value, TensorRef):
+        return tensors[value.id]
+    if isinstance(value, dict):
+        return {k: _map_refs(v, tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map_refs(v, tensors) for v in value)
+    return value
+
+
+def is_keras_operation(op: Any) -> bool:
+    """Whether ``op`` is a ``keras.ops`` operation rather than a layer."""
+    return not isinstance(op, keras.layers.Layer)
+
+
+def operation_key(op: Any) -> str | None:
+    """``"ops.Add"`` and the like for a ``keras.ops`` operation, None for a layer."""
+    if is_keras_operation(op) and type(op).__module__.startswith("keras.src.ops"):
+        return f"ops.{type(op).__name__}"
+    return None
+
+
+def _functional(model: Any) -> Any | None:
+    """The functional model behind ``model``, or None when there is none."""
+    if isinstance(model, keras.Sequential):
+        return model._functional
+    if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
+        return model
+    return None
+
+
+def read_graph(model: keras.Model) -> Graph:
+    """Reads a functional (or built sequential) model.
+
+    Raises:
+      PlanError: the model is subclassed or not built, so that it has no graph to read.
+    """
+    functional = _functional(model)
+    if functional is None:
+        raise PlanError(
+            f"Model '{getattr(model, 'name', model)}' ({type(model).__name__}) has no functional "
+            "graph; build it with keras.Input and keras.Model(inputs, outputs), or call "
+            "Sequential.build(input_shape) first."
+        )
+    return _Reader().read(functional)
+
+
+class _Reader:
+    def __init__(self):
+        self.calls: list[Call] = []
+        self.shapes: list[tuple] = []
+        self.dtypes: list[str] = []
+        self.names: list[str] = []
+        self.uses: collections.Counter = collections.Counter()
+        self.ops: dict[str, Any] = {}
+
+    def read(self, functional) -> Graph:
+        ids: dict[int, int] = {}
+        many = len(functional.inputs) > 1
+        for i, x in enumerate(functional.inputs):
+            # Keras counts the names of its inputs up through a process; ours stay the same.
+            ids[id(x)] = self._tensor(x, f"input_{i}" if many else "input")
+        inputs = tuple(ids[id(x)] for x in functional.inputs)
+        outputs = self._walk(functional, ids, prefix="", training=None)
+        return Graph(
+            inputs,
+            outputs,
+            tuple(self.calls),
+            tuple(self.shapes),
+            tuple(self.dtypes),
+            tuple(self.names),
+        )
+
+    def _tensor(self, x, name) -> int:
+        self.shapes.append(tuple(x.shape))
+        self.dtypes.append(str(x.dtype))
+        self.names.append(name)
+        return len(self.shapes) - 1
+
+    def _walk(self, functional, ids, prefix, training) -> tuple[int, ...]:
+        for depth in sorted(functional._nodes_by_depth, reverse=True):
+            for node in functional._nodes_by_depth[depth]:
+                if node.operation is None or node.is_input:
+                    continue
+                self._read_node(node, ids, prefix, training)
+        return tuple(ids[id(x)] for x in functional.outputs)
+
+    def _read_node(self, node, ids, prefix, training):
+        op = node.operation
+        inner = _functional(op)
+        if inner is not None:
+            # A nested model: its inputs are this call's tensors, its calls become ours.
+            inner_ids = {
+                id(x): ids[id(y)]
+                for x, y in zip(inner.inputs, node.arguments.keras_tensors, strict=True)
+            }
+            mode = node.arguments.kwargs.get("training")
+            outputs = self._walk(
+                inner, inner_ids, f"{prefix}{op.name}_", training if mode is None else mode
+            )
+            for x, t in zip(node.outputs, outputs, strict=True):
+                ids[id(x)] = t
+            return
+        args, kwargs = node.arguments.convert(
+            lambda x: TensorRef(ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
+        )
+        if training is not None and kwargs.get("training") is None and _takes_training(op):
+            kwargs = {**kwargs, "training": training}
+        path = prefix + op.name
+        while self.ops.setdefault(path, op) is not op:
+            path += "_"
+        use = self.uses[path]
+        self.uses[path] += 1
+        name = path if use == 0 else f"{path}#{use}"
+        inputs = tuple(ids[id(x)] for x in node.arguments.keras_tensors)
+        outputs = []
+        for x in node.outputs:
+            ids[id(x)] = self._tensor(x, name)
+            outputs.append(ids[id(x)])
+        self.calls.append(Call(name, op, args, kwargs, inputs, tuple(outputs)))
+
+
+def _takes_training(op) -> bool:
+    return not is_keras_operation(op) and "training" in inspect.signature(op.call).parameters
+
+
+def rebuild(
+    graph: Graph,
+    inputs: list,
+    replace: Callable[[Call], Any],
+) -> list:
+    """Runs the graph on new symbolic tensors.
+
+    Args:
+      graph: as ``read_graph`` returns it.
+      inputs: symbolic tensors for the graph's inputs.
+      replace: gives the layer or operation to call in place of ``call.op``.
+
+    Returns:
+      The symbolic tensors of the graph's outputs.
+    """
+    tensors = dict(zip(graph.inputs, inputs, strict=True))
+    for call in graph.calls:
+        apply_call(call, replace(call), tensors)
+    return [tensors[t] for t in graph.outputs]
+
+
+def apply_call(call: Call, op: Any, tensors: dict[int, Any]) -> None:
+    """Calls ``op`` as ``call`` says and stores what it makes in ``tensors``."""
+    args, kwargs = call.fill(tensors)
+    made = keras.tree.flatten(op(*args, **kwargs))
+    for t, x in zip(call.outputs, made, strict=True):
+        tensors[t] = x
+
+
+def new_inputs(graph: Graph) -> list:
+    """Fresh ``keras.Input`` tensors of the graph's input shapes, dtypes and names."""
+    return [
+        keras.Input(batch_shape=graph.shapes[t], dtype=graph.dtypes[t], name=graph.names[t])
+        for t in graph.inputs
+    ]
+
+
+def layer_name(call_name: str) -> str:
+    """The name of the layer behind a call: without the mark of a repeated call."""
+    return call_name.split("#")[0]
+
+
+def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
+    """The models that a functional model calls: (model, input tensors, output tensors)."""
+    found = []
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if isinstance(node.operation, keras.Model):
+                found.append((node.operation, list(node.arguments.keras_tensors), node.outputs))
+    return found
+
+
+def copy_layer(layer: Any, name: str | None = None, **overrides: Any) -> Any:
+    """A new, unbuilt layer of the same class and settings; weights are not copied."""
+    config = dict(layer.get_config())
+    if name is not None:
+        config["name"] = name
+    config.update(overrides)
+    return type(layer).from_config(config)

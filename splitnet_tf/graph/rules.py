@@ -1,0 +1,140 @@
+"""Layer rules: how a kind of layer treats the channels of its tensors, and how to slice it.
+
+A rule answers two questions. ``trace``: given the layouts of the inputs, what are the layouts
+of the outputs? ``slice``: keep these input and output channels, in this order; what settings and
+weights has the layer then? Rules live in a registry; ``register_rule`` adds one:
+
+    @splitnet_tf.register_rule(MyPerChannelScale)
+    class MyRule(splitnet_tf.graph.PerChannelRule):
+        pass
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.keras_graph import operation_key
+from splitnet_tf.graph.spaces import Layout, SpaceBook
+
+
+class UnknownLayerError(PlanError):
+    """A layer for which no rule is registered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TraceContext:
+    """What a rule sees of one call.
+
+    Attributes:
+      name: the call's name.
+      op: the layer or operation.
+      args, kwargs: the call's arguments (tensors as ``TensorRef``).
+      inputs: layout of each input tensor.
+      input_shapes, output_shapes: with None for the batch axis.
+    """
+
+    name: str
+    op: Any
+    args: tuple
+    kwargs: dict
+    inputs: tuple[Layout, ...]
+    input_shapes: tuple[tuple, ...]
+    output_shapes: tuple[tuple, ...]
+    book: SpaceBook
+
+    def new(self, size: int, axis: int) -> Layout:
+        """The layout of a tensor whose channels start a new space."""
+        return Layout(axis, (self.book.new(self.name, size),))
+
+    def unify(self, a: Layout, b: Layout) -> None:
+        """Makes two layouts one."""
+        self.book.unify(a.spaces, b.spaces, self.name)
+
+    def refuse(self, reason: str) -> PlanError:
+        """The error of a call that the rule cannot describe."""
+        return PlanError(f"Layer '{self.name}' ({type(self.op).__name__}) {reason}")
+
+
+class LayerRule:
+    """Base of all rules.
+
+    Attributes:
+      kernel: the layer has a kernel that mixes input channels into output channels, which a
+        plan may split.
+      whole: the layer needs all channels at once (a softmax, a layer normalization): it cannot
+        run inside a branch.
+      ordered: it also needs them in their original order, so that it cannot follow a permuted
+        space even in the trunk.
+    """
+
+    kernel = False
+    whole = False
+    ordered = False
+
+    def trace(self, ctx: TraceContext) -> Sequence[Layout]:
+        """The layout of each output tensor; may unify layouts through ``ctx``."""
+        raise NotImplementedError(f"{type(self).__name__}.trace")
+
+    def is_whole(self, ctx: TraceContext) -> bool:
+        """Whether this call needs all channels at once; by default the class attribute."""
+        return self.whole
+
+    def slice(
+        self, op: Any, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]
+    ) -> tuple[dict, list[np.ndarray]]:
+        """Settings to override and weights of the layer that keeps some channels.
+
+        Args:
+          op: the layer.
+          ins, outs: for each input and output tensor, the channels to keep, as indices into
+            its channel axis, in their new order.
+        """
+        return {}, op.get_weights() if hasattr(op, "get_weights") else []
+
+
+_RULES: dict[Any, LayerRule] = {}
+
+
+def register_rule(*layer_types: type | str) -> Callable[[type[LayerRule]], type[LayerRule]]:
+    """Registers a rule class for layer classes, or ``"ops.Name"`` for ``keras.ops`` calls.
+
+    A rule holds for subclasses too, unless they have one of their own.
+    """
+
+    def decorate(rule: type[LayerRule]) -> type[LayerRule]:
+        for layer_type in layer_types:
+            _RULES[layer_type] = rule()
+        return rule
+
+    return decorate
+
+
+def rule_for(op: Any, name: str) -> LayerRule:
+    """The rule for a layer or operation.
+
+    Raises:
+      UnknownLayerError: there is none; the sentence names the layer and the remedy.
+    """
+    key = operation_key(op)
+    if key is not None:
+        if key in _RULES:
+            return _RULES[key]
+    else:
+        for cls in type(op).__mro__:
+            if cls in _RULES:
+                return _RULES[cls]
+    kind = key or f"{type(op).__module__}.{type(op).__name__}"
+    raise UnknownLayerError(
+        f"Layer '{name}' is of type {kind}, for which no layer rule is known; register one with "
+        "splitnet_tf.register_rule so that its channels can be traced."
+    )
+
+
+def registered_types() -> tuple[Any, ...]:
+    """Every layer class and operation name that has a rule of its own."""
+    return tuple(_RULES)

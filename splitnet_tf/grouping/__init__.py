@@ -1,0 +1,26 @@
+"""Assignment variables, split losses, grouped layers and groupings."""
+
+from splitnet_tf.grouping.assignment import Assignment
+from splitnet_tf.grouping.group_model import group_model, split_losses
+from splitnet_tf.grouping.grouped_layers import (
+    GroupedConv1D,
+    GroupedConv2D,
+    GroupedConv3D,
+    GroupedDense,
+)
+from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.split_losses import SplitLosses
+from splitnet_tf.grouping.start import start_from_clusters
+
+__all__ = [
+    "Assignment",
+    "GroupedConv1D",
+    "GroupedConv2D",
+    "GroupedConv3D",
+    "GroupedDense",
+    "Grouping",
+    "SplitLosses",
+    "group_model",
+    "split_losses",
+    "start_from_clusters",
+]

@@ -1,0 +1,72 @@
+"""Assignment variables: which group each channel of a space belongs to."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class Assignment(keras.layers.Layer):
+    """Owns the assignment variable of one channel space.
+
+    The variable is called alpha by the layers that read the space and beta by those that make
+    it. It is one variable, so this layer is shared by them all (a raw variable cannot be).
+
+    Args:
+      num_groups: G, rows of the variable.
+      size: channels of the space.
+      stddev: of the random start around the uniform assignment, which is a saddle.
+      seed: of the random start.
+    """
+
+    def __init__(self, num_groups, size, stddev=0.01, seed=None, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+        self.num_groups = num_groups
+        self.size = size
+        self.stddev = stddev
+        self.seed = seed
+
+    def build(self, input_shape=None):
+        self.logits = self.add_weight(
+            name="logits",
+            shape=(self.num_groups, self.size),
+            initializer=keras.initializers.RandomNormal(stddev=self.stddev, seed=self.seed),
+        )
+        self.built = True
+
+    def p(self):
+        """Group membership, (num_groups, size): softmax over the groups, columns sum to 1."""
+        return ops.softmax(self.logits, axis=0)
+
+    def assign(self, labels, largest_p=0.9):
+        """Starts from given groups: p of each channel's own group is ``largest_p``.
+
+        Args:
+          labels: (size,) integers in [0, num_groups).
+          largest_p: above 1 / num_groups and below 1.
+
+        Raises:
+          ValueError: labels of another length or range.
+        """
+        labels = np.asarray(labels)
+        if labels.shape != (self.size,) or labels.min() < 0 or labels.max() >= self.num_groups:
+            raise ValueError(
+                f"Space '{self.name}' takes {self.size} labels from 0 to {self.num_groups - 1}; "
+                f"got shape {labels.shape}, values {labels.min()} to {labels.max()}."
+            )
+        height = np.log(largest_p * (self.num_groups - 1) / (1.0 - largest_p))
+        logits = np.zeros((self.num_groups, self.size), "float32")
+        logits[labels, np.arange(self.size)] = height
+        self.logits.assign(logits)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_groups": self.num_groups,
+            "size": self.size,
+            "stddev": self.stddev,
+            "seed": self.seed,
+        }

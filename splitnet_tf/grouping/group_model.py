@@ -1,0 +1,149 @@
+"""From a plain model and a plan to the grouped model: same weights, split losses added."""
+
+from __future__ import annotations
+
+import keras
+
+from splitnet_tf.errors import GroupingError, PlanError
+from splitnet_tf.graph.keras_graph import (
+    copy_layer,
+    is_keras_operation,
+    layer_name,
+    new_inputs,
+    rebuild,
+)
+from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
+from splitnet_tf.graph.trace import trace
+from splitnet_tf.grouping.assignment import Assignment
+from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel
+from splitnet_tf.grouping.split_losses import SplitLosses
+
+
+def group_model(
+    model: keras.Model,
+    plan: SplitPlan,
+    gamma1: float = 1.0,
+    gamma2: float = 1.0,
+    gamma3: float = 10.0,
+    *,
+    scaling: str = "unit",
+    reduction: str = "mean",
+    stddev: float = 0.01,
+    seed: int | None = None,
+) -> keras.Model:
+    """The same network with its split kernels in layers that carry assignment variables.
+
+    Args:
+      model: a plain functional model, trained or not; it is left as it is.
+      plan: from ``SplitPlan.from_sections(model, ...)``.
+      gamma1, gamma2, gamma3: weights of R_W, R_D and R_E.
+      scaling, reduction: of the losses; see ``SplitLosses``.
+      stddev, seed: of the random start of the assignments.
+
+    Returns:
+      A functional model with copies of the weights. ``model.losses`` after a call holds the
+      three weighted split losses, to be added to the task's loss.
+
+    Raises:
+      PlanError: the plan was made for another model, or splits nothing.
+    """
+    graph = trace(model).graph
+    _check_plan(graph, plan)
+    losses = SplitLosses(
+        gamma1, gamma2, gamma3, scaling, reduction, plan.sections, name="split_losses"
+    )
+    seeds = {s.name: None if seed is None else seed + i for i, s in enumerate(plan.spaces)}
+    assignments = {
+        s.name: Assignment(
+            s.num_groups, s.size, stddev, seeds[s.name], name=f"space_{_legal(s.name)}"
+        )
+        for s in plan.spaces
+    }
+    planned = {k.name: k for k in plan.kernels}
+    made: dict[int, object] = {}
+
+    def replace(call):
+        if id(call.op) not in made:
+            if is_keras_operation(call.op):
+                made[id(call.op)] = call.op
+            elif call.name in planned:
+                made[id(call.op)] = _grouped(call, planned[call.name], plan, assignments, losses)
+            else:
+                made[id(call.op)] = copy_layer(call.op, layer_name(call.name))
+        return made[id(call.op)]
+
+    inputs = new_inputs(graph)
+    outputs = rebuild(graph, inputs, replace)
+    grouped = keras.Model(
+        inputs if len(inputs) > 1 else inputs[0],
+        outputs if len(outputs) > 1 else outputs[0],
+        name=model.name,
+    )
+    for call in graph.calls:
+        _copy_weights(call.op, made[id(call.op)])
+    return grouped
+
+
+def _check_plan(graph, plan: SplitPlan) -> None:
+    calls = {call.name: call for call in graph.calls}
+    if not plan.kernels:
+        raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
+    for k in plan.kernels:
+        op = calls[k.name].op if k.name in calls else None
+        if op is None or tuple(getattr(op, "kernel", op).shape) != k.kernel_shape:
+            raise PlanError(
+                f"The plan was made for another model: it splits layer '{k.name}' with kernel "
+                f"{k.kernel_shape}, which this model does not have."
+            )
+
+
+def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
+    for stock, grouped_type in GROUPED_TYPES.items():
+        if isinstance(call.op, stock):
+            break
+    else:
+        raise PlanError(
+            f"Layer '{call.name}' ({type(call.op).__name__}) has a kernel rule but no grouped "
+            "layer; start the sections above it."
+        )
+    config = dict(call.op.get_config())
+    config["name"] = layer_name(call.name)
+    sides = {}
+    for side, names in (("in", kernel.in_spaces), ("out", kernel.out_spaces)):
+        unique = list(dict.fromkeys(names))
+        sides[f"{side}_assignments"] = [assignments[n] for n in unique]
+        sides[f"{side}_layout"] = [unique.index(n) for n in names]
+        sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
+    return grouped_type(
+        **config, num_groups=kernel.num_groups, split_losses=losses, **sides
+    )
+
+
+def _copy_weights(source, target) -> None:
+    if source is target or not source.weights:
+        return
+    if isinstance(target, GroupedKernel):
+        target.kernel.assign(source.kernel)
+        if source.use_bias:
+            target.bias.assign(source.bias)
+        return
+    for a, b in zip(target.weights, source.weights, strict=True):
+        a.assign(b)
+
+
+def _legal(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in name).strip("_")
+
+
+def split_losses(grouped: keras.Model) -> SplitLosses:
+    """The ``SplitLosses`` layer of a grouped model.
+
+    Raises:
+      GroupingError: the model has no grouped layers.
+    """
+    for layer in grouped.layers:
+        if isinstance(layer, GroupedKernel):
+            return layer.split_losses
+    raise GroupingError(
+        f"Model '{grouped.name}' has no grouped layers; make one with splitnet_tf.group_model."
+    )

@@ -1,0 +1,141 @@
+"""The layer that adds the three split losses of a grouped model, once a call."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from splitnet_tf.grouping.regularizers import balance, check_scaling, disjointness, group_weight
+
+REDUCTIONS = ("mean", "weighted")
+
+
+class _Members:
+    """The grouped layers that share a ``SplitLosses``; opaque to Keras' attribute tracking,
+
+    which would otherwise follow the circle from the layers to their losses and back.
+    """
+
+    def __init__(self):
+        self.layers = []
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class SplitLosses(keras.layers.Layer):
+    """Adds gamma1 R_W, gamma2 R_D and gamma3 R_E to the model's losses.
+
+    One object is shared by all grouped layers of a model; each registers itself when it is
+    built, and the last one calls it, as an identity on its output. So ``model.losses`` has the
+    three weighted losses exactly once, whatever the number of layers.
+
+    Args:
+      gamma1, gamma2, gamma3: weights of R_W, R_D and R_E (the paper's order).
+      scaling: ``"unit"`` or ``"paper"``, see ``regularizers``.
+      reduction: of R_W over kernels: ``"mean"``, or ``"weighted"``, the sum of
+        ``sg(S_l) S_l`` over the sum of ``sg(S_l)``, with sg the stopped gradient.
+      sections: the plan's sections, kept so that a saved model can be split on its own.
+
+    Weights:
+      strength: float32 (3,), not trained, multiplies the three (0 during a warm-up).
+    """
+
+    def __init__(
+        self,
+        gamma1=1.0,
+        gamma2=1.0,
+        gamma3=10.0,
+        scaling="unit",
+        reduction="mean",
+        sections=(),
+        **kwargs,
+    ):
+        kwargs["dtype"] = "float32"
+        kwargs["autocast"] = False
+        super().__init__(**kwargs)
+        for name, gamma in (("gamma1", gamma1), ("gamma2", gamma2), ("gamma3", gamma3)):
+            if not gamma >= 0:
+                raise ValueError(f"{name} must be 0 or more; got {gamma!r}.")
+        if reduction not in REDUCTIONS:
+            raise ValueError(
+                f"reduction must be one of {', '.join(REDUCTIONS)}; got {reduction!r}."
+            )
+        self.gamma1 = gamma1
+        self.gamma2 = gamma2
+        self.gamma3 = gamma3
+        self.scaling = check_scaling(scaling)
+        self.reduction = reduction
+        self.sections = tuple((str(start), int(groups)) for start, groups in sections)
+        self._members = _Members()
+
+    def build(self, input_shape=None):
+        self.strength = self.add_weight(
+            name="strength", shape=(3,), initializer="ones", trainable=False
+        )
+        self.built = True
+
+    def register(self, layer) -> None:
+        """Counts ``layer`` among the layers whose kernels and spaces are regularized."""
+        if all(member is not layer for member in self._members.layers):
+            self._members.layers.append(layer)
+
+    def is_reporter(self, layer) -> bool:
+        """Whether ``layer`` is the one that adds the losses."""
+        return bool(self._members.layers) and self._members.layers[-1] is layer
+
+    # Methods, not properties: Keras' saving walks properties, and these lead round in circles.
+
+    def grouped_layers(self) -> tuple:
+        """The grouped layers, in the order in which they were built."""
+        return tuple(self._members.layers)
+
+    def assignments(self) -> tuple:
+        """The assignment layers, each once, in order of first use."""
+        found = {}
+        for layer in self._members.layers:
+            for assignment in (*layer.in_assignments, *layer.out_assignments):
+                found.setdefault(id(assignment), assignment)
+        return tuple(found.values())
+
+    def terms(self) -> dict:
+        """The three unweighted losses by name: group_weight, disjointness, balance (scalars)."""
+        weights = [
+            group_weight(layer.kernel, layer.p, layer.q, self.scaling)
+            for layer in self._members.layers
+        ]
+        spaces = [assignment.p() for assignment in self.assignments()]
+        return {
+            "group_weight": self._reduce(weights),
+            "disjointness": _mean([disjointness(p, self.scaling) for p in spaces]),
+            "balance": _mean([balance(p, self.scaling) for p in spaces]),
+        }
+
+    def _reduce(self, values):
+        if self.reduction == "mean":
+            return _mean(values)
+        values = ops.stack(values)
+        weights = ops.stop_gradient(values)
+        return ops.sum(weights * values) / ops.maximum(ops.sum(weights), 1e-12)
+
+    def call(self, inputs):
+        gammas = (self.gamma1, self.gamma2, self.gamma3)
+        for i, (gamma, term) in enumerate(zip(gammas, self.terms().values(), strict=True)):
+            self.add_loss(self.strength[i] * gamma * term)
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "gamma1": self.gamma1,
+            "gamma2": self.gamma2,
+            "gamma3": self.gamma3,
+            "scaling": self.scaling,
+            "reduction": self.reduction,
+            "sections": [list(section) for section in self.sections],
+        }
+
+
+def _mean(values):
+    return sum(values) / len(values)

@@ -1,0 +1,18 @@
+"""Hard assignment, cutting a model into a tree of branches, batch-norm recalibration."""
+
+from splitnet_tf.splitting.blocks import block_masks, mask_off_blocks, off_block_energy
+from splitnet_tf.splitting.hard_assignment import hard_labels, read_grouping
+from splitnet_tf.splitting.split_model import split_model
+from splitnet_tf.splitting.tree import Feed, Node, SplitTree
+
+__all__ = [
+    "Feed",
+    "Node",
+    "SplitTree",
+    "block_masks",
+    "hard_labels",
+    "mask_off_blocks",
+    "off_block_energy",
+    "read_grouping",
+    "split_model",
+]

@@ -1,0 +1,71 @@
+"""Which weights of a kernel stay inside their group, and which the cut takes away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from splitnet_tf.errors import GroupingError
+from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
+from splitnet_tf.grouping.grouping import Grouping
+
+
+def check_grouping(plan: SplitPlan, grouping: Grouping) -> None:
+    """Raises GroupingError when the grouping is not one of the plan's spaces."""
+    given = {s.name: s for s in grouping.spaces}
+    for space in plan.spaces:
+        if space.name not in given:
+            raise GroupingError(
+                f"The grouping lacks space '{space.name}', which the plan splits; it was made for "
+                "another model or plan."
+            )
+        found = given[space.name]
+        if (found.size, found.num_groups) != (space.size, space.num_groups):
+            raise GroupingError(
+                f"Space '{space.name}' has {space.size} channels in {space.num_groups} groups, but "
+                f"the grouping has {found.size} in {found.num_groups}; it was made for another "
+                "model or plan."
+            )
+
+
+def kernel_labels(
+    plan: SplitPlan, grouping: Grouping, kernel: PlannedKernel
+) -> tuple[np.ndarray, np.ndarray]:
+    """The group, at the kernel's level, of each of its input and output channels."""
+    sides = []
+    for names in (kernel.in_spaces, kernel.out_spaces):
+        parts = []
+        for name in names:
+            merge = np.asarray(plan.merge(plan.space(name), kernel.level))
+            parts.append(merge[grouping.space(name).labels()])
+        sides.append(np.concatenate(parts))
+    return sides[0], sides[1]
+
+
+def block_masks(plan: SplitPlan, grouping: Grouping) -> Iterator[tuple[str, np.ndarray]]:
+    """For each split kernel its name and a mask (in, out): True inside the blocks."""
+    for kernel in plan.kernels:
+        rows, columns = kernel_labels(plan, grouping, kernel)
+        yield kernel.name, rows[:, None] == columns[None, :]
+
+
+def mask_off_blocks(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> None:
+    """Sets the off-block weights of a flat (grouped or plain) model to zero, in place."""
+    check_grouping(plan, grouping)
+    for name, mask in block_masks(plan, grouping):
+        kernel = model.get_layer(name).kernel
+        kernel.assign(keras.ops.convert_to_numpy(kernel) * mask.astype("float32"))
+
+
+def off_block_energy(
+    model: keras.Model, plan: SplitPlan, grouping: Grouping
+) -> dict[str, float]:
+    """For each split kernel the share of its squared weights that the cut takes away."""
+    shares = {}
+    for name, mask in block_masks(plan, grouping):
+        squares = np.square(keras.ops.convert_to_numpy(model.get_layer(name).kernel))
+        total = float(squares.sum())
+        shares[name] = float((squares * ~mask).sum()) / total if total else 0.0
+    return shares

@@ -1,0 +1,252 @@
+"""From a model and a grouping to the tree of branches.
+
+Every node computes the calls of its level on the channels of its group. Permutations are folded
+into the weights: the trunk makes its channels already sorted by group, so that what a branch
+reads lies side by side; only the head puts the classes back into their order.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import ops
+
+from splitnet_tf.graph.hierarchy import merge_map, node_names
+from splitnet_tf.graph.keras_graph import apply_call, is_keras_operation, layer_name
+from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.grouping.grouped_layers import GroupedKernel, plain_config, plain_type
+from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.splitting.blocks import check_grouping
+from splitnet_tf.splitting.tree import HEAD, TRUNK, SplitTree
+
+
+def split_model(
+    model: keras.Model, grouping: Grouping, plan: SplitPlan | None = None
+) -> SplitTree:
+    """Cuts a model into a tree of branches that share nothing above the cut.
+
+    Args:
+      model: a grouped model, or any plain functional model that the grouping was made for.
+      grouping: the groups of every split space.
+      plan: by default ``SplitPlan.from_sections(model, grouping.sections)``.
+
+    Returns:
+      The tree; it computes what ``model`` computes with its off-block weights set to zero.
+
+    Raises:
+      GroupingError: the grouping is not one of this model's spaces.
+      PlanError: the model cannot be split exactly.
+    """
+    traced = trace(model)
+    plan = plan or SplitPlan.from_sections(traced, grouping.sections)
+    check_grouping(plan, grouping)
+    return _Splitter(traced, plan, grouping).split(model.name)
+
+
+class _Splitter:
+    def __init__(self, traced: Trace, plan: SplitPlan, grouping: Grouping):
+        self.trace, self.graph, self.plan = traced, traced.graph, plan
+        self.producers = self.graph.producers()
+        self.planned = {s.name: s for s in plan.spaces}
+        self.labels = {s.name: s.labels() for s in grouping.spaces if s.name in self.planned}
+        self._kept: dict[tuple[int, int, int], np.ndarray] = {}
+
+    # Which channels of a tensor a node holds, and in which order.
+
+    def _space_channels(self, space: int, level: int, group: int) -> np.ndarray:
+        key = (space, level, group)
+        if key not in self._kept:
+            planned = self.planned.get(self.trace.spaces[space].name)
+            size = self.trace.spaces[space].size
+            if planned is None or level == self.plan.tail:
+                self._kept[key] = np.arange(size)
+            else:
+                labels = self.labels[planned.name]
+                merge = np.asarray(self.plan.merge(planned, level))
+                order = np.argsort(labels, kind="stable")
+                self._kept[key] = order[merge[labels[order]] == group]
+        return self._kept[key]
+
+    def channels(self, tensor: int, level: int, group: int) -> np.ndarray:
+        """Indices into the channel axis of ``tensor`` that node (level, group) holds."""
+        parts, start = [], 0
+        for s in self.trace.layouts[tensor].spaces:
+            parts.append(start + self._space_channels(s, level, group))
+            start += self.trace.spaces[s].size
+        return np.concatenate(parts)
+
+    def level_of(self, tensor: int) -> int:
+        """The level at which a tensor is made; the model's inputs belong to the trunk."""
+        if tensor not in self.producers:
+            return 0
+        return self.plan.call_levels[self.graph.calls[self.producers[tensor]].name]
+
+    # Building.
+
+    def split(self, name: str) -> SplitTree:
+        plan, tail = self.plan, self.plan.tail
+        consumed = self._consumed()
+        inputs = self._inputs(self.graph.inputs, 0, 0)
+        # (tensor, level, group of the reader) to the symbolic tensor that it reads.
+        flow = self._run_node(
+            TRUNK, 0, 0, {(t, 0, 0): x for t, x in zip(self.graph.inputs, inputs, strict=True)},
+            consumed,
+        )
+        names = node_names(plan.groups)
+        for level in range(1, tail):
+            for group in range(plan.groups[level]):
+                feeds = {k: x for k, x in flow.items() if k[1:] == (level, group)}
+                flow.update(self._run_node(names[level, group], level, group, feeds, consumed))
+        outputs = self._run_head({k: x for k, x in flow.items() if k[1] == tail})
+        return SplitTree(keras.Model(_one(inputs), _one(outputs), name=name))
+
+    def _consumed(self) -> list[tuple[int, int]]:
+        """(tensor, level of the reader) for every tensor read above the level that makes it."""
+        pairs = {}
+        for call in self.graph.calls:
+            level = self.plan.call_levels[call.name]
+            for t in call.inputs:
+                if self.level_of(t) < level:
+                    pairs[(t, level)] = None
+        for t in self.graph.outputs:
+            if self.level_of(t) < self.plan.tail:
+                pairs[(t, self.plan.tail)] = None
+        return list(pairs)
+
+    def _inputs(self, tensors, level, group) -> list:
+        made = []
+        for t in tensors:
+            shape = list(self.graph.shapes[t])
+            if level:
+                shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
+            made.append(
+                keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t))
+            )
+        return made
+
+    def _safe(self, tensor: int) -> str:
+        return self.graph.names[tensor].replace("#", "_")
+
+    def _run_node(self, name, level, group, feeds, consumed) -> dict:
+        """Builds node (level, group) and calls it on ``feeds``; returns what it hands upwards."""
+        read = list(feeds)
+        inputs = self._inputs([t for t, _, _ in read], level, group)
+        inside = {t: x for (t, _, _), x in zip(read, inputs, strict=True)}
+        if level == 0:
+            for t in self.graph.inputs:
+                inside[t] = _take(
+                    inside[t],
+                    np.arange(self.trace.size(t)),
+                    self.channels(t, 0, 0),
+                    self.trace.layouts[t].axis,
+                )
+        self._run_calls(name, level, group, inside)
+        handed = {}
+        for t, upper in consumed:
+            if self.level_of(t) != level:
+                continue
+            axis = self.trace.layouts[t].axis
+            here = self.channels(t, level, group)
+            if upper == self.plan.tail:
+                handed[(t, upper, (level, group))] = inside[t]
+                continue
+            below = merge_map(self.plan.groups, upper, level)
+            for reader in range(self.plan.groups[upper]):
+                if below[reader] == group:
+                    wanted = self.channels(t, upper, reader)
+                    handed[(t, upper, reader)] = _take(inside[t], here, wanted, axis)
+        model = keras.Model(_one(inputs), list(handed.values()), name=name)
+        made = keras.tree.flatten(model(_one(list(feeds.values()))))
+        return dict(zip(handed, made, strict=True))
+
+    def _run_calls(self, name, level, group, inside) -> None:
+        layers: dict[int, object] = {}
+        for call in self.graph.calls:
+            if self.plan.call_levels[call.name] != level:
+                continue
+            ins = [
+                np.arange(self.trace.size(t))
+                if t in self.trace.broadcast(call)
+                else self.channels(t, level, group)
+                for t in call.inputs
+            ]
+            outs = [self.channels(t, level, group) for t in call.outputs]
+            if id(call.op) not in layers:
+                layers[id(call.op)] = self._layer(call, name, ins, outs, inside)
+            apply_call(call, layers[id(call.op)], inside)
+
+    def _layer(self, call, node, ins, outs, inside):
+        settings, weights = self.trace.rule(call).slice(call.op, ins, outs)
+        if is_keras_operation(call.op):
+            return call.op
+        op = call.op
+        config = plain_config(op) if isinstance(op, GroupedKernel) else dict(op.get_config())
+        config["name"] = f"{node}_{layer_name(call.name)}"
+        config.update(settings)
+        layer = plain_type(op).from_config(config)
+        if weights:
+    if not layer.built:
+                shapes = [inside[t].shape for t in call.inputs]
+                layer.build(shapes[0] if len(shapes) == 1 else shapes)
+            layer.set_weights(weights)
+        return layer
+
+    def _run_head(self, flow) -> list:
+        """Puts tensors of the branches together, in the original order, and runs the tail."""
+        keys = list(flow)
+        inputs = []
+        for t, _, (level, group) in keys:
+            shape = list(self.graph.shapes[t])
+            shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
+            suffix = f"_{group}" if level else ""
+            inputs.append(
+                keras.Input(
+                    batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t) + suffix
+                )
+            )
+        inside = {}
+        for t in dict.fromkeys(t for t, _, _ in keys):
+            parts = [
+                (x, self.channels(t, *where))
+                for (u, _, where), x in zip(keys, inputs, strict=True)
+                if u == t
+            ]
+            inside[t] = self._merge(t, parts)
+        self._run_calls(HEAD, self.plan.tail, 0, inside)
+        outputs = [inside[t] for t in self.graph.outputs]
+        head = keras.Model(_one(inputs), outputs, name=HEAD)
+        return keras.tree.flatten(head(_one(list(flow.values()))))
+
+    def _merge(self, tensor, parts):
+        axis = self.trace.layouts[tensor].axis
+        if len(parts) == 1:
+            joined = parts[0][0]
+        else:
+            joined = keras.layers.Concatenate(axis=axis, name=f"merge_{self._safe(tensor)}")(
+                [x for x, _ in parts]
+            )
+        order = np.concatenate([channels for _, channels in parts])
+        if np.array_equal(order, np.arange(len(order))):
+            return joined
+        return ops.take(joined, np.argsort(order).tolist(), axis=axis)
+
+
+def _one(values: list):
+    return values[0] if len(values) == 1 else values
+
+
+def _take(x, here: np.ndarray, wanted: np.ndarray, axis: int):
+    """The channels ``wanted`` of ``x``, which holds ``here``: slices where they lie together."""
+    if np.array_equal(here, wanted):
+        return x
+    where = np.empty(int(here.max()) + 1, int)
+    where[here] = np.arange(len(here))
+    positions = where[wanted]
+    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
+    runs = np.split(positions, breaks)
+    if len(runs) > 8:
+        return ops.take(x, positions.tolist(), axis=axis)
+    before = (slice(None),) * axis
+    pieces = [x[(*before, slice(int(r[0]), int(r[-1]) + 1))] for r in runs]
+    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=axis)

@@ -1,0 +1,119 @@
+"""The tree of branches: one stock Keras model, and its nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+
+from splitnet_tf.errors import SplitNetError
+from splitnet_tf.graph.keras_graph import nested_models
+
+TRUNK = "trunk"
+HEAD = "head"
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """Where one input of a node comes from: output ``index`` of node ``source``.
+
+    ``source`` is None for the tree's own inputs.
+    """
+
+    source: str | None
+    index: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A node of the tree.
+
+    Attributes:
+      name: ``trunk``, ``branch_0``, ``branch_0_1`` or ``head``.
+      model: a stock functional model.
+      feeds: for each of its inputs, where it comes from.
+      parent: name of the node below, None for the trunk and the head.
+      children: the nodes above.
+    """
+
+    name: str
+    model: keras.Model
+    feeds: tuple[Feed, ...]
+    parent: str | None
+    children: tuple[Node, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all above it."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+class SplitTree:
+    """A view of a split model: everything is read from ``model`` itself.
+
+    Attributes:
+      model: ONE stock functional ``keras.Model``, the whole tree; its layers are the nodes.
+      trunk: what all branches share.
+      branches: the nodes right above the trunk.
+      head: puts the outputs of the branches together, in class order.
+    """
+
+    def __init__(self, model: keras.Model):
+        found, made_by = {}, {}
+        for t, x in enumerate(model.inputs):
+            made_by[id(x)] = Feed(None, t)
+        for nested, inputs, outputs in nested_models(model):
+            found[nested.name] = (nested, tuple(made_by[id(x)] for x in inputs))
+            made_by.update({id(x): Feed(nested.name, i) for i, x in enumerate(outputs)})
+        if TRUNK not in found or HEAD not in found:
+            raise SplitNetError(
+                f"Model '{model.name}' is not a tree of branches; make one with "
+                "splitnet_tf.split_model."
+            )
+        self.model = model
+        self._found = found
+        self.trunk = self._node(TRUNK, None)
+        self.head = self._node(HEAD, None)
+
+    def _node(self, name, parent) -> Node:
+        model, feeds = self._found[name]
+        prefix = "branch" if name == TRUNK else name
+        children = ()
+        if name != HEAD:
+            children = tuple(
+                self._node(other, name)
+                for other in sorted(self._found, key=_natural)
+                if other.rpartition("_")[0] == prefix and other.rpartition("_")[2].isdigit()
+            )
+        return Node(name, model, feeds, parent, children)
+
+    @property
+    def branches(self) -> tuple[Node, ...]:
+        return self.trunk.children
+
+    def nodes(self) -> list[Node]:
+        """All nodes: the trunk, the branches from the bottom up, the head."""
+        return [*self.trunk.walk(), self.head]
+
+    def leaves(self) -> list[Node]:
+        """The branches with none above them."""
+        return [n for n in self.trunk.walk() if not n.children and n.name != TRUNK]
+
+    def __call__(self, inputs, training=False):
+        return self.model(inputs, training=training)
+
+    def save(self, path: str | Path) -> None:
+        """Saves ``model`` as a ``.keras`` file."""
+        self.model.save(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SplitTree:
+        """Loads a ``.keras`` file in Keras' safe mode."""
+        return cls(keras.models.load_model(path, compile=False, safe_mode=True))
+
+
+def _natural(name: str) -> list:
+    return [int(part) if part.isdigit() else part for part in name.split("_")]
