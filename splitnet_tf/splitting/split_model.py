@@ -186,7 +186,7 @@ class _Splitter:
         config.update(settings)
         layer = plain_type(op).from_config(config)
         if weights:
-    if not layer.built:
+            if not layer.built:
                 shapes = [inside[t].shape for t in call.inputs]
                 layer.build(shapes[0] if len(shapes) == 1 else shapes)
             layer.set_weights(weights)

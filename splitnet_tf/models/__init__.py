@@ -1,0 +1,8 @@
+"""Plain Keras models; nothing of the method is in here."""
+
+from splitnet_tf.models.alexnet import alexnet
+from splitnet_tf.models.mlp import mlp
+from splitnet_tf.models.registry import build
+from splitnet_tf.models.wide_resnet import wide_resnet
+
+__all__ = ["alexnet", "build", "mlp", "wide_resnet"]

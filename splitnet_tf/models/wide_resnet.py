@@ -1,0 +1,93 @@
+"""Wide residual networks (Zagoruyko and Komodakis, BMVC 2016), pre-activation."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+MOMENTUM = 0.9
+EPSILON = 1e-5
+
+
+def wide_resnet(
+    depth: int = 16,
+    width: int = 8,
+    num_classes: int = 100,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    dropout: float = 0.0,
+    dropout_from: str | None = None,
+    bn_scale: bool = True,
+    name: str | None = None,
+) -> keras.Model:
+    """A plain functional WRN-depth-width that returns logits.
+
+    Layers are called ``init_conv``, ``unit_<stage>_<unit>_<part>``, ``unit_last_<part>`` and
+    ``logits``.
+
+    Args:
+      depth: 6n + 4, with n residual units a stage.
+      width: channels of the three stages are 16, 32 and 64 times this.
+      num_classes: size of the logits.
+      input_shape: (height, width, channels).
+      dropout: share of the features dropped between the two convolutions of a unit.
+      dropout_from: name of the first unit with dropout, such as ``unit_2_0``; None: all units.
+      bn_scale: whether batch norm has a scale.
+      name: of the model.
+
+    Raises:
+      ValueError: a depth that is not 6n + 4.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, ...); got {depth}.")
+    units = (depth - 4) // 6
+    names = [f"unit_{s}_{u}" for s in (1, 2, 3) for u in range(units)]
+    if dropout_from is not None and dropout_from not in names:
+        raise ValueError(f"dropout_from must be one of {', '.join(names)}; got {dropout_from!r}.")
+    first_dropped = names.index(dropout_from) if dropout_from else 0
+
+    inputs = keras.Input(input_shape, name="images")
+    x = _conv(16, 3, 1, "init_conv")(inputs)
+    for i, unit in enumerate(names):
+        stage, index = divmod(i, units)
+        rate = dropout if i >= first_dropped else 0.0
+        strides = 2 if stage > 0 and index == 0 else 1
+        x = _unit(x, 16 * width * 2**stage, strides, rate, bn_scale, unit)
+    x = _norm("unit_last_bn", bn_scale)(x)
+    x = layers.ReLU(name="unit_last_relu")(x)
+    x = layers.GlobalAveragePooling2D(name="unit_last_pool")(x)
+    outputs = layers.Dense(num_classes, name="logits")(x)
+    return keras.Model(inputs, outputs, name=name or f"wrn_{depth}_{width}")
+
+
+def _unit(x, filters, strides, dropout, bn_scale, name):
+    """BN, ReLU, conv, BN, ReLU, (dropout), conv, added to the input or its 1x1 convolution."""
+    y = _norm(f"{name}_bn_1", bn_scale)(x)
+    y = layers.ReLU(name=f"{name}_relu_1")(y)
+    shortcut = x
+    if strides != 1 or x.shape[-1] != filters:
+        shortcut = _conv(filters, 1, strides, f"{name}_shortcut")(y)
+    y = _conv(filters, 3, strides, f"{name}_conv_1")(y)
+    y = _norm(f"{name}_bn_2", bn_scale)(y)
+    y = layers.ReLU(name=f"{name}_relu_2")(y)
+    if dropout > 0:
+        y = layers.Dropout(dropout, name=f"{name}_dropout")(y)
+    y = _conv(filters, 3, 1, f"{name}_conv_2")(y)
+    return layers.Add(name=f"{name}_add")([y, shortcut])
+
+
+def _conv(filters, size, strides, name):
+    # Normal with variance 2 / (size^2 filters), He et al. 2015, as in the 2017 code.
+    start = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+    return layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=start,
+        name=name,
+    )
+
+
+def _norm(name, scale):
+    return layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, scale=scale, name=name)
