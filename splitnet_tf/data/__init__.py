@@ -1,0 +1,48 @@
+"""CIFAR-100, the planted-groups generator and input pipelines."""
+
+from __future__ import annotations
+
+from splitnet_tf.data.cifar100 import load_cifar100
+from splitnet_tf.data.dataset import NAMES, Dataset, Split
+from splitnet_tf.data.pipeline import (
+    calibration_batches,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+    whiten,
+)
+from splitnet_tf.data.planted import planted_groups
+from splitnet_tf.errors import DataError
+
+__all__ = [
+    "Dataset",
+    "Split",
+    "calibration_batches",
+    "evaluation_batches",
+    "load_cifar100",
+    "load_dataset",
+    "planted_groups",
+    "steps_per_epoch",
+    "training_batches",
+    "whiten",
+]
+
+
+def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Dataset:
+    """Loads a data set by name: ``cifar100``, ``planted``, or ``planted-2-2`` for two levels.
+
+    Args:
+      name: of the data set.
+      data_dir: where CIFAR-100 is kept.
+      seed: of the planted data.
+
+    Raises:
+      DataError: an unknown name, or data that is missing.
+    """
+    if name == "cifar100":
+        return load_cifar100(data_dir)
+    kind, _, levels = name.partition("-")
+    if kind == "planted" and all(part.isdigit() and int(part) for part in levels.split("-") if levels):
+        groups = tuple(int(part) for part in levels.split("-")) if levels else (2,)
+        return planted_groups(groups, seed=seed)
+    raise DataError(f"dataset must be one of {', '.join(NAMES)}, planted-2-2; got {name!r}.")

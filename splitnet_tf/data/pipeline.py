@@ -1,0 +1,129 @@
+"""Batches for training and evaluation, as functions of a seed and the step alone.
+
+There is no iterator state to save: the order of an epoch is a function of (seed, epoch), the
+augmentation of a batch one of (seed, step). A run that starts at step k sees what an
+uninterrupted one sees there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from splitnet_tf.data.dataset import Split
+from splitnet_tf.errors import DataError
+
+PAD = 4
+
+
+def whiten(images: tf.Tensor) -> tf.Tensor:
+    """Mean 0 and deviation 1 for each image and channel, as the 2017 code.
+
+    Args:
+      images: (B, H, W, C), any number type.
+
+    Returns:
+      float32 (B, H, W, C); deviations below 1 / sqrt(H W) are raised to it.
+    """
+    images = tf.cast(images, tf.float32)
+    mean, variance = tf.nn.moments(images, axes=[1, 2], keepdims=True)
+    pixels = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], tf.float32)
+    return (images - mean) / tf.maximum(tf.sqrt(variance), tf.math.rsqrt(pixels))
+
+
+def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Pads by reflection, takes a random window of the same size, flips half of them.
+
+    Args:
+      images: (B, H, W, C).
+      seed: int (2,).
+
+    Returns:
+      (B, H, W, C) of the same type.
+    """
+    shape = tf.shape(images)
+    count, height, width = shape[0], shape[1], shape[2]
+    padded = tf.pad(images, [[0, 0], [PAD, PAD], [PAD, PAD], [0, 0]], "REFLECT")
+    draws = tf.random.stateless_uniform((3, count), seed, 0, 2**30, tf.int32)
+    top, left, flip = draws[0] % (2 * PAD + 1), draws[1] % (2 * PAD + 1), draws[2] % 2
+    columns = tf.range(width)[None, :]
+    columns = tf.where(flip[:, None] == 1, width - 1 - columns, columns) + left[:, None]
+    rows = tf.range(height)[None, :] + top[:, None]
+    # Row windows first, then columns: two gathers of whole rows, no gather of single pixels.
+    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
+    return tf.gather(cropped, columns, axis=2, batch_dims=1)
+
+
+def training_batches(
+    split: Split, batch_size: int, seed: int, start_step: int = 0, augment: bool = True
+) -> tf.data.Dataset:
+    """An endless data set whose element k is the batch of global step ``start_step + k``.
+
+    Args:
+      split: the training images.
+      batch_size: images a step; what is left of an epoch is dropped.
+      seed: of order and augmentation.
+      start_step: global step of the first element.
+      augment: whether to crop and flip.
+
+    Returns:
+      Elements (float32 (B, H, W, C) whitened, int32 (B,)).
+
+    Raises:
+      DataError: a batch larger than the data.
+    """
+    steps = steps_per_epoch(split, batch_size)
+
+    def epochs():
+        epoch, skip = divmod(start_step, steps)
+        while True:
+            order = np.random.default_rng([seed, 31, epoch]).permutation(len(split))
+            for i in range(skip, steps):
+                chosen = order[i * batch_size : (i + 1) * batch_size]
+                yield split.images[chosen], split.labels[chosen], epoch * steps + i
+            epoch, skip = epoch + 1, 0
+
+    def prepare(images, labels, step):
+        if augment:
+            images = crop_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]))
+        return whiten(images), labels
+
+    data = tf.data.Dataset.from_generator(
+        epochs,
+        output_signature=(
+            tf.TensorSpec((batch_size, *split.images.shape[1:]), tf.uint8),
+            tf.TensorSpec((batch_size,), tf.int32),
+            tf.TensorSpec((), tf.int64),
+        ),
+    )
+    return data.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def steps_per_epoch(split: Split, batch_size: int) -> int:
+    """Whole batches in an epoch.
+
+    Raises:
+      DataError: not even one.
+    """
+    if not 1 <= batch_size <= len(split):
+        raise DataError(
+            f"batch_size must be from 1 to the {len(split)} training images; got {batch_size}."
+        )
+    return len(split) // batch_size
+
+
+def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
+    """All images once, in order, whitened; the last batch may be smaller."""
+    data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
+    data = data.batch(batch_size)
+    return data.map(lambda x, y: (whiten(x), y), num_parallel_calls=2).prefetch(2)
+
+
+def calibration_batches(
+    split: Split, batch_size: int, count: int, seed: int = 0
+) -> tf.data.Dataset:
+    """``count`` whitened batches of training images in a seeded order, without augmentation."""
+    chosen = np.random.default_rng([seed, 37]).permutation(len(split))[: batch_size * count]
+    return evaluation_batches(Split(split.images[chosen], split.labels[chosen]), batch_size).map(
+        lambda x, y: x
+    )
