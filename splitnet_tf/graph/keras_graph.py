@@ -264,3 +264,8 @@ def copy_layer(layer: Any, name: str | None = None, **overrides: Any) -> Any:
         config["name"] = name
     config.update(overrides)
     return type(layer).from_config(config)
+
+
+def all_layers(model: keras.Model) -> list:
+    """Every layer of a model and of the models and layers inside it, each once."""
+    return list(model._flatten_layers(include_self=False))

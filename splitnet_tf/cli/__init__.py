@@ -1,0 +1,1 @@
+"""One short program per command; flags live here and nowhere else."""

@@ -1,0 +1,284 @@
+"""Group: trains a classifier while it learns which classes and features belong together."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from absl import flags
+
+from splitnet_tf import models
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.sections import parse_splits
+from splitnet_tf.cli.training_flags import (
+    define_data_flags,
+    define_training_flags,
+    epoch_steps,
+    learning_rate,
+    load_data,
+    settings,
+    total_steps,
+    train_options,
+)
+from splitnet_tf.data import evaluation_batches, training_batches
+from splitnet_tf.errors import PlanError, RunError
+from splitnet_tf.files import write_atomically
+from splitnet_tf.graph import SplitPlan
+from splitnet_tf.grouping import group_model, split_losses
+from splitnet_tf.saving import load_model, save_model
+from splitnet_tf.splitting import read_grouping
+from splitnet_tf.training import GroupingConverged, RunDirectory, Trainer, evaluate, ramp
+from splitnet_tf.training.grouping_actions import GroupingSchedule, GroupingWatch
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    define_data_flags()
+    define_training_flags(epochs=14, initial_lr=0.1, final_lr=0.02)
+    flags.DEFINE_string("model", None, "wrn-16-8, alexnet, mlp; default from the next two.")
+    flags.DEFINE_integer("num_residual_units", 2, "Units in a stage of the WRN.", lower_bound=1)
+    flags.DEFINE_integer("k", 8, "Width of the WRN.", lower_bound=1)
+    flags.DEFINE_string(
+        "splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,..."
+    )
+    flags.DEFINE_integer("ngroups1", 2, "Groups of the logits.", lower_bound=1)
+    flags.DEFINE_integer("ngroups2", 2, "Groups of the third stage.", lower_bound=1)
+    flags.DEFINE_integer("ngroups3", 2, "Groups of the second stage.", lower_bound=1)
+    order = "The paper's order; the 2017 code numbered them otherwise."
+    flags.DEFINE_float("gamma1", 1.0, f"Weight of R_W, group weights. {order}", lower_bound=0)
+    flags.DEFINE_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", lower_bound=0)
+    flags.DEFINE_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", lower_bound=0)
+    flags.DEFINE_float(
+        "gamma1_growth", 10.0, "Factor by which gamma1 grows over the grouping.", lower_bound=1
+    )
+    flags.DEFINE_enum("scaling", "unit", ["unit", "paper"], "Of the split losses.")
+    flags.DEFINE_boolean("weighted_group_loss", False, "Weigh kernels by their own R_W.")
+    flags.DEFINE_enum(
+        "assignment_init", "clustering", ["clustering", "random"],
+        "Start of the assignments: clusters of the warmed-up weights, or noise (the paper).",
+    )
+    flags.DEFINE_float(
+        "warmup_epochs", 6.0, "Epochs before the split losses set in.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "assignment_lr_scale", 8.0, "Pace of the assignments against the weights.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "dropout_keep_prob", 1.0, "Share of features kept in the split layers.",
+        lower_bound=0.01, upper_bound=1,
+    )
+    flags.DEFINE_boolean("bn_no_scale", False, "Batch norm without scale.")
+    flags.DEFINE_boolean("finetune", False, "Ten times the gradients on the split layers.")
+    flags.DEFINE_string("basemodel", None, "Start from this .keras file or run folder.")
+    flags.DEFINE_enum("method", "argmax", ["argmax", "balanced"], "How groups are decided.")
+    flags.DEFINE_float(
+        "converged_p", 0.99, "Converged: mean largest p of every space.", upper_bound=1
+    )
+    flags.DEFINE_integer("converged_hold", 3, "... with the same groups over so many checks.")
+    flags.DEFINE_float(
+        "converged_off_block", 0.002, "... and at most this share of energy off the blocks."
+    )
+    flags.DEFINE_integer(
+        "group_summary_interval", 5, "Evaluations between histograms of p.", lower_bound=1
+    )
+
+
+def model_name() -> str:
+    """The model that the flags choose."""
+    return FLAGS.model or f"wrn-{6 * FLAGS.num_residual_units + 4}-{FLAGS.k}"
+
+
+def sections() -> list[tuple[str, int]]:
+    """The sections that the flags choose."""
+    short = f"{FLAGS.ngroups3}-{FLAGS.ngroups2}-{FLAGS.ngroups1}"
+    return parse_splits(FLAGS.splits or short, model_name())
+
+
+def build_model(dataset) -> keras.Model:
+    """The plain model, with the weights of ``--basemodel`` if there is one."""
+    name, extra = model_name(), {}
+    if FLAGS.dropout_keep_prob < 1:
+        extra["dropout"] = 1 - FLAGS.dropout_keep_prob
+    if name.lower().startswith("wrn"):
+        starts = [start for start, groups in sections() if groups > 1]
+        units = [s for s in starts if s.startswith("unit_")]
+        extra["dropout_from"] = units[0] if units else None
+        extra["bn_scale"] = not FLAGS.bn_no_scale
+    try:
+        model = models.build(name, dataset.num_classes, dataset.input_shape, **extra)
+    except (ValueError, TypeError) as error:
+        raise flags.Error(f"--model={name}: {error}") from None
+    if FLAGS.basemodel:
+        load_base(model)
+    return model
+
+
+def load_base(model: keras.Model) -> None:
+    """Copies the weights of ``--basemodel``, by layer name."""
+    path = Path(FLAGS.basemodel)
+    base = load_model(path / "model.keras" if path.is_dir() else path)
+    sources = {layer.name: layer for layer in base.layers}
+    for layer in model.layers:
+        source = sources.get(layer.name)
+        if not layer.weights:
+            continue
+        shapes = [w.shape for w in layer.weights]
+        if source is None or [w.shape for w in source.weights] != shapes:
+            raise RunError(
+                f"--basemodel={FLAGS.basemodel}: its layer '{layer.name}' does not fit the model; "
+                "give the same --model and --dataset as it was trained with."
+            )
+        layer.set_weights(source.get_weights())
+
+
+def main() -> None:
+    keras.utils.set_random_seed(FLAGS.seed)
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    dataset = load_data()
+    plain = build_model(dataset)
+    plan = SplitPlan.from_sections(plain, sections())
+    run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
+    if plan.kernels:
+        train_grouped(dataset, plain, plan, run)
+    else:
+        train_plain(dataset, plain, run)
+
+
+def train_plain(dataset, model, run) -> None:
+    """All sections have one group: an ordinary training, to compare with."""
+    logging.info("No kernel is split: training the plain model.")
+    trainer = make_trainer(dataset, model, run, learning_rate(dataset))
+    result = trainer.train()
+    save_model(model, run.path / "model.keras")
+    write_result(run, dataset, model, result, {})
+
+
+def train_grouped(dataset, plain, plan, run) -> None:
+    """Warm-up, then grouping."""
+    logging.info("%s", plan)
+    if plan.class_spaces[0] not in {s.name for s in plan.spaces}:
+        raise PlanError("The classes themselves are not split; let a section reach the logits.")
+    grouped = group_model(
+        plain,
+        plan,
+        FLAGS.gamma1,
+        FLAGS.gamma2,
+        FLAGS.gamma3,
+        scaling=FLAGS.scaling,
+        reduction="weighted" if FLAGS.weighted_group_loss else "mean",
+        seed=FLAGS.seed,
+    )
+    losses = split_losses(grouped)
+    warmup = round(FLAGS.warmup_epochs * epoch_steps(dataset))
+    total = total_steps(dataset)
+    if warmup >= total:
+        raise flags.Error(
+            f"--warmup_epochs={FLAGS.warmup_epochs:g} leaves no step of {total} to group in; "
+            "lower it or raise --epochs."
+        )
+    growth = ramp(warmup, total - (total - warmup) // 4, 1.0, FLAGS.gamma1_growth)
+    watch = GroupingWatch(losses)
+    own_pace = {id(a.logits) for a in losses.assignments()}
+    split_weights = {id(w) for layer in losses.grouped_layers() for w in (layer.kernel,)}
+
+    def scale(variable) -> float:
+        if id(variable) in own_pace:
+            return FLAGS.assignment_lr_scale
+        return 10.0 if FLAGS.finetune and id(variable) in split_weights else 1.0
+
+    trainer = make_trainer(
+        dataset,
+        grouped,
+        run,
+        learning_rate(dataset, hold=warmup),
+        scale=scale,
+        actions=[
+            GroupingSchedule(losses, plan, warmup, growth, FLAGS.assignment_init, FLAGS.seed)
+        ],
+        probe=watch.scalars,
+        status=watch.status,
+        summarize=_every(FLAGS.group_summary_interval, watch.histograms),
+        converged=GroupingConverged(
+            watch.memberships,
+            watch.off_block_energy,
+            FLAGS.converged_p,
+            FLAGS.converged_hold,
+            FLAGS.converged_off_block,
+            not_before=warmup + 1,
+        ),
+    )
+    result = trainer.train()
+    grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
+    save_model(grouped, run.path / "grouped.keras")
+    grouping.save(run.path / "grouping.json")
+    for group, names in enumerate(grouping.class_groups()):
+        logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
+    write_result(
+        run, dataset, grouped, result, {"off_block_energy": watch.off_block_energy()}
+    )
+
+
+def _every(count, action):
+    calls = {"made": 0}
+
+    def maybe(step, writer):
+        calls["made"] += 1
+        if calls["made"] % count == 0:
+            action(step, writer)
+
+    return maybe
+
+
+def make_trainer(dataset, model, run, schedule, **more) -> Trainer:
+    """A trainer on the data set, as the flags say."""
+
+    def batches(start):
+        return training_batches(
+            dataset.train, FLAGS.batch_size, FLAGS.seed, start, FLAGS.augment
+        )
+
+    return Trainer(
+        model,
+        train_options(dataset),
+        run,
+        batches,
+        lambda: evaluation_batches(dataset.valid, 200),
+        learning_rate=schedule,
+        steps_per_epoch=epoch_steps(dataset),
+        **more,
+    )
+
+
+def write_result(run, dataset, model, result, more) -> None:
+    """Evaluates on the test split and writes ``result.json``."""
+    found = evaluate(model, evaluation_batches(dataset.test, 200))
+    document = {
+        "steps": result.step,
+        "epochs": result.step / epoch_steps(dataset),
+        "stopped": result.stopped,
+        "valid_accuracy": result.valid_accuracy,
+        "test_accuracy": found.top1,
+        "test_top5": found.top5,
+        "test_cross_entropy": found.cross_entropy,
+        **more,
+    }
+    write_atomically(run.path / "result.json", (json.dumps(document, indent=2) + "\n").encode())
+    logging.info(
+        "Stopped at step %d (%s): test accuracy %.2f%%. Written to %s.",
+        result.step, result.stopped, 100 * found.top1, run.path,
+    )
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-group``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

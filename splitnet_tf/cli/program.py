@@ -1,0 +1,44 @@
+"""What all programs share: one sentence for an error, and the exit codes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from splitnet_tf.errors import SplitNetError
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Runs a program: exit code 0, 2 for wrong usage, 1 for other errors, each one sentence."""
+
+    def parse(argv):
+        try:
+            rest = flags.FLAGS(argv)
+        except flags.Error as error:
+            _fail(f"{error} Run with --help for the flags.", 2)
+        if len(rest) > 1:
+            _fail(f"Unexpected argument '{rest[1]}'; all settings are flags, see --help.", 2)
+        return rest
+
+    def guarded(argv):
+        logging.getLogger().setLevel(logging.INFO)
+        logging.getLogger("absl").setLevel(logging.INFO)
+        try:
+            main()
+        except SplitNetError as error:
+            _fail(str(error), 1)
+        except flags.Error as error:
+            _fail(str(error), 2)
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    app.run(guarded, flags_parser=parse)
+
+
+def _fail(sentence: str, code: int) -> None:
+    sys.stdout.flush()
+    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(sentence.split())}", file=sys.stderr)
+    sys.exit(code)

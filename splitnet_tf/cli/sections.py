@@ -1,0 +1,53 @@
+"""``--splits``: short forms of the known models, or sections by layer name."""
+
+from __future__ import annotations
+
+import re
+
+from absl import flags
+
+# Where the numbers of a short form stand, from the bottom up.
+SHORT_FORMS = {
+    r"wrn[-_]": ("unit_2_0", "unit_3_0", "logits"),
+    r"alexnet": ("fc6", "fc7", "fc8"),
+    r"mlp": ("fc2", "logits"),
+}
+
+
+def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
+    """Sections from ``2-2-2`` or from ``fc6:2,fc7:4,fc8:8``.
+
+    Args:
+      text: the flag.
+      model_name: decides what a short form means.
+
+    Raises:
+      flags.Error: the text is neither.
+    """
+    if ":" in text:
+        sections = []
+        for part in text.split(","):
+            start, _, count = part.strip().rpartition(":")
+            if not start or not count.isdigit():
+                raise flags.Error(
+                    f"--splits: '{part}' must be <layer>:<groups>, such as logits:4."
+                )
+            sections.append((start, int(count)))
+        return sections
+    if not re.fullmatch(r"\d+(-\d+)*", text):
+        raise flags.Error(
+            f"--splits must be numbers such as 2-2-2 or <layer>:<groups>,...; got '{text}'."
+        )
+    counts = [int(n) for n in text.split("-")]
+    for pattern, starts in SHORT_FORMS.items():
+        if re.match(pattern, model_name.lower()):
+            if len(counts) != len(starts):
+                raise flags.Error(
+                    f"--splits={text}: {model_name} takes {len(starts)} numbers, for "
+                    f"{', '.join(starts)}."
+                )
+            return list(zip(starts, counts, strict=True))
+    raise flags.Error(
+        f"--splits={text}: model '{model_name}' has no short form; name the layers, such as "
+        "--splits=<layer>:2."
+    )

@@ -1,0 +1,175 @@
+"""Split: cuts a grouped model into a tree of branches and finetunes the tree."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from splitnet_tf.analysis import cost
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.training_flags import (
+    define_data_flags,
+    define_training_flags,
+    epoch_steps,
+    learning_rate,
+    load_data,
+    settings,
+    train_options,
+)
+from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
+from splitnet_tf.errors import RunError
+from splitnet_tf.files import write_atomically
+from splitnet_tf.graph import SplitPlan
+from splitnet_tf.grouping import Grouping, group_model
+from splitnet_tf.saving import load_model, save_model
+from splitnet_tf.splitting import (
+    mask_off_blocks,
+    off_block_energy,
+    read_grouping,
+    recalibrate_batch_norm,
+    split_model,
+)
+from splitnet_tf.training import RunDirectory, Trainer, evaluate
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    define_data_flags()
+    define_training_flags(epochs=12, initial_lr=0.05, final_lr=0.0)
+    flags.DEFINE_string(
+        "basemodel", None, "Run folder of the grouping, or a .keras file.", required=True
+    )
+    flags.DEFINE_string("grouping", None, "Grouping file; default: that of --basemodel.")
+    flags.DEFINE_enum(
+        "method", "file", ["file", "argmax", "balanced"],
+        "Take the grouping from its file, or read it anew from the model.",
+    )
+    flags.DEFINE_integer(
+        "recalibrate_batches", 100,
+        "Training batches to re-estimate batch-norm statistics on; 0: none.", lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "patience", 0, "Evaluations without improvement before stopping; 0: never.", lower_bound=0
+    )
+
+
+def main() -> None:
+    keras.utils.set_random_seed(FLAGS.seed)
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    dataset = load_data()
+    base, grouping = load_grouped(dataset)
+    plan = SplitPlan.from_sections(base, grouping.sections)
+    run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
+    tree = split_model(base, grouping, plan)
+    difference = check_tree(base, plan, grouping, tree, dataset)
+    logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
+    stages = {
+        "before": test_accuracy(base, dataset),
+        "cut": test_accuracy(tree.model, dataset),
+    }
+    if FLAGS.recalibrate_batches:
+        recalibrate_batch_norm(
+            tree.model,
+            calibration_batches(
+                dataset.train, FLAGS.batch_size, FLAGS.recalibrate_batches, FLAGS.seed
+            ),
+        )
+        stages["recalibrated"] = test_accuracy(tree.model, dataset)
+    save_model(tree.model, run.path / "cut.keras")
+    trainer = Trainer(
+        tree.model,
+        train_options(dataset),
+        run,
+        lambda start: training_batches(
+            dataset.train, FLAGS.batch_size, FLAGS.seed + 1, start, FLAGS.augment
+        ),
+        lambda: evaluation_batches(dataset.valid, 200),
+        learning_rate=learning_rate(dataset),
+        patience=FLAGS.patience,
+        steps_per_epoch=epoch_steps(dataset),
+    )
+    result = trainer.train()
+    if FLAGS.patience:
+        trainer.restore_best()
+    stages["finetuned"] = test_accuracy(tree.model, dataset)
+    save_model(tree.model, run.path / "tree.keras")
+    grouping.save(run.path / "grouping.json")
+    whole, parts = cost(base), cost(tree.model)
+    document = {
+        "steps": result.step,
+        "epochs": result.step / epoch_steps(dataset),
+        "stopped": result.stopped,
+        "test_accuracy": stages,
+        "valid_accuracy": result.valid_accuracy,
+        "off_block_energy": off_block_energy(base, plan, grouping),
+        "params": {"before": whole.params, "after": parts.params},
+        "flops": {"before": whole.flops, "after": parts.flops},
+        "group_sizes": [len(m) for m in grouping.classes.members],
+    }
+    write_atomically(run.path / "result.json", (json.dumps(document, indent=2) + "\n").encode())
+    for stage, accuracy in stages.items():
+        logging.info("test accuracy %-13s %.2f%%", stage, 100 * accuracy)
+    logging.info(
+        "params %.3f -> %.3f million, FLOPs %.3f -> %.3f billion. Written to %s.",
+        whole.params / 1e6, parts.params / 1e6, whole.flops / 1e9, parts.flops / 1e9, run.path,
+    )
+
+
+def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
+    """The grouped model and its grouping."""
+    path = Path(FLAGS.basemodel)
+    model = load_model(path / "grouped.keras" if path.is_dir() else path)
+    if model.output_shape[-1] != dataset.num_classes or model.input_shape[1:] != tuple(
+        dataset.input_shape
+    ):
+        raise RunError(
+            f"--basemodel={path}: takes {model.input_shape[1:]} images and {model.output_shape[-1]} "
+            f"classes, but --dataset={dataset.name} has {dataset.input_shape} and "
+            f"{dataset.num_classes}."
+        )
+    if FLAGS.method != "file":
+        return model, read_grouping(model, FLAGS.method, dataset.class_names)
+    file = FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json"
+    return model, Grouping.load(file)
+
+
+def check_tree(base, plan, grouping, tree, dataset) -> float:
+    """How far the tree is from the model with its off-block weights at zero, relatively.
+
+    Raises:
+      RunError: further than rounding explains; nothing is written.
+    """
+    masked = group_model(base, plan)
+    mask_off_blocks(masked, plan, grouping)
+    images = whiten(dataset.valid.images[:32])
+    expected = masked(images, training=False).numpy()
+    found = tree.model(images, training=False).numpy()
+    difference = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+    if not difference < 1e-4:
+        raise RunError(
+            f"The tree differs from the masked model by {difference:.1e}; it is not written. This "
+            "is a fault of the split: please report the model's layers."
+        )
+    return difference
+
+
+def test_accuracy(model, dataset) -> float:
+    return evaluate(model, evaluation_batches(dataset.test, 200)).top1
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-split``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,125 @@
+"""Flags that grouping and finetuning share, and the options made of them."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from splitnet_tf.data import Dataset, load_dataset, steps_per_epoch
+from splitnet_tf.training import TrainOptions, cosine, step_decay
+from splitnet_tf.training.schedules import Schedule
+
+FLAGS = flags.FLAGS
+
+
+def define_data_flags() -> None:
+    """Flags that choose the data."""
+    flags.DEFINE_string("dataset", "cifar100", "cifar100, planted, or planted-2-2 (two levels).")
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of the data set; default ~/tensorflow_datasets."
+    )
+    flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_integer(
+        "seed", 0, "Of weights, order, augmentation and planted data.", lower_bound=0
+    )
+
+
+def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> None:
+    """Flags of the loop, with defaults for one phase."""
+    flags.DEFINE_string("train_dir", None, "Run folder; run again to resume.", required=True)
+    flags.DEFINE_boolean("restart", False, "Begin anew, removing what the run folder holds.")
+    flags.DEFINE_float("epochs", epochs, "Length of training.", lower_bound=0)
+    flags.DEFINE_integer(
+        "max_steps", 0, "Length of training in steps; 0: --epochs.", lower_bound=0
+    )
+    flags.DEFINE_float("initial_lr", initial_lr, "Learning rate at the start.", lower_bound=0)
+    flags.DEFINE_enum("lr_schedule", "cosine", ["cosine", "step"], "How the rate falls.")
+    flags.DEFINE_float(
+        "final_lr", final_lr, "Rate at the end of the cosine schedule.", lower_bound=0
+    )
+    flags.DEFINE_list(
+        "lr_step_epoch", ["80", "120", "160"], "Epochs at which the step schedule decays."
+    )
+    flags.DEFINE_float("lr_decay", 0.1, "Factor of the step schedule.", lower_bound=0)
+    flags.DEFINE_float(
+        "lr_warmup_epochs", 0.0, "Epochs over which the rate rises at first.", lower_bound=0
+    )
+    flags.DEFINE_float("momentum", 0.9, "Of SGD.", lower_bound=0)
+    flags.DEFINE_boolean("nesterov", True, "Nesterov's momentum.")
+    flags.DEFINE_float("l2_weight", 5e-4, "Weight of L2 on kernels.", lower_bound=0)
+    flags.DEFINE_float("label_smoothing", 0.0, "Of the cross entropy.", lower_bound=0)
+    flags.DEFINE_boolean("augment", True, "Random crops and flips.")
+    flags.DEFINE_integer("display", 100, "Steps between lines of progress.", lower_bound=1)
+    flags.DEFINE_integer(
+        "val_interval", 0, "Steps between evaluations; 0: an epoch.", lower_bound=0
+    )
+    flags.DEFINE_integer(
+        "checkpoint_interval", 0, "Steps between checkpoints; 0: an epoch.", lower_bound=0
+    )
+    flags.DEFINE_boolean("jit_compile", False, "Compile the training step with XLA.")
+    flags.DEFINE_boolean(
+        "deterministic", False, "Deterministic operations: bit for bit the same run again."
+    )
+
+
+def load_data() -> Dataset:
+    """The data set that the flags choose."""
+    return load_dataset(FLAGS.dataset, FLAGS.data_dir, FLAGS.seed)
+
+
+def epoch_steps(dataset: Dataset) -> int:
+    """Steps in an epoch."""
+    return steps_per_epoch(dataset.train, FLAGS.batch_size)
+
+
+def total_steps(dataset: Dataset) -> int:
+    """Steps of the run."""
+    steps = FLAGS.max_steps or round(FLAGS.epochs * epoch_steps(dataset))
+    if steps < 1:
+        raise flags.Error("--epochs and --max_steps give no training step; raise one of them.")
+    return steps
+
+
+def train_options(dataset: Dataset) -> TrainOptions:
+    """The options that the flags make."""
+    per_epoch = epoch_steps(dataset)
+    try:
+        return TrainOptions(
+            max_steps=total_steps(dataset),
+            momentum=FLAGS.momentum,
+            nesterov=FLAGS.nesterov and FLAGS.momentum > 0,
+            l2_weight=FLAGS.l2_weight,
+            label_smoothing=FLAGS.label_smoothing,
+            display=FLAGS.display,
+            val_interval=FLAGS.val_interval or per_epoch,
+            checkpoint_interval=FLAGS.checkpoint_interval or per_epoch,
+            jit_compile=FLAGS.jit_compile,
+        )
+    except ValueError as error:
+        raise flags.Error(f"--{error}") from None
+
+
+def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:
+    """The schedule that the flags make; the cosine starts to fall at step ``hold``."""
+    per_epoch = epoch_steps(dataset)
+    warmup = round(FLAGS.lr_warmup_epochs * per_epoch)
+    if FLAGS.lr_schedule == "cosine":
+        return cosine(FLAGS.initial_lr, total_steps(dataset), warmup, hold, FLAGS.final_lr)
+    try:
+        epochs = [float(e) for e in FLAGS.lr_step_epoch]
+    except ValueError:
+        raise flags.Error(
+            f"--lr_step_epoch must be numbers such as 80,120; got {','.join(FLAGS.lr_step_epoch)}."
+        ) from None
+    boundaries = [round(e * per_epoch) for e in epochs]
+    return step_decay(FLAGS.initial_lr, boundaries, FLAGS.lr_decay, warmup)
+
+
+def settings() -> dict:
+    """Every flag of the program and its value: what ``config.json`` holds."""
+    others = ("absl", "etils", "tensorflow", "keras", "pytest")
+    return {
+        flag.name: flag.value
+        for module, entries in sorted(FLAGS.flags_by_module_dict().items())
+        if not module.startswith(others)
+        for flag in entries
+    }

@@ -1,0 +1,1 @@
+"""Placing the nodes of a tree on devices."""

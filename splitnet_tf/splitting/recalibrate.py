@@ -1,0 +1,47 @@
+"""Batch-norm statistics re-estimated on data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import keras
+from keras import ops
+
+from splitnet_tf.graph.keras_graph import all_layers
+
+
+def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
+    """Re-estimates the moving statistics of every batch norm from training data.
+
+    A cut changes what arrives at every batch norm, and its moving averages are then wrong. This
+    sets them to the mean over the batches of each batch's mean and variance. Batch k is averaged
+    in with momentum (k-1)/k; dropout is off; weights do not change.
+
+    Args:
+      model: any model; nested models are entered.
+      batches: float32 images (B, ...).
+
+    Returns:
+      The number of batches seen.
+    """
+    norms, others = [], []
+    for layer in all_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            norms.append((layer, layer.momentum))
+        elif isinstance(getattr(layer, "rate", None), float) and hasattr(layer, "seed_generator"):
+            others.append((layer, layer.rate))
+    count = 0
+    try:
+        for layer, _ in others:
+            layer.rate = 0.0
+        for images in batches:
+            count += 1
+            for layer, _ in norms:
+                layer.momentum = (count - 1) / count
+            model(ops.convert_to_tensor(images), training=True)
+    finally:
+        for layer, momentum in norms:
+            layer.momentum = momentum
+        for layer, rate in others:
+            layer.rate = rate
+    return count

@@ -1,0 +1,81 @@
+"""Accuracy, cross entropy, confusions and speed of a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate`` found.
+
+    Attributes:
+      images: how many were seen.
+      top1, top5: shares whose class is the first, or among the first five.
+      cross_entropy: mean, in nats.
+      confusion: int64 (classes, classes), rows the true class.
+      seconds_per_image: median over batches, the first (tracing) apart; None for one batch.
+    """
+
+    images: int
+    top1: float
+    top5: float
+    cross_entropy: float
+    confusion: np.ndarray
+    seconds_per_image: float | None
+
+
+def evaluate(model: Callable, batches: Iterable) -> Evaluation:
+    """Evaluates a model that returns logits.
+
+    Args:
+      model: called as ``model(images, training=False)``.
+      batches: (float32 images (B, H, W, C), int labels (B,)).
+
+    Raises:
+      ValueError: no batch.
+    """
+
+    @tf.function(reduce_retracing=True)
+    def forward(images):
+        return tf.cast(model(images, training=False), tf.float32)
+
+    logits, labels, times = [], [], []
+    for images, batch_labels in batches:
+        start = time.perf_counter()
+        logits.append(forward(images).numpy())
+        times.append((time.perf_counter() - start) / len(logits[-1]))
+        labels.append(np.asarray(batch_labels))
+    if not logits:
+        raise ValueError("evaluate needs one batch or more; got none.")
+    # The last batch may be smaller, and is traced anew.
+    timed = times[1:-1] or times[1:]
+    return _score(
+        np.concatenate(logits),
+        np.concatenate(labels),
+        statistics.median(timed) if timed else None,
+    )
+
+
+def _score(logits: np.ndarray, labels: np.ndarray, seconds: float | None) -> Evaluation:
+    classes = logits.shape[1]
+    own = logits[np.arange(len(labels)), labels]
+    rank = np.sum(logits > own[:, None], axis=1)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
+    return Evaluation(
+        len(labels),
+        float(np.trace(confusion) / len(labels)),
+        float(np.mean(rank < 5)),
+        float(-np.mean(log_p[np.arange(len(labels)), labels])),
+        confusion,
+        seconds,
+    )

@@ -1,0 +1,108 @@
+"""What happens to the groupings while a grouped model trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.grouping import SplitLosses, start_from_clusters
+from splitnet_tf.training.schedules import Schedule
+
+
+class GroupingWatch:
+    """Reads how far the groupings of a grouped model are.
+
+    Args:
+      losses: the model's ``SplitLosses``.
+    """
+
+    def __init__(self, losses: SplitLosses):
+        self._losses = losses
+        self._terms = tf.function(losses.terms)
+
+    def memberships(self) -> list[np.ndarray]:
+        """p of every space, (G, size)."""
+        return [keras.ops.convert_to_numpy(a.p()) for a in self._losses.assignments()]
+
+    def off_block_energy(self) -> float:
+        """The share of squared weights outside the blocks, on average over split kernels."""
+        shares = []
+        for layer in self._losses.grouped_layers():
+            kernel = keras.ops.convert_to_numpy(layer.kernel)
+            energy = np.square(kernel).sum(axis=tuple(range(kernel.ndim - 2)))
+            rows = keras.ops.convert_to_numpy(layer.p).argmax(axis=0)
+            columns = keras.ops.convert_to_numpy(layer.q).argmax(axis=0)
+            outside = rows[:, None] != columns[None, :]
+            shares.append((energy * outside).sum() / max(energy.sum(), 1e-30))
+        return float(np.mean(shares))
+
+    def scalars(self) -> dict[str, float]:
+        """The three losses unweighted, the off-block energy, and each space's state."""
+        values = {f"split/{name}": float(v) for name, v in self._terms().items()}
+        values["split/off_block_energy"] = self.off_block_energy()
+        for assignment, p in zip(self._losses.assignments(), self.memberships(), strict=True):
+            name = assignment.name.removeprefix("space_")
+            values[f"largest_p/{name}"] = float(p.max(axis=0).mean())
+            sizes = np.bincount(p.argmax(axis=0), minlength=len(p))
+            for group, size in enumerate(sizes):
+                values[f"group_size/{name}/{group}"] = int(size)
+        return values
+
+    def status(self) -> str:
+        """How far the groups are, in a few words."""
+        p = self.memberships()
+        decided = np.mean(np.concatenate([x.max(axis=0) > 0.9 for x in p]))
+        sizes = np.bincount(p[-1].argmax(axis=0), minlength=len(p[-1]))
+        return (
+            f"groups {100 * decided:.0f}% decided, class sizes "
+            f"{'/'.join(str(s) for s in sizes)}, {100 * self.off_block_energy():.1f}% off-block"
+        )
+
+    def histograms(self, step: int, writer: tf.summary.SummaryWriter) -> None:
+        """Writes a histogram of every space's largest p."""
+        with writer.as_default(step=step):
+            for assignment, p in zip(self._losses.assignments(), self.memberships(), strict=True):
+                tf.summary.histogram(f"p/{assignment.name.removeprefix('space_')}", p.max(axis=0))
+
+
+class GroupingSchedule:
+    """An action for the trainer: warm-up without split losses, the start, then their growth.
+
+    Args:
+      losses: the model's ``SplitLosses``.
+      plan: the plan that it was grouped with.
+      warmup: steps without split losses.
+      gamma1_growth: factor on gamma1 at each step.
+      start: how assignments start after the warm-up: ``clustering``, or ``random`` to leave them.
+      seed: of the clustering.
+    """
+
+    def __init__(
+        self,
+        losses: SplitLosses,
+        plan: SplitPlan,
+        warmup: int,
+        gamma1_growth: Schedule,
+        start: str,
+        seed: int,
+        report: Callable[[dict], None] = lambda labels: None,
+    ):
+        self._losses = losses
+        self._plan = plan
+        self._warmup = warmup
+        self._growth = gamma1_growth
+        self._start = start
+        self._seed = seed
+        self._report = report
+
+    def __call__(self, step: int) -> None:
+        if step == self._warmup and self._start == "clustering":
+            self._report(start_from_clusters(self._losses, self._plan, seed=self._seed))
+        strength = [0.0, 0.0, 0.0]
+        if step >= self._warmup:
+            strength = [self._growth(step), 1.0, 1.0]
+        self._losses.strength.assign(strength)

@@ -1,0 +1,41 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainOptions:
+    """What the loop does and when.
+
+    Attributes:
+      max_steps: training ends here at the latest.
+      momentum, nesterov: of SGD.
+      l2_weight: of half the squared kernels, added to the loss (its exact gradient is used).
+      label_smoothing: of the cross entropy.
+      display: steps between two lines of progress.
+      val_interval: steps between two evaluations on the validation split.
+      checkpoint_interval: steps between two checkpoints.
+      keep: checkpoints kept besides the best.
+      jit_compile: compile the step with XLA.
+    """
+
+    max_steps: int
+    momentum: float = 0.9
+    nesterov: bool = True
+    l2_weight: float = 5e-4
+    label_smoothing: float = 0.0
+    display: int = 100
+    val_interval: int = 500
+    checkpoint_interval: int = 500
+    keep: int = 2
+    jit_compile: bool = False
+
+    def __post_init__(self):
+        for name in ("max_steps", "display", "val_interval", "checkpoint_interval", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}.")
+        for name in ("momentum", "l2_weight", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1; got {getattr(self, name)}.")

@@ -1,0 +1,114 @@
+"""The folder of a run: its settings, logs and checkpoints, and a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from splitnet_tf.errors import RunError
+from splitnet_tf.files import write_atomically
+
+# Settings that do not change what a run computes.
+FREE_SETTINGS = ("display", "data_dir", "train_dir", "restart", "output_file")
+
+
+class RunDirectory:
+    """Paths of a run, its ``config.json``, and a lock that holds while the program runs.
+
+    Args:
+      path: made if it is not there.
+      config: the settings that re-create the run.
+      restart: remove what an earlier run left.
+
+    Raises:
+      RunError: not writable, in use, or made by other settings.
+    """
+
+    def __init__(self, path: str | Path, config: dict[str, Any], restart: bool = False):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock_file = open(self.path / "run.lock", "w")
+        except OSError as error:
+            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock_file.close()
+            raise RunError(
+                f"Run folder {self.path} is in use by another run; wait for it or choose another "
+                "--train_dir."
+            ) from None
+        if restart:
+            for old in (self.checkpoints, self.tensorboard):
+                shutil.rmtree(old, ignore_errors=True)
+            for old in (self.metrics, self.timing, self.config):
+                old.unlink(missing_ok=True)
+        self._settle(config)
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        self._lock_file.close()
+
+    def _settle(self, config: dict[str, Any]) -> None:
+        config = json.loads(json.dumps(config))
+        if self.config.exists():
+            earlier = read_config(self.path)
+            keys = sorted(set(earlier) | set(config))
+            changed = [
+                f"{key} {json.dumps(earlier.get(key))} -> {json.dumps(config.get(key))}"
+                for key in keys
+                if key not in FREE_SETTINGS and earlier.get(key) != config.get(key)
+            ]
+            if changed:
+                raise RunError(
+                    f"Run folder {self.path} was made with other settings ({'; '.join(changed)}); "
+                    "use those, another --train_dir, or --restart to begin anew."
+                )
+        try:
+            write_atomically(self.config, (json.dumps(config, indent=2) + "\n").encode())
+        except OSError as error:
+            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The ``config.json`` of a run folder.
+
+    Raises:
+      RunError: missing or not a JSON object.
+    """
+    file = Path(path) / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is not a run folder: it has no config.json.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(
+            f"{file} cannot be read ({error}); begin anew with --restart."
+        ) from None
+    if not isinstance(config, dict):
+        raise RunError(f"{file} must hold a JSON object; begin anew with --restart.")
+    return config

@@ -1,0 +1,267 @@
+"""The outer loop: steps, evaluations, checkpoints, and the reasons to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from splitnet_tf.errors import TrainingError
+from splitnet_tf.training.checkpoints import (
+    prune_checkpoints,
+    read_checkpoint,
+    restore_newest,
+    save_checkpoint,
+)
+from splitnet_tf.training.convergence import GroupingConverged, Patience
+from splitnet_tf.training.evaluation import evaluate
+from splitnet_tf.training.metrics_log import MetricsLog
+from splitnet_tf.training.options import TrainOptions
+from splitnet_tf.training.progress import Progress
+from splitnet_tf.training.run_directory import RunDirectory
+from splitnet_tf.training.schedules import Schedule
+from splitnet_tf.training.step import TrainStep
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How training ended.
+
+    Attributes:
+      step: steps done.
+      stopped: ``max_steps``, ``converged`` or ``patience``.
+      valid_accuracy: at the end.
+      best_accuracy, best_step: the best validation accuracy and when.
+    """
+
+    step: int
+    stopped: str
+    valid_accuracy: float
+    best_accuracy: float
+    best_step: int
+
+
+class Trainer:
+    """Trains a model in a run folder; running it again goes on where it stopped.
+
+    Args:
+      model: returns logits; its ``losses`` are added to the cross entropy.
+      options: of the loop.
+      run: the folder.
+      train_batches: start step to an endless data set whose first element belongs to that step.
+      valid_batches: makes the validation data set.
+      learning_rate: of each step.
+      scale: factor on a variable's gradient.
+      actions: called with the step before each step; must depend on nothing but the step and the
+        model, so that a resumed run repeats them.
+      probe: extra scalars to log at each evaluation, by name.
+      converged: a stop condition, checked at each evaluation.
+      patience: evaluations without a better accuracy before training stops; 0: never.
+      examples_per_epoch: for the epoch in the log.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        options: TrainOptions,
+        run: RunDirectory,
+        train_batches: Callable[[int], tf.data.Dataset],
+        valid_batches: Callable[[], tf.data.Dataset],
+        *,
+        learning_rate: Schedule,
+        scale: Callable[[keras.Variable], float] = lambda variable: 1.0,
+        actions: Sequence[Callable[[int], None]] = (),
+        probe: Callable[[], dict[str, float]] | None = None,
+        summarize: Callable[[int, tf.summary.SummaryWriter], None] | None = None,
+        converged: GroupingConverged | None = None,
+        patience: int = 0,
+        steps_per_epoch: int = 1,
+        status: Callable[[], str] | None = None,
+    ):
+        self.model = model
+        self.options = options
+        self.run = run
+        self._train_batches = train_batches
+        self._valid_batches = valid_batches
+        self._learning_rate = learning_rate
+        self._actions = actions
+        self._probe = probe
+        self._summarize = summarize
+        self._status = status
+        self._converged = converged
+        self._patience = Patience(patience)
+        self._steps_per_epoch = steps_per_epoch
+        self._train_step = TrainStep(model, options, scale)
+        self._variables = [*model.variables, *self._train_step.optimizer.variables]
+        self._state = {"step": 0, "best": -1.0, "best_step": 0, "valid": 0.0, "stopped": ""}
+        self._sums = {"cross_entropy": 0.0, "model_losses": 0.0, "accuracy": 0.0}
+        self._signal = 0
+
+    def train(self) -> TrainResult:
+        """Trains to the end, or from the newest checkpoint to the end.
+
+        Raises:
+          TrainingError: a loss is not finite.
+          CheckpointError: a checkpoint cannot be read or written.
+          SystemExit: after SIGTERM (143) or SIGINT (130), once a checkpoint is saved.
+        """
+        self._restore()
+        self._log = MetricsLog(self.run, self._state.get("log_length", 0))
+        progress = Progress(self.options.max_steps, self._state["step"])
+        handlers = {
+            s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            if not self._state["stopped"]:
+                self._loop(progress)
+        finally:
+            for s, handler in handlers.items():
+                signal.signal(s, handler)
+            progress.close()
+            self._log.close()
+        state = self._state
+        return TrainResult(
+            state["step"], state["stopped"], state["valid"], state["best"], state["best_step"]
+        )
+
+    def _loop(self, progress: Progress) -> None:
+        options, state = self.options, self._state
+        batches = iter(self._train_batches(state["step"]))
+        self._since = (time.perf_counter(), state["step"])
+        while not state["stopped"]:
+            step = state["step"]
+            for action in self._actions:
+                action(step)
+            images, labels = next(batches)
+            rate = self._learning_rate(step)
+            self._add(self._train_step(images, labels, rate), step)
+            state["step"] = step = step + 1
+            last = step >= options.max_steps
+            if step % options.val_interval == 0 or last:
+                self._evaluate(step)
+                if last and not state["stopped"]:
+                    state["stopped"] = "max_steps"
+            if step % options.display == 0 or state["stopped"]:
+                self._display(step, rate, len(labels), progress)
+            progress.update(step)
+            if step % options.checkpoint_interval == 0 or state["stopped"]:
+                self._save()
+            if self._signal:
+                path = self._save()
+                name = signal.Signals(self._signal).name
+                logging.warning(
+                    "%s: stopped after step %d, saved in %s; run the same command to go on.",
+                    name, step, path,
+                )
+                raise SystemExit(128 + self._signal)
+
+    def _add(self, scalars: dict[str, tf.Tensor], step: int) -> None:
+        for name, value in scalars.items():
+            value = float(value)
+            if not math.isfinite(value):
+                term = {"model_losses": "split losses"}.get(name, name.replace("_", " "))
+                raise TrainingError(
+                    f"Step {step + 1}: the {term} became {value}; lower --initial_lr or the gammas "
+                    f"and run again (checkpoints in {self.run.checkpoints} are intact)."
+                )
+            self._sums[name] += value
+
+    def _display(self, step: int, rate: float, batch: int, progress: Progress) -> None:
+        start, first = self._since
+        now = time.perf_counter()
+        count = step - self._state.get("displayed", 0)
+        means = {name: total / max(1, count) for name, total in self._sums.items()}
+        l2 = self._train_step.l2()
+        values = {
+            "train/loss": means["cross_entropy"] + means["model_losses"] + l2,
+            "train/cross_entropy": means["cross_entropy"],
+            "train/split_losses": means["model_losses"],
+            "train/l2": l2,
+            "train/accuracy": means["accuracy"],
+            "train/learning_rate": rate,
+            "train/epoch": step / self._steps_per_epoch,
+        }
+        if self._probe is not None:
+            values.update(self._probe())
+        speed = batch * (step - first) / max(1e-9, now - start)
+        self._log.write(step, values, {"images_per_second": speed})
+        progress.show(
+            step,
+            loss=values["train/loss"],
+            accuracy=values["train/accuracy"],
+            images_per_second=speed,
+            note=self._status() if self._status else "",
+        )
+        self._since = (time.perf_counter(), step)
+        self._state["displayed"] = step
+        self._sums = dict.fromkeys(self._sums, 0.0)
+
+    def _evaluate(self, step: int) -> None:
+        state = self._state
+        start = time.perf_counter()
+        found = evaluate(self.model, self._valid_batches())
+        self._since = (self._since[0] + time.perf_counter() - start, self._since[1])
+        self._log.write(
+            step, {"valid/accuracy": found.top1, "valid/cross_entropy": found.cross_entropy}
+        )
+        if self._summarize is not None:
+            self._summarize(step, self._log.writer)
+        logging.info("step %d: validation accuracy %.2f%%", step, 100 * found.top1)
+        state["valid"] = found.top1
+        if found.top1 > state["best"]:
+            state["best"], state["best_step"] = found.top1, step
+            self._save("best")
+        if self._converged is not None and self._converged(step):
+            logging.info("step %d: the groupings have converged", step)
+            state["stopped"] = "converged"
+        elif self._patience(found.top1):
+            logging.info("step %d: validation accuracy no longer improves", step)
+            state["stopped"] = "patience"
+
+    def _save(self, kind: str = "step"):
+        state = {
+            **self._state,
+            "sums": self._sums,
+            "log_length": self._log.length(),
+            "patience": self._patience.state,
+            "converged": self._converged.state if self._converged else None,
+        }
+        path = save_checkpoint(
+            self.run.checkpoints, kind, self._state["step"], self._variables, state
+        )
+        prune_checkpoints(self.run.checkpoints, kind, self.options.keep if kind == "step" else 1)
+        return path
+
+    def _restore(self) -> None:
+        state, path = restore_newest(self.run.checkpoints, "step", self._variables)
+        if state is None:
+            return
+        self._sums = state.pop("sums")
+        self._patience.state = state.pop("patience")
+        converged = state.pop("converged")
+        if self._converged is not None and converged is not None:
+            self._converged.state = converged
+        self._state = state
+        if state["stopped"] == "max_steps" and state["step"] < self.options.max_steps:
+            state["stopped"] = ""
+        logging.info("resumed from %s at step %d", path, state["step"])
+
+    def restore_best(self) -> None:
+        """Puts the weights with the best validation accuracy into the model."""
+        restore_newest(self.run.checkpoints, "best", self._variables)
+
+    def _on_signal(self, number, frame) -> None:
+        self._signal = number
+
+
+def checkpoint_weights(path, model: keras.Model) -> None:
+    """Puts the model's own variables from a checkpoint file into ``model``."""
+    arrays, _ = read_checkpoint(path)
+    for variable, array in zip(model.variables, arrays, strict=False):
+        variable.assign(array)
