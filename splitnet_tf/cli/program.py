@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 from absl import app, flags
+from absl import logging as absl_logging
 
 from splitnet_tf.errors import SplitNetError
 
@@ -25,8 +26,8 @@ def run_program(main: Callable[[], None]) -> None:
         return rest
 
     def guarded(argv):
-        logging.getLogger().setLevel(logging.INFO)
-        logging.getLogger("absl").setLevel(logging.INFO)
+        absl_logging.set_verbosity(absl_logging.INFO)
+        absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
         try:
             main()
         except SplitNetError as error:
@@ -34,7 +35,6 @@ def run_program(main: Callable[[], None]) -> None:
         except flags.Error as error:
             _fail(str(error), 2)
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
     app.run(guarded, flags_parser=parse)
 
 

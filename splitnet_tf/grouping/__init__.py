@@ -1,7 +1,7 @@
 """Assignment variables, split losses, grouped layers and groupings."""
 
 from splitnet_tf.grouping.assignment import Assignment
-from splitnet_tf.grouping.group_model import group_model, split_losses
+from splitnet_tf.grouping.group_model import group_model, plain_copy, split_losses
 from splitnet_tf.grouping.grouped_layers import (
     GroupedConv1D,
     GroupedConv2D,
@@ -21,6 +21,7 @@ __all__ = [
     "Grouping",
     "SplitLosses",
     "group_model",
+    "plain_copy",
     "split_losses",
     "start_from_clusters",
 ]

@@ -15,7 +15,12 @@ from splitnet_tf.graph.keras_graph import (
 from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.assignment import Assignment
-from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel
+from splitnet_tf.grouping.grouped_layers import (
+    GROUPED_TYPES,
+    GroupedKernel,
+    plain_config,
+    plain_type,
+)
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 
@@ -60,28 +65,47 @@ def group_model(
         for s in plan.spaces
     }
     planned = {k.name: k for k in plan.kernels}
+
+    def make(call):
+        if call.name in planned:
+            return _grouped(call, planned[call.name], plan, assignments, losses)
+        return _plain(call)
+
+    return _remade(model.name, graph, make)
+
+
+def plain_copy(model: keras.Model) -> keras.Model:
+    """A copy of a functional model with its weights, grouped layers turned into stock ones."""
+    return _remade(model.name, trace(model).graph, _plain)
+
+
+def _plain(call):
+    if isinstance(call.op, GroupedKernel):
+        return plain_type(call.op).from_config(
+            {**plain_config(call.op), "name": layer_name(call.name)}
+        )
+    return copy_layer(call.op, layer_name(call.name))
+
+
+def _remade(name: str, graph, make) -> keras.Model:
+    """The graph as a new model with ``make(call)`` for each layer, and the same weights."""
     made: dict[int, object] = {}
 
     def replace(call):
         if id(call.op) not in made:
-            if is_keras_operation(call.op):
-                made[id(call.op)] = call.op
-            elif call.name in planned:
-                made[id(call.op)] = _grouped(call, planned[call.name], plan, assignments, losses)
-            else:
-                made[id(call.op)] = copy_layer(call.op, layer_name(call.name))
+            made[id(call.op)] = call.op if is_keras_operation(call.op) else make(call)
         return made[id(call.op)]
 
     inputs = new_inputs(graph)
     outputs = rebuild(graph, inputs, replace)
-    grouped = keras.Model(
+    model = keras.Model(
         inputs if len(inputs) > 1 else inputs[0],
         outputs if len(outputs) > 1 else outputs[0],
-        name=model.name,
+        name=name,
     )
     for call in graph.calls:
         _copy_weights(call.op, made[id(call.op)])
-    return grouped
+    return model
 
 
 def _check_plan(graph, plan: SplitPlan) -> None:
@@ -106,7 +130,8 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
             f"Layer '{call.name}' ({type(call.op).__name__}) has a kernel rule but no grouped "
             "layer; start the sections above it."
         )
-    config = dict(call.op.get_config())
+    grouped_before = isinstance(call.op, GroupedKernel)
+    config = plain_config(call.op) if grouped_before else dict(call.op.get_config())
     config["name"] = layer_name(call.name)
     sides = {}
     for side, names in (("in", kernel.in_spaces), ("out", kernel.out_spaces)):
@@ -122,7 +147,7 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
 def _copy_weights(source, target) -> None:
     if source is target or not source.weights:
         return
-    if isinstance(target, GroupedKernel):
+    if isinstance(source, GroupedKernel) or isinstance(target, GroupedKernel):
         target.kernel.assign(source.kernel)
         if source.use_bias:
             target.bias.assign(source.bias)
