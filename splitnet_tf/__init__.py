@@ -1,0 +1,64 @@
+"""SplitNet (ICML 2017) on Keras 3: from a plain classifier to a tree of parallel branches.
+
+model   = sn.models.wide_resnet(depth=16, width=8, num_classes=100)
+plan    = sn.SplitPlan.from_sections(model, [("unit_2_0", 2), ("unit_3_0", 2), ("logits", 2)])
+grouped = sn.group_model(model, plan, gamma1=1.0, gamma2=1.0, gamma3=10.0)
+...                                          # train it; model.losses are the split losses
+grouping = sn.read_grouping(grouped)
+tree    = sn.split_model(grouped, grouping)  # tree.model is one stock Keras model
+"""
+
+from splitnet_tf import graph, grouping, models, splitting
+from splitnet_tf.analysis import Cost, cost
+from splitnet_tf.errors import (
+    CheckpointError,
+    DataError,
+    GroupingError,
+    PlanError,
+    RunError,
+    SplitNetError,
+    TrainingError,
+)
+from splitnet_tf.graph import SplitPlan, register_rule
+from splitnet_tf.grouping import (
+    Grouping,
+    group_model,
+    plain_copy,
+    split_losses,
+    start_from_clusters,
+)
+from splitnet_tf.splitting import (
+    SplitTree,
+    read_grouping,
+    recalibrate_batch_norm,
+    split_model,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "Cost",
+    "DataError",
+    "Grouping",
+    "GroupingError",
+    "PlanError",
+    "RunError",
+    "SplitNetError",
+    "SplitPlan",
+    "SplitTree",
+    "TrainingError",
+    "cost",
+    "graph",
+    "group_model",
+    "grouping",
+    "models",
+    "plain_copy",
+    "read_grouping",
+    "recalibrate_batch_norm",
+    "register_rule",
+    "split_losses",
+    "split_model",
+    "splitting",
+    "start_from_clusters",
+]

@@ -57,7 +57,8 @@ def even_grouping(plan: SplitPlan, model_name: str = "model") -> Grouping:
     """The grouping in which every space is cut into equal runs of its channels."""
     spaces = tuple(
         SpaceGroups.from_labels(
-            s.name, np.repeat(np.arange(s.num_groups), even_sizes(s.size, s.num_groups)),
+            s.name,
+            np.repeat(np.arange(s.num_groups), even_sizes(s.size, s.num_groups)),
             s.num_groups,
         )
         for s in plan.spaces

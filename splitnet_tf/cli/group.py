@@ -42,9 +42,7 @@ def define_flags() -> None:
     flags.DEFINE_string("model", None, "wrn-16-8, alexnet, mlp; default from the next two.")
     flags.DEFINE_integer("num_residual_units", 2, "Units in a stage of the WRN.", lower_bound=1)
     flags.DEFINE_integer("k", 8, "Width of the WRN.", lower_bound=1)
-    flags.DEFINE_string(
-        "splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,..."
-    )
+    flags.DEFINE_string("splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,...")
     flags.DEFINE_integer("ngroups1", 2, "Groups of the logits.", lower_bound=1)
     flags.DEFINE_integer("ngroups2", 2, "Groups of the third stage.", lower_bound=1)
     flags.DEFINE_integer("ngroups3", 2, "Groups of the second stage.", lower_bound=1)
@@ -58,7 +56,9 @@ def define_flags() -> None:
     flags.DEFINE_enum("scaling", "unit", ["unit", "paper"], "Of the split losses.")
     flags.DEFINE_boolean("weighted_group_loss", False, "Weigh kernels by their own R_W.")
     flags.DEFINE_enum(
-        "assignment_init", "clustering", ["clustering", "random"],
+        "assignment_init",
+        "clustering",
+        ["clustering", "random"],
         "Start of the assignments: clusters of the warmed-up weights, or noise (the paper).",
     )
     flags.DEFINE_float(
@@ -68,8 +68,11 @@ def define_flags() -> None:
         "assignment_lr_scale", 8.0, "Pace of the assignments against the weights.", lower_bound=0
     )
     flags.DEFINE_float(
-        "dropout_keep_prob", 1.0, "Share of features kept in the split layers.",
-        lower_bound=0.01, upper_bound=1,
+        "dropout_keep_prob",
+        1.0,
+        "Share of features kept in the split layers.",
+        lower_bound=0.01,
+        upper_bound=1,
     )
     flags.DEFINE_boolean("bn_no_scale", False, "Batch norm without scale.")
     flags.DEFINE_boolean("finetune", False, "Ten times the gradients on the split layers.")
@@ -197,9 +200,7 @@ def train_grouped(dataset, plain, plan, run) -> None:
         run,
         learning_rate(dataset, hold=warmup),
         scale=scale,
-        actions=[
-            GroupingSchedule(losses, plan, warmup, growth, FLAGS.assignment_init, FLAGS.seed)
-        ],
+        actions=[GroupingSchedule(losses, plan, warmup, growth, FLAGS.assignment_init, FLAGS.seed)],
         probe=watch.scalars,
         status=watch.status,
         summarize=_every(FLAGS.group_summary_interval, watch.histograms),
@@ -218,9 +219,7 @@ def train_grouped(dataset, plain, plan, run) -> None:
     grouping.save(run.path / "grouping.json")
     for group, names in enumerate(grouping.class_groups()):
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
-    write_result(
-        run, dataset, grouped, result, {"off_block_energy": watch.off_block_energy()}
-    )
+    write_result(run, dataset, grouped, result, {"off_block_energy": watch.off_block_energy()})
 
 
 def _every(count, action):
@@ -238,9 +237,7 @@ def make_trainer(dataset, model, run, schedule, **more) -> Trainer:
     """A trainer on the data set, as the flags say."""
 
     def batches(start):
-        return training_batches(
-            dataset.train, FLAGS.batch_size, FLAGS.seed, start, FLAGS.augment
-        )
+        return training_batches(dataset.train, FLAGS.batch_size, FLAGS.seed, start, FLAGS.augment)
 
     return Trainer(
         model,
@@ -270,7 +267,10 @@ def write_result(run, dataset, model, result, more) -> None:
     write_atomically(run.path / "result.json", (json.dumps(document, indent=2) + "\n").encode())
     logging.info(
         "Stopped at step %d (%s): test accuracy %.2f%%. Written to %s.",
-        result.step, result.stopped, 100 * found.top1, run.path,
+        result.step,
+        result.stopped,
+        100 * found.top1,
+        run.path,
     )
 
 

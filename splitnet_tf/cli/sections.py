@@ -29,9 +29,7 @@ def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
         for part in text.split(","):
             start, _, count = part.strip().rpartition(":")
             if not start or not count.isdigit():
-                raise flags.Error(
-                    f"--splits: '{part}' must be <layer>:<groups>, such as logits:4."
-                )
+                raise flags.Error(f"--splits: '{part}' must be <layer>:<groups>, such as logits:4.")
             sections.append((start, int(count)))
         return sections
     if not re.fullmatch(r"\d+(-\d+)*", text):

@@ -48,12 +48,16 @@ def define_flags() -> None:
     )
     flags.DEFINE_string("grouping", None, "Grouping file; default: that of --basemodel.")
     flags.DEFINE_enum(
-        "method", "file", ["file", "argmax", "balanced"],
+        "method",
+        "file",
+        ["file", "argmax", "balanced"],
         "Take the grouping from its file, or read it anew from the model.",
     )
     flags.DEFINE_integer(
-        "recalibrate_batches", 100,
-        "Training batches to re-estimate batch-norm statistics on; 0: none.", lower_bound=0,
+        "recalibrate_batches",
+        100,
+        "Training batches to re-estimate batch-norm statistics on; 0: none.",
+        lower_bound=0,
     )
     flags.DEFINE_integer(
         "patience", 0, "Evaluations without improvement before stopping; 0: never.", lower_bound=0
@@ -119,7 +123,11 @@ def main() -> None:
         logging.info("test accuracy %-13s %.2f%%", stage, 100 * accuracy)
     logging.info(
         "params %.3f -> %.3f million, FLOPs %.3f -> %.3f billion. Written to %s.",
-        whole.params / 1e6, parts.params / 1e6, whole.flops / 1e9, parts.flops / 1e9, run.path,
+        whole.params / 1e6,
+        parts.params / 1e6,
+        whole.flops / 1e9,
+        parts.flops / 1e9,
+        run.path,
     )
 
 

@@ -14,9 +14,7 @@ FLAGS = flags.FLAGS
 def define_data_flags() -> None:
     """Flags that choose the data."""
     flags.DEFINE_string("dataset", "cifar100", "cifar100, planted, or planted-2-2 (two levels).")
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of the data set; default ~/tensorflow_datasets."
-    )
+    flags.DEFINE_string("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
     flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer(
         "seed", 0, "Of weights, order, augmentation and planted data.", lower_bound=0
@@ -28,9 +26,7 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
     flags.DEFINE_string("train_dir", None, "Run folder; run again to resume.", required=True)
     flags.DEFINE_boolean("restart", False, "Begin anew, removing what the run folder holds.")
     flags.DEFINE_float("epochs", epochs, "Length of training.", lower_bound=0)
-    flags.DEFINE_integer(
-        "max_steps", 0, "Length of training in steps; 0: --epochs.", lower_bound=0
-    )
+    flags.DEFINE_integer("max_steps", 0, "Length of training in steps; 0: --epochs.", lower_bound=0)
     flags.DEFINE_float("initial_lr", initial_lr, "Learning rate at the start.", lower_bound=0)
     flags.DEFINE_enum("lr_schedule", "cosine", ["cosine", "step"], "How the rate falls.")
     flags.DEFINE_float(

@@ -139,9 +139,7 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
         sides[f"{side}_assignments"] = [assignments[n] for n in unique]
         sides[f"{side}_layout"] = [unique.index(n) for n in names]
         sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
-    return grouped_type(
-        **config, num_groups=kernel.num_groups, split_losses=losses, **sides
-    )
+    return grouped_type(**config, num_groups=kernel.num_groups, split_losses=losses, **sides)
 
 
 def _copy_weights(source, target) -> None:

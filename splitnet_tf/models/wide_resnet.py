@@ -77,7 +77,9 @@ def _unit(x, filters, strides, dropout, bn_scale, name):
 
 def _conv(filters, size, strides, name):
     # Normal with variance 2 / (size^2 filters), He et al. 2015, as in the 2017 code.
-    start = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+    start = keras.initializers.VarianceScaling(
+        2.0, mode="fan_out", distribution="untruncated_normal"
+    )
     return layers.Conv2D(
         filters,
         size,

@@ -59,9 +59,7 @@ def mask_off_blocks(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> 
         kernel.assign(keras.ops.convert_to_numpy(kernel) * mask.astype("float32"))
 
 
-def off_block_energy(
-    model: keras.Model, plan: SplitPlan, grouping: Grouping
-) -> dict[str, float]:
+def off_block_energy(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> dict[str, float]:
     """For each split kernel the share of its squared weights that the cut takes away."""
     shares = {}
     for name, mask in block_masks(plan, grouping):

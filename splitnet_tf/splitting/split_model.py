@@ -21,9 +21,7 @@ from splitnet_tf.splitting.blocks import check_grouping
 from splitnet_tf.splitting.tree import HEAD, TRUNK, SplitTree
 
 
-def split_model(
-    model: keras.Model, grouping: Grouping, plan: SplitPlan | None = None
-) -> SplitTree:
+def split_model(model: keras.Model, grouping: Grouping, plan: SplitPlan | None = None) -> SplitTree:
     """Cuts a model into a tree of branches that share nothing above the cut.
 
     Args:
@@ -90,7 +88,10 @@ class _Splitter:
         inputs = self._inputs(self.graph.inputs, 0, 0)
         # (tensor, level, group of the reader) to the symbolic tensor that it reads.
         flow = self._run_node(
-            TRUNK, 0, 0, {(t, 0, 0): x for t, x in zip(self.graph.inputs, inputs, strict=True)},
+            TRUNK,
+            0,
+            0,
+            {(t, 0, 0): x for t, x in zip(self.graph.inputs, inputs, strict=True)},
             consumed,
         )
         names = node_names(plan.groups)

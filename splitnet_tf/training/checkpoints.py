@@ -88,7 +88,9 @@ def read_checkpoint(path: Path) -> tuple[list[np.ndarray], dict]:
     except OSError as error:
         raise CheckpointError(f"Checkpoint {path} cannot be read: {error.strerror}.") from None
     if match is None or hashlib.sha256(content).hexdigest()[:16] != match[3]:
-        raise CheckpointError(f"Checkpoint {path} is damaged: its checksum is not that of its name.")
+        raise CheckpointError(
+            f"Checkpoint {path} is damaged: its checksum is not that of its name."
+        )
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         state = json.loads(archive[_STATE].tobytes())
         arrays = [archive[name] for name in sorted(archive.files) if name != _STATE]

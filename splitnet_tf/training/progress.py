@@ -21,9 +21,7 @@ class Progress:
         self._total = total
         self._done = done
         self._start = time.perf_counter()
-        self._bar = (
-            tqdm(total=total, initial=done, unit="step") if sys.stderr.isatty() else None
-        )
+        self._bar = tqdm(total=total, initial=done, unit="step") if sys.stderr.isatty() else None
 
     def update(self, step: int) -> None:
         """Moves the bar."""
@@ -44,7 +42,12 @@ class Progress:
         left = spent / max(1, step - self._done) * (self._total - step)
         logging.info(
             "step %d/%d  loss %.3f  accuracy %.1f%%  %.0f images/s  %s left%s",
-            step, self._total, loss, 100 * accuracy, images_per_second, _clock(left),
+            step,
+            self._total,
+            loss,
+            100 * accuracy,
+            images_per_second,
+            _clock(left),
             f"  {note}" if note else "",
         )
 

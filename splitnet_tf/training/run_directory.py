@@ -106,9 +106,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RunError(f"{path} is not a run folder: it has no config.json.") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(
-            f"{file} cannot be read ({error}); begin anew with --restart."
-        ) from None
+        raise RunError(f"{file} cannot be read ({error}); begin anew with --restart.") from None
     if not isinstance(config, dict):
         raise RunError(f"{file} must hold a JSON object; begin anew with --restart.")
     return config

@@ -114,9 +114,7 @@ class Trainer:
         self._restore()
         self._log = MetricsLog(self.run, self._state.get("log_length", 0))
         progress = Progress(self.options.max_steps, self._state["step"])
-        handlers = {
-            s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)
-        }
+        handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             if not self._state["stopped"]:
                 self._loop(progress)
@@ -157,7 +155,9 @@ class Trainer:
                 name = signal.Signals(self._signal).name
                 logging.warning(
                     "%s: stopped after step %d, saved in %s; run the same command to go on.",
-                    name, step, path,
+                    name,
+                    step,
+                    path,
                 )
                 raise SystemExit(128 + self._signal)
 

@@ -1,0 +1,40 @@
+# make demo: the whole chain on data it makes itself. make test: lint and tests.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint format clean
+
+$(READY): setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+demo: $(READY)
+	./group.sh $(DEMO) --model=wrn-10-1 --train_dir=runs/demo/group \
+	  --dropout_keep_prob=1 --epochs=8 --warmup_epochs=3
+	./split.sh $(DEMO) --basemodel=runs/demo/group --train_dir=runs/demo/split --epochs=4
+	./eval.sh --dataset=planted --seed=$(SEED) --basemodel=runs/demo/split \
+	  --figure=runs/demo/blocks.png --output_file=runs/demo/evaluation.json
+
+SEED ?= 0
+DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
+  --checkpoint_interval=0 --seed=$(SEED) --restart
+
+test: $(READY) lint
+	$(VENV)/bin/python -m pytest
+
+test-slow: $(READY)
+	$(VENV)/bin/python -m pytest -m slow
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(READY)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:
+	rm -rf runs

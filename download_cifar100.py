@@ -1,0 +1,73 @@
+"""Downloads CIFAR-100 with tensorflow-datasets and checks it; checks only if it is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from absl import app, flags
+
+from splitnet_tf.data import load_cifar100
+from splitnet_tf.data.cifar100 import default_data_dir
+from splitnet_tf.errors import DataError
+
+flags.DEFINE_string("data_dir", None, "Folder to keep the data in; default ~/tensorflow_datasets.")
+
+
+def download(data_dir: str) -> None:
+    """Downloads and prepares the data; tfds checks the archive's sha256 (168,513,733 bytes)."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder("cifar100", data_dir=data_dir, try_gcs=False)
+        builder.download_and_prepare()
+    except Exception as error:  # network, disk and checksum errors are of many classes
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise DataError(
+            f"CIFAR-100 could not be downloaded to {data_dir} ({type(error).__name__}: "
+            f"{reason[:160]}); check the network and that the folder can be written."
+        ) from None
+
+
+def check(data_dir: str) -> str:
+    """Counts what is there; returns a line that says so."""
+    data = load_cifar100(data_dir)
+    for name, split, each in (
+        ("training", data.train, 450),
+        ("validation", data.valid, 50),
+        ("test", data.test, 100),
+    ):
+        counts = np.bincount(split.labels, minlength=100)
+        if len(counts) != 100 or (counts != each).any():
+            raise DataError(
+                f"CIFAR-100 in {data_dir}: the {name} split should hold {each} images of each of "
+                "100 classes but does not; remove the folder and run this again."
+            )
+    supers = np.bincount(data.superclasses, minlength=20)
+    if len(supers) != 20 or (supers != 5).any():
+        raise DataError(
+            f"CIFAR-100 in {data_dir}: its 20 superclasses should have 5 classes each; remove the "
+            "folder and run this again."
+        )
+    return (
+        f"CIFAR-100 in {data_dir}: {len(data.train)} training, {len(data.valid)} validation and "
+        f"{len(data.test)} test images of {data.num_classes} classes in {len(supers)} superclasses."
+    )
+
+
+def main(argv) -> None:
+    data_dir = flags.FLAGS.data_dir or default_data_dir()
+    try:
+        if not os.path.isdir(os.path.join(data_dir, "cifar100")):
+            download(data_dir)
+        print(check(data_dir))
+    except DataError as error:
+        print(f"download_cifar100.py: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)

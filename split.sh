@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Splits what group.sh has grouped (deep split, 2-2-2) and finetunes the tree, settings of 2017.
+# Arguments are handed on and override these; see --help.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python=${PYTHON:-$here/.venv/bin/python}
+[ -x "$python" ] || python=python3
+export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
+exec "$python" -m splitnet_tf.cli.split \
+  --train_dir=runs/split_2-2-2 \
+  --basemodel=runs/group_2-2-2 \
+  --batch_size=90 \
+  --l2_weight=0.0005 \
+  --lr_schedule=step \
+  --initial_lr=0.1 \
+  --lr_step_epoch=100,140 \
+  --lr_decay=0.1 \
+  --max_steps=120000 \
+  --checkpoint_interval=5000 \
+  "$@"

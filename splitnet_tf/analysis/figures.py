@@ -1,0 +1,57 @@
+"""Figures: split kernels before and after sorting their channels by group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.splitting.blocks import check_grouping, kernel_labels
+
+
+def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most: int = 4) -> None:
+    """Draws the energy of split kernels, as trained and sorted by group (the paper's Figure 3).
+
+    Args:
+      model: grouped or plain, before the split.
+      grouping: its groups.
+      path: of the image; the suffix chooses the format.
+      most: kernels drawn, spread from the bottom to the top.
+    """
+    plan = SplitPlan.from_sections(model, grouping.sections)
+    check_grouping(plan, grouping)
+    chosen = np.unique(np.linspace(0, len(plan.kernels) - 1, most).round().astype(int))
+    kernels = [plan.kernels[i] for i in chosen]
+    figure, axes = plt.subplots(
+        2, len(kernels), figsize=(2.6 * len(kernels), 5.4), squeeze=False, layout="constrained"
+    )
+    for column, kernel in enumerate(kernels):
+        weights = keras.ops.convert_to_numpy(model.get_layer(kernel.name).kernel)
+        size = np.sqrt(np.square(weights).sum(axis=tuple(range(weights.ndim - 2))))
+        rows, columns = kernel_labels(plan, grouping, kernel)
+        by_group = size[np.argsort(rows, kind="stable")][:, np.argsort(columns, kind="stable")]
+        top = np.quantile(size, 0.99)
+        for row, picture in enumerate((size, by_group)):
+            axis = axes[row, column]
+            axis.imshow(picture, cmap="magma", vmin=0, vmax=top, aspect="auto")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        for g in range(1, kernel.num_groups):
+            axes[1, column].axhline(np.sum(rows < g) - 0.5, color="white", linewidth=0.8)
+            axes[1, column].axvline(np.sum(columns < g) - 0.5, color="white", linewidth=0.8)
+        axes[0, column].set_title(kernel.name, fontsize=9)
+    axes[0, 0].set_ylabel("as trained: input channel")
+    axes[1, 0].set_ylabel("sorted by group: input channel")
+    for axis in axes[1]:
+        axis.set_xlabel("output channel", fontsize=8)
+    figure.suptitle("Weight magnitude of split kernels before the cut")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,194 @@
+"""Evaluate: accuracy, cost and speed of a split model, beside the unsplit one."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.analysis import agreement, cost, text_table
+from splitnet_tf.analysis.figures import block_figure
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.training_flags import define_data_flags, load_data
+from splitnet_tf.data import evaluation_batches
+from splitnet_tf.errors import RunError
+from splitnet_tf.files import write_atomically
+from splitnet_tf.grouping import Grouping, plain_copy
+from splitnet_tf.saving import load_model
+from splitnet_tf.training import evaluate, read_config
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    define_data_flags()
+    flags.DEFINE_string(
+        "basemodel", None, "Run folder of a split or grouping, or a .keras file.", required=True
+    )
+    flags.DEFINE_string(
+        "compare", None, "Unsplit model beside it; default: what a split was made of."
+    )
+    flags.DEFINE_string(
+        "figure", None, "Draw the split kernels of the unsplit model, sorted by group, here."
+    )
+    flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
+    flags.DEFINE_integer("speed_batches", 10, "At least so many batches are timed.", lower_bound=3)
+    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
+    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+
+
+def model_file(path: Path) -> Path:
+    """The model of a run folder, or the file itself."""
+    if not path.is_dir():
+        return path
+    for name in ("tree.keras", "grouped.keras", "model.keras"):
+        if (path / name).is_file():
+            return path / name
+    raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
+
+
+def measure(path: Path, dataset) -> dict:
+    """Accuracy, cost and speed of one model file."""
+    model = plain_copy(load_model(path)) if path.name == "grouped.keras" else load_model(path)
+    if model.output_shape[-1] != dataset.num_classes:
+        raise RunError(
+            f"{path} has {model.output_shape[-1]} classes, but --dataset={dataset.name} has "
+            f"{dataset.num_classes}."
+        )
+    split = getattr(dataset, FLAGS.images)
+    batch = min(FLAGS.batch_size, max(1, len(split) // FLAGS.speed_batches))
+    found = evaluate(model, evaluation_batches(split, batch))
+    counted = cost(model)
+    return {
+        "model": str(path),
+        "images": found.images,
+        "top1": found.top1,
+        "top5": found.top5,
+        "cross_entropy": found.cross_entropy,
+        "seconds_per_image": found.seconds_per_image,
+        "batch_size": batch,
+        "params": counted.params,
+        "flops": counted.flops,
+        "confusion": found.confusion.tolist(),
+    }
+
+
+def main() -> None:
+    path = Path(FLAGS.basemodel)
+    dataset = load_data()
+    file = model_file(path)
+    compare = FLAGS.compare
+    if compare is None and file.name == "tree.keras":
+        compare = read_config(file.parent).get("basemodel")
+    entries = [("split" if file.name == "tree.keras" else "model", measure(file, dataset))]
+    if compare:
+        entries.insert(0, ("unsplit", measure(model_file(Path(compare)), dataset)))
+    document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
+    grouping_file = file.parent / "grouping.json"
+    if grouping_file.is_file():
+        document["groups"] = describe_groups(Grouping.load(grouping_file), dataset)
+        if FLAGS.figure:
+            source = model_file(Path(compare)) if compare else file
+            block_figure(load_model(source), Grouping.load(grouping_file), FLAGS.figure)
+    elif FLAGS.figure:
+        raise RunError(f"--figure needs a grouping, but {grouping_file} does not exist.")
+    stages = stages_of(file.parent)
+    if stages:
+        document["stages"] = stages
+    text = json.dumps(document, indent=2)
+    if FLAGS.output_file:
+        write_atomically(FLAGS.output_file, (text + "\n").encode())
+    print(text if FLAGS.format == "json" else as_text(document))
+
+
+def stages_of(folder: Path) -> dict | None:
+    """Test accuracy before the cut, right after it, and after finetuning."""
+    file = folder / "result.json"
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8")).get("test_accuracy")
+    return found if isinstance(found, dict) else None
+
+
+def describe_groups(grouping: Grouping, dataset) -> dict:
+    """The groups of classes, and how they agree with what is known of the data."""
+    found = {"sizes": [len(m) for m in grouping.classes.members], "names": grouping.class_groups()}
+    labels = grouping.classes.labels()
+    if dataset.groups:  # planted: compare with the level that has as many groups
+        level = min(dataset.groups, key=lambda g: abs(g.max() + 1 - grouping.classes.num_groups))
+        found["planted_agreement"] = agreement(labels, level).nmi
+    elif dataset.superclasses is not None:
+        scores = agreement(labels, dataset.superclasses)
+        found["superclass_nmi"] = scores.nmi
+        found["random_nmi"] = scores.random_nmi
+        found["random_nmi_std"] = scores.random_nmi_std
+        found["together"] = scores.together
+    return found
+
+
+def as_text(document: dict) -> str:
+    """The document as tables."""
+    rows = []
+    for name in ("unsplit", "split", "model"):
+        if name in document:
+            e = document[name]
+            time = e["seconds_per_image"]
+            rows.append(
+                (
+                    name,
+                    f"{100 * e['top1']:.2f}%",
+                    f"{100 * e['top5']:.2f}%",
+                    f"{e['cross_entropy']:.3f}",
+                    f"{1000 * time:.3f}" if time is not None and math.isfinite(time) else "-",
+                    f"{e['params'] / 1e6:.3f}",
+                    f"{e['flops'] / 1e9:.4f}",
+                )
+            )
+    header = ("", "top-1", "top-5", "cross entropy", "ms/image", "params (M)", "GFLOPs")
+    parts = [f"{document['dataset']}, {document['images']} images", text_table(header, rows)]
+    if "unsplit" in document and "split" in document:
+        a, b = document["unsplit"], document["split"]
+        parts.append(
+            f"{100 * (1 - b['params'] / a['params']):.1f}% fewer parameters, "
+            f"{100 * (1 - b['flops'] / a['flops']):.1f}% fewer FLOPs"
+        )
+    if "stages" in document:
+        names = {
+            "before": "before the split",
+            "cut": "right after",
+            "recalibrated": "batch norm re-estimated",
+            "finetuned": "after finetuning",
+        }
+        parts.append(
+            text_table(
+                ("test accuracy", ""),
+                [(names[k], f"{100 * v:.2f}%") for k, v in document["stages"].items()],
+            )
+        )
+    if "groups" in document:
+        groups = document["groups"]
+        lines = [
+            f"group {g} ({len(names)}): {', '.join(names)}"
+            for g, names in enumerate(groups["names"])
+        ]
+        if "planted_agreement" in groups:
+            lines.append(f"agreement with the planted groups: {groups['planted_agreement']:.3f}")
+        if "superclass_nmi" in groups:
+            lines.append(
+                f"NMI with the superclasses: {groups['superclass_nmi']:.3f} (random groups "
+                f"{groups['random_nmi']:.3f} +- {groups['random_nmi_std']:.3f})"
+            )
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-evaluate``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()
