@@ -51,7 +51,7 @@ def define_flags() -> None:
     flags.DEFINE_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", lower_bound=0)
     flags.DEFINE_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", lower_bound=0)
     flags.DEFINE_float(
-        "gamma1_growth", 10.0, "Factor by which gamma1 grows over the grouping.", lower_bound=1
+        "gamma1_growth", 20.0, "Factor by which gamma1 grows over the grouping.", lower_bound=1
     )
     flags.DEFINE_enum("scaling", "unit", ["unit", "paper"], "Of the split losses.")
     flags.DEFINE_boolean("weighted_group_loss", False, "Weigh kernels by their own R_W.")
@@ -184,7 +184,7 @@ def train_grouped(dataset, plain, plan, run) -> None:
             f"--warmup_epochs={FLAGS.warmup_epochs:g} leaves no step of {total} to group in; "
             "lower it or raise --epochs."
         )
-    growth = ramp(warmup, total - (total - warmup) // 4, 1.0, FLAGS.gamma1_growth)
+    growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
     watch = GroupingWatch(losses)
     own_pace = {id(a.logits) for a in losses.assignments()}
     split_weights = {id(w) for layer in losses.grouped_layers() for w in (layer.kernel,)}

@@ -139,9 +139,9 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
         dataset.input_shape
     ):
         raise RunError(
-            f"--basemodel={path}: takes {model.input_shape[1:]} images and {model.output_shape[-1]} "
-            f"classes, but --dataset={dataset.name} has {dataset.input_shape} and "
-            f"{dataset.num_classes}."
+            f"--basemodel={path}: takes {model.input_shape[1:]} images and "
+            f"{model.output_shape[-1]} classes, but --dataset={dataset.name} has "
+            f"{dataset.input_shape} and {dataset.num_classes}."
         )
     if FLAGS.method != "file":
         return model, read_grouping(model, FLAGS.method, dataset.class_names)

@@ -41,10 +41,7 @@ def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Datas
     """
     if name == "cifar100":
         return load_cifar100(data_dir)
-    kind, _, levels = name.partition("-")
-    if kind == "planted" and all(
-        part.isdigit() and int(part) for part in levels.split("-") if levels
-    ):
-        groups = tuple(int(part) for part in levels.split("-")) if levels else (2,)
-        return planted_groups(groups, seed=seed)
+    kind, *levels = name.split("-")
+    if kind == "planted" and all(n.isdigit() and int(n) > 0 for n in levels):
+        return planted_groups([int(n) for n in levels] or (2,), seed=seed)
     raise DataError(f"dataset must be one of {', '.join(NAMES)}, planted-2-2; got {name!r}.")

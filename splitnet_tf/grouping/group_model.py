@@ -122,10 +122,8 @@ def _check_plan(graph, plan: SplitPlan) -> None:
 
 
 def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
-    for stock, grouped_type in GROUPED_TYPES.items():
-        if isinstance(call.op, stock):
-            break
-    else:
+    grouped_type = next((g for s, g in GROUPED_TYPES.items() if isinstance(call.op, s)), None)
+    if grouped_type is None:
         raise PlanError(
             f"Layer '{call.name}' ({type(call.op).__name__}) has a kernel rule but no grouped "
             "layer; start the sections above it."

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from sklearn.cluster import SpectralClustering
+from sklearn.cluster import KMeans
+from sklearn.manifold import spectral_embedding
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.graph.hierarchy import even_sizes, spread
@@ -20,28 +21,33 @@ from splitnet_tf.grouping.split_losses import SplitLosses
 
 
 def cluster_columns(kernel: np.ndarray, num_groups: int, seed: int = 0) -> np.ndarray:
-    """Spectral clustering of a kernel's columns by cosine similarity (negative ones count as 0).
+    """Equal spectral clusters of a kernel's columns by cosine similarity (negative ones count 0).
+
+    The centres are those of k-means in the spectral embedding; columns are then dealt to them in
+    equal numbers (two groups: a cut at the median of the second eigenvector). Equal, because R_E
+    pulls towards equal groups anyway, and unequal starts lose their meaning on the way.
 
     Args:
       kernel: (in, out).
       num_groups: clusters of the out columns, at most out.
+      seed: of the embedding and of k-means.
 
     Returns:
-      Labels (out,), integers in [0, num_groups).
+      Labels (out,), integers in [0, num_groups), of sizes that differ by at most one.
     """
     size = kernel.shape[1]
     if num_groups == 1:
         return np.zeros(size, int)
-    if num_groups == size:
-        return np.arange(size)
+    if num_groups >= size - 1:
+        return np.repeat(np.arange(num_groups), even_sizes(size, num_groups))
     columns = kernel - kernel.mean(axis=1, keepdims=True)
     columns = columns / np.maximum(np.linalg.norm(columns, axis=0, keepdims=True), 1e-12)
     similarity = np.maximum(columns.T @ columns, 0.0).astype("float64")
     # A faint link between all keeps the graph connected.
     similarity = np.maximum((similarity + similarity.T) / 2, 1e-4)
-    return SpectralClustering(
-        num_groups, affinity="precomputed", random_state=seed, assign_labels="kmeans"
-    ).fit_predict(similarity)
+    points = spectral_embedding(similarity, n_components=num_groups - 1, random_state=seed)
+    centres = KMeans(num_groups, n_init=10, random_state=seed).fit(points)
+    return assign_with_sizes(-np.square(centres.transform(points)).T, even_sizes(size, num_groups))
 
 
 def cluster_classes(kernel: np.ndarray, plan: SplitPlan, seed: int = 0) -> np.ndarray:

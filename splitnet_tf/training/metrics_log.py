@@ -29,8 +29,8 @@ class MetricsLog:
         run.metrics.write_bytes(kept)
         shutil.rmtree(run.tensorboard, ignore_errors=True)
         self._writer = tf.summary.create_file_writer(str(run.tensorboard))
-        self._metrics = open(run.metrics, "a", encoding="utf-8")
-        self._timing = open(run.timing, "a", encoding="utf-8")
+        self._metrics = open(run.metrics, "a", encoding="utf-8")  # noqa: SIM115
+        self._timing = open(run.timing, "a", encoding="utf-8")  # noqa: SIM115
         for line in kept.decode().splitlines():
             self._to_tensorboard(json.loads(line))
 

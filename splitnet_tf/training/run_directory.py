@@ -31,7 +31,7 @@ class RunDirectory:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock_file = open(self.path / "run.lock", "w")
+            self._lock_file = open(self.path / "run.lock", "w")  # noqa: SIM115
         except OSError as error:
             raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
         try:

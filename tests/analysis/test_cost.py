@@ -1,0 +1,93 @@
+"""Costs against the numbers of the paper and of design tables, and against Keras."""
+
+import keras
+import numpy as np
+import pytest
+
+import splitnet_tf as sn
+from splitnet_tf.analysis import agreement, text_table
+from tests.conftest import small_alexnet
+
+
+@pytest.fixture(scope="module")
+def wrn():
+    return sn.models.wide_resnet()
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return sn.models.alexnet()
+
+
+WRN = [
+    (None, 11.00, 3.10),
+    ([("logits", 4)], 10.96, 3.10),
+    ([("unit_3_0", 2), ("logits", 2)], 6.78, 2.56),
+    ([("unit_2_0", 2), ("unit_3_0", 2), ("logits", 2)], 5.73, 2.02),
+    ([("unit_2_0", 2), ("unit_3_0", 4), ("logits", 4)], 3.62, 1.75),
+]
+ALEXNET = [
+    (None, 62.377, 2.278),
+    ([("fc6", 1), ("fc7", 1), ("fc8", 3)], 59.646, 2.273),
+    ([("fc6", 1), ("fc7", 2), ("fc8", 5)], 50.712, 2.255),
+    ([("fc6", 2), ("fc7", 4), ("fc8", 8)], 27.336, 2.208),
+    ([("conv4", 2)], 31.960, 1.846),
+]
+
+
+def rounded(model, sections, digits):
+    plan = sn.SplitPlan.from_sections(model, sections) if sections else None
+    found = sn.cost(model, plan)
+    return round(found.params / 1e6, digits), round(found.flops / 1e9, digits)
+
+
+@pytest.mark.parametrize(("sections", "params", "flops"), WRN)
+def test_wide_resnet_16_8(wrn, sections, params, flops):
+    assert rounded(wrn, sections, 2) == (params, flops)
+
+
+@pytest.mark.parametrize(("sections", "params", "flops"), ALEXNET)
+def test_alexnet(alexnet, sections, params, flops):
+    assert rounded(alexnet, sections, 3) == (params, flops)
+
+
+def test_parameters_are_those_keras_counts(wrn):
+    """All but batch norm, which the paper leaves out."""
+    norms = [x for x in wrn.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert sn.cost(wrn).params == wrn.count_params() - sum(x.count_params() for x in norms)
+
+
+def test_flops_by_hand():
+    model = small_alexnet()
+    by_name = {row.name: row for row in sn.cost(model).layers}
+    assert by_name["conv1"].params == 3 * 3 * 3 * 6  # without its bias
+    assert by_name["conv1"].flops == 2 * 3 * 3 * 3 * 6 * 10 * 10
+    assert by_name["conv2"].flops == 2 * 3 * 3 * 6 * 7 * 5 * 5
+    assert by_name["fc6"].params == 175 * 16 + 16
+    assert by_name["fc6"].flops == 2 * 175 * 16 + 16
+
+
+def test_a_layer_used_twice_counts_its_kernel_once():
+    inputs = keras.Input((6,))
+    dense = keras.layers.Dense(6)
+    found = sn.cost(keras.Model(inputs, dense(dense(inputs))))
+    assert (found.params, found.flops) == (42, 2 * (72 + 6))
+
+
+def test_agreement_of_groups():
+    supers = np.repeat(np.arange(4), 5)
+    same = agreement(supers // 2, supers)
+    assert same.together == 1.0
+    assert same.nmi == pytest.approx(2 / 3)  # ln 2 shared, (ln 2 + ln 4) / 2 the mean
+    assert agreement(supers, supers).nmi == pytest.approx(1.0)
+    mixed = agreement(np.tile([0, 1], 10), supers)
+    assert mixed.nmi < 0.05 < mixed.random_nmi + 5 * mixed.random_nmi_std
+
+
+def test_tables_line_up():
+    assert text_table(("a", "b"), [("x", 10), ("long", 2)]).splitlines() == [
+        "a      b",
+        "----  --",
+        "x     10",
+        "long   2",
+    ]

@@ -1,0 +1,164 @@
+"""Data sets and batches: planted groups, CIFAR-100, exact repetition, augmentation."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from splitnet_tf import data
+from splitnet_tf.data import Split
+from splitnet_tf.data.dataset import Dataset
+from splitnet_tf.data.pipeline import PAD, crop_and_flip
+from splitnet_tf.errors import DataError
+
+
+def take(batches, count):
+    return [(x.numpy(), y.numpy()) for (x, y), _ in zip(batches, range(count), strict=False)]
+
+
+@pytest.fixture(scope="module")
+def split():
+    rng = np.random.default_rng(0)
+    return Split(
+        rng.integers(0, 256, (50, 12, 12, 3), np.uint8), rng.integers(0, 4, 50).astype("int32")
+    )
+
+
+def test_planted_data_is_a_function_of_its_seed():
+    first, again, other = (data.planted_groups((2, 2), 3, seed=s, num_train=60) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.train.images, again.train.images)
+    assert (first.train.images != other.train.images).any()
+    assert first.num_classes == 12
+    coarse, fine = first.groups
+    assert np.bincount(coarse).tolist() == [6, 6] and np.bincount(fine).tolist() == [3] * 4
+    np.testing.assert_array_equal(coarse, fine // 2)
+    assert sorted(coarse.tolist()) != coarse.tolist()  # indices tell nothing
+    assert np.bincount(first.train.labels).tolist() == [5] * 12
+
+
+def test_planted_classes_of_a_group_share_features():
+    """Mean images' energy in each pattern: nearer inside a group than across, on average."""
+    found = data.planted_groups((2,), 4, num_train=1600)
+    images = found.train.images.astype("float64") - 128
+    colour = np.stack(
+        [np.cov(images[found.train.labels == c].reshape(-1, 3).T).ravel() for c in range(8)]
+    )
+    distance = np.linalg.norm(colour[:, None] - colour[None], axis=-1)
+    same = found.groups[0][:, None] == found.groups[0][None]
+    inside = distance[same & ~np.eye(8, dtype=bool)]
+    assert inside.max() < distance[~same].min()
+
+
+def test_batches_resume_anywhere_bit_for_bit(split):
+    whole = take(data.training_batches(split, 8, seed=5), 15)  # six an epoch
+    for start in (1, 5, 6, 11):
+        rest = take(data.training_batches(split, 8, seed=5, start_step=start), 15 - start)
+        for (x, y), (u, v) in zip(whole[start:], rest, strict=True):
+            np.testing.assert_array_equal(x, u)
+            np.testing.assert_array_equal(y, v)
+    other = take(data.training_batches(split, 8, seed=6), 1)[0]
+    assert (other[0] != whole[0][0]).any()
+    assert (whole[0][0] != whole[6][0]).any()
+
+
+def test_an_epoch_sees_every_image_once(split):
+    plain = data.training_batches(split, 10, seed=1, augment=False)
+    seen = np.concatenate([x for x, _ in take(plain, 5)])
+    expected = data.whiten(split.images).numpy()
+    order = np.lexsort(seen.reshape(50, -1).T)
+    wanted = np.lexsort(expected.reshape(50, -1).T)
+    np.testing.assert_array_equal(seen[order], expected[wanted])
+
+
+@given(st.integers(0, 10**6))
+def test_whitening_is_per_image_and_channel(seed):
+    images = np.random.default_rng(seed).integers(0, 256, (3, 6, 5, 3), np.uint8)
+    images[0, :, :, 1] = 7  # no deviation at all
+    found = data.whiten(images).numpy()
+    for i in range(3):
+        for c in range(3):
+            x = images[i, :, :, c].astype("float64")
+            expected = (x - x.mean()) / max(x.std(), 1 / np.sqrt(30))
+            np.testing.assert_allclose(found[i, :, :, c], expected, rtol=1e-4, atol=1e-5)
+
+
+@given(st.integers(0, 10**6))
+def test_every_crop_is_a_window_of_the_padded_image(seed):
+    images = np.random.default_rng(seed).integers(0, 256, (4, 6, 6, 2), np.uint8)
+    found = crop_and_flip(images, np.array([seed, 1])).numpy()
+    for before, after in zip(images, found, strict=True):
+        padded = np.pad(before, [(PAD, PAD), (PAD, PAD), (0, 0)], "reflect")
+        windows = [
+            padded[i : i + 6, j : j + 6][:, ::flip]
+            for i in range(2 * PAD + 1)
+            for j in range(2 * PAD + 1)
+            for flip in (1, -1)
+        ]
+        assert any(np.array_equal(after, w) for w in windows)
+
+
+def test_all_crops_and_flips_occur():
+    image = np.arange(36, dtype=np.uint8).reshape(1, 6, 6, 1)
+    found = crop_and_flip(np.repeat(image, 4000, axis=0), np.array([3, 4])).numpy()
+    assert len(np.unique(found.reshape(4000, -1), axis=0)) > 140  # of 162, some look alike
+
+
+def test_evaluation_sees_all_in_order(split):
+    batches = take(data.evaluation_batches(split, 8), 99)
+    assert [len(y) for _, y in batches] == [8] * 6 + [2]
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), split.labels)
+
+
+def make(**changes):
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 9, (6, 4, 4, 3), np.uint8), np.arange(6, dtype=np.int32) % 3)
+    settings = {"train": split, "valid": split, "test": split, "class_names": ("a", "b", "c")}
+    return Dataset("made", **{**settings, **changes})
+
+
+X, Y = np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"class_names": ("a",)}, "has 1 classes"),
+        ({"train": Split(X.astype("float32"), Y)}, "'train': images must be uint8"),
+        ({"valid": Split(X[0], Y)}, "'valid': images must be uint8"),
+        ({"test": Split(X[:0], Y[:0])}, "'test' is empty"),
+        ({"test": Split(X, Y[:1])}, "labels must be 2 integers"),
+        ({"test": Split(X, Y.astype(float))}, "labels must be 2 integers"),
+        ({"test": Split(X, Y + 3)}, "labels must lie from 0 to 2; found 3 to 3"),
+        ({"test": Split(X, Y - 1)}, "found -1 to -1"),
+        ({"test": Split(X[:, :3], Y)}, "all must be of one size"),
+    ],
+)
+def test_wrong_data_is_named(changes, sentence):
+    with pytest.raises(DataError, match=sentence):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: data.load_dataset("mnist"), "dataset must be one of cifar100, planted"),
+        (lambda: data.load_dataset("planted-0"), "got 'planted-0'"),
+        (lambda: data.load_dataset("cifar100", "/nowhere"), "run: python download_cifar100.py"),
+        (lambda: data.training_batches(make().train, 7, 0), "from 1 to the 6 training images"),
+        (lambda: data.planted_groups((2,), 9), "classes_per_group from 2 to 6"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+def test_cifar100(cifar_dir):
+    found = data.load_dataset("cifar100", cifar_dir)
+    sizes = [len(s) for s in (found.train, found.valid, found.test)]
+    assert sizes == [45000, 5000, 10000]
+    assert np.bincount(found.valid.labels).tolist() == [50] * 100
+    assert np.bincount(found.superclasses).tolist() == [5] * 20
+    wolf, lion = (found.class_names.index(n) for n in ("wolf", "lion"))
+    assert found.superclasses[wolf] == found.superclasses[lion]
+    assert found.superclass_names[found.superclasses[wolf]] == "large_carnivores"

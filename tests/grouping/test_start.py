@@ -1,0 +1,94 @@
+"""Starting assignments: clusters of columns, features that follow the classes they serve."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import splitnet_tf as sn
+from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+from splitnet_tf.grouping.start import cluster_classes, cluster_columns, served_groups
+
+
+def planted_kernel(groups, seed=0):
+    """Columns near a direction of their group's own."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(40, groups.max() + 1))
+    return centres[:, groups] + 0.4 * rng.normal(size=(40, len(groups)))
+
+
+def same_partition(a, b):
+    return len(set(zip(a, b, strict=True))) == len(set(a)) == len(set(b))
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_planted_columns_are_clustered(groups):
+    planted = np.random.default_rng(1).permutation(np.arange(30) % groups)
+    assert same_partition(cluster_columns(planted_kernel(planted), groups), planted)
+
+
+def test_clusters_of_classes_nest():
+    fine = np.arange(24) % 4
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(size=(40, 2))[:, fine // 2] * 3
+    kernel = coarse + planted_kernel(fine)
+    plan = sn.SplitPlan.from_sections(
+        sn.models.mlp((8, 8, 40), 24, (4, 4, 3)), [("fc2", 2), ("logits", 4)]
+    )
+    labels = cluster_classes(kernel, plan)
+    assert same_partition(labels, fine)
+    assert same_partition(labels // 2, fine // 2)
+
+
+@given(st.integers(0, 10**6))
+def test_assignment_with_sizes_is_the_best(seed):
+    """Against trying every assignment."""
+    rng = np.random.default_rng(seed)
+    p = rng.random((3, 6))
+    sizes = (1, 3, 2)
+    best = max(
+        sum(p[g, i] for i, g in enumerate(labels))
+        for labels in set(itertools.permutations(np.repeat(range(3), sizes)))
+    )
+    labels = assign_with_sizes(p, sizes)
+    assert np.bincount(labels, minlength=3).tolist() == list(sizes)
+    assert sum(p[g, i] for i, g in enumerate(labels)) == pytest.approx(best)
+
+
+def test_features_go_where_they_send_their_energy():
+    energy = np.array([[9, 1], [1, 9], [8, 1], [2, 9]])
+    assert served_groups(energy).tolist() == [0, 1, 0, 1]
+    # Equal sizes, even if most would rather go one way.
+    assert np.bincount(served_groups(np.array([[9, 1], [8, 1], [5, 4], [6, 5]]))).tolist() == [2, 2]
+
+
+def test_the_start_finds_the_blocks_of_a_hidden_block_network():
+    """A network that is block-diagonal but for a permutation: its blocks are the start."""
+    rng = np.random.default_rng(0)
+    model = sn.models.mlp((12, 12), 8, (2, 2, 3))
+    parts = {"fc1": rng.permutation(12) % 2, "fc2": rng.permutation(12) % 2,
+             "logits": rng.permutation(8) % 2}
+    for below, above in (("fc1", "fc2"), ("fc2", "logits")):
+        layer = model.get_layer(above)
+        inside = parts[below][:, None] == parts[above][None]
+        kernel = np.abs(rng.normal(1, 0.2, layer.kernel.shape)) * inside
+        layer.kernel.assign(kernel + 0.02 * rng.normal(size=kernel.shape))
+    plan = sn.SplitPlan.from_sections(model, [("fc2", 2), ("logits", 2)])
+    grouped = sn.group_model(model, plan)
+    labels = sn.start_from_clusters(sn.split_losses(grouped), plan, largest_p=0.8)
+    assert {k.removeprefix("space_") for k in labels} == set(parts)
+    for name, found in labels.items():
+        assert same_partition(found, parts[name.removeprefix("space_")])
+    for assignment in sn.split_losses(grouped).assignments():
+        np.testing.assert_allclose(np.max(assignment.p(), axis=0), 0.8, rtol=1e-5)
+
+
+def test_labels_out_of_range_are_refused():
+    from splitnet_tf.grouping import Assignment
+
+    space = Assignment(2, 3, name="space_x")
+    space.build()
+    with pytest.raises(ValueError, match="'space_x' takes 3 labels from 0 to 1"):
+        space.assign([0, 1, 2])

@@ -1,0 +1,58 @@
+"""Batch-norm statistics re-estimated: against means taken by hand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import splitnet_tf as sn
+
+
+def net():
+    inputs = keras.Input((4,))
+    x = layers.Dense(5, name="a")(inputs)
+    x = layers.BatchNormalization(name="bn")(x)
+    inner_in = keras.Input((5,))
+    y = layers.Dropout(0.5, name="drop")(inner_in)
+    y = layers.BatchNormalization(name="inner_bn")(layers.Dense(3, name="b")(y))
+    return keras.Model(inputs, keras.Model(inner_in, y, name="inner")(x))
+
+
+def test_statistics_are_the_means_over_batches():
+    model = net()
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(1, 2, (16, 4)).astype("float32") for _ in range(5)]
+    weights = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    assert sn.recalibrate_batch_norm(model, batches) == 5
+    dense = model.get_layer("a")
+    outputs = [np.array(dense(b)) for b in batches]
+    bn = model.get_layer("bn")
+    np.testing.assert_allclose(
+        bn.moving_mean, np.mean([o.mean(axis=0) for o in outputs], axis=0), rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        bn.moving_variance, np.mean([o.var(axis=0) for o in outputs], axis=0), rtol=1e-4
+    )
+    np.testing.assert_array_equal(dense.kernel, weights["a"][0])
+    assert bn.momentum == 0.99
+    # The norm in the nested model saw what the first one gives in training, dropout off.
+    inner = model.get_layer("inner")
+    normed = [(o - o.mean(axis=0)) / np.sqrt(o.var(axis=0) + bn.epsilon) for o in outputs]
+    expected = np.mean([np.array(inner.get_layer("b")(n)).mean(axis=0) for n in normed], axis=0)
+    np.testing.assert_allclose(
+        inner.get_layer("inner_bn").moving_mean, expected, rtol=1e-3, atol=1e-5
+    )
+    assert inner.get_layer("drop").rate == 0.5
+
+
+def test_settings_are_put_back_after_an_error():
+    model = net()
+
+    def broken():
+        yield np.ones((2, 4), "float32")
+        raise OSError("gone")
+
+    with pytest.raises(OSError):
+        sn.recalibrate_batch_norm(model, broken())
+    assert model.get_layer("bn").momentum == 0.99
+    assert model.get_layer("inner").get_layer("drop").rate == 0.5

@@ -1,0 +1,250 @@
+"""Promises 2, 3 and 5: the tree is exact for any grouping, and costs what is predicted."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import layers
+
+import splitnet_tf as sn
+from splitnet_tf.graph.keras_graph import all_layers
+from tests.conftest import random_grouping, scramble, small_alexnet
+
+
+def masked_outputs(model, plan, grouping, x):
+    """The reference: a plain copy with every off-block weight set to zero, element by element."""
+    copy = sn.plain_copy(model)
+    for kernel in plan.kernels:
+        sides = []
+        for names in (kernel.in_spaces, kernel.out_spaces):
+            own = []
+            for name in names:
+                merge = plan.merge(plan.space(name), kernel.level)
+                own += [merge[g] for g in grouping.space(name).labels()]
+            sides.append(own)
+        variable = copy.get_layer(kernel.name).kernel
+        weights = np.array(variable)
+        for i, a in enumerate(sides[0]):
+            for j, b in enumerate(sides[1]):
+                if a != b:
+                    weights[..., i, j] = 0.0
+        variable.assign(weights)
+    return keras.ops.convert_to_numpy(copy(x, training=False))
+
+
+def check_split(model, sections, seed=0):
+    rng = np.random.default_rng(seed)
+    plan = sn.SplitPlan.from_sections(model, sections)
+    grouping = random_grouping(plan, rng)
+    tree = sn.split_model(model, grouping, plan)
+    x = rng.normal(size=(3, *model.input_shape[1:])).astype("float32")
+    expected = masked_outputs(model, plan, grouping, x)
+    found = keras.ops.convert_to_numpy(tree.model(x, training=False))
+    assert np.abs(expected).max() > 1e-3  # not trivially equal
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    predicted = sn.cost(model, plan, grouping)
+    counted = sn.cost(tree.model)
+    assert (predicted.params, predicted.flops) == (counted.params, counted.flops)
+    for node in tree.nodes():
+        own = sn.cost(node.model)
+        assert predicted.nodes.get(node.name, (0, 0)) == (own.params, own.flops)
+    return tree
+
+
+WRN_SECTIONS = [
+    [("logits", 4)],
+    [("unit_3_0", 2), ("logits", 2)],
+    [("unit_2_0", 2), ("unit_3_0", 2), ("logits", 2)],
+    [("unit_2_0", 2), ("unit_3_0", 4), ("logits", 4)],
+    [("unit_2_0", 3)],
+    [("unit_2_0", 2), ("unit_3_0", 3), ("logits", 5)],
+    [("init_conv", 2), ("unit_2_0", 3)],
+]
+
+
+@given(st.sampled_from(WRN_SECTIONS), st.integers(0, 10**6))
+def test_wide_resnets_split_exactly(sections, seed):
+    model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)), seed)
+    check_split(model, sections, seed)
+
+
+@given(
+    st.sampled_from(
+        [
+            [("fc6", 2), ("fc7", 2), ("fc8", 2)],
+            [("fc6", 2), ("fc7", 4), ("fc8", 8)],
+            [("conv2", 2), ("fc7", 3)],
+            [("fc8", 3)],
+        ]
+    ),
+    st.integers(0, 10**6),
+)
+def test_alexnets_split_exactly(sections, seed):
+    check_split(scramble(small_alexnet(), seed), sections, seed)
+
+
+@given(st.integers(0, 10**6))
+def test_perceptrons_split_exactly(seed):
+    model = scramble(sn.models.mlp((11, 9, 12), 7, (3, 3, 2)), seed)
+    check_split(model, [("fc2", 2), ("fc3", 3), ("logits", 5)], seed)
+
+
+def dense_block():
+    """Concatenations whose spaces are cut in several places."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(5, 3, padding="same", name="stem")(inputs)
+    for i in range(3):
+        y = layers.BatchNormalization(name=f"bn{i}")(x)
+        y = layers.Conv2D(4, 3, padding="same", activation="relu", name=f"conv{i}")(y)
+        x = layers.Concatenate(name=f"concat{i}")([x, y])
+    y = layers.Conv2D(17, 1, name="mix")(x)
+    x = layers.Add(name="sum")([x, y])
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, layers.Dense(6, name="logits")(x), name="dense_block")
+
+
+@pytest.mark.parametrize(
+    "sections", [[("conv1", 2)], [("mix", 3)], [("conv0", 2), ("logits", 3)]]
+)
+def test_concatenations_split_exactly(sections):
+    check_split(scramble(dense_block()), sections)
+
+
+def test_a_softmax_over_the_classes_runs_after_the_merge():
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    x = layers.Dense(5, name="logits")(x)
+    model = scramble(keras.Model(inputs, layers.Softmax(name="softmax")(x)))
+    tree = check_split(model, [("a", 2)])
+    np.testing.assert_allclose(np.sum(tree.model(np.ones((2, 8))), axis=1), 1, rtol=1e-5)
+
+
+def test_a_block_without_a_trunk_is_cut_at_the_input():
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    check_split(scramble(keras.Model(inputs, layers.Dense(4, name="b")(x))), [("a", 2)])
+
+
+def test_shared_layers_and_nested_models_split_exactly():
+    inputs = keras.Input((8,))
+    a = layers.Dense(6, name="a")(inputs)
+    shared = layers.Dense(6, activation="tanh", name="s")
+    inner_in = keras.Input((6,))
+    inner = keras.Model(inner_in, layers.Dense(7, name="d")(inner_in), name="inner")
+    x = inner(shared(shared(a)))
+    model = scramble(keras.Model(inputs, layers.Dense(5, name="logits")(x)))
+    check_split(model, [("s", 2), ("logits", 2)])
+
+
+def test_a_tree_is_split_from_the_grouped_model_too():
+    model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
+    plan = sn.SplitPlan.from_sections(model, [("unit_2_0", 2)])
+    grouped = sn.group_model(model, plan, seed=3)
+    grouping = sn.read_grouping(grouped, "balanced")
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    found = sn.split_model(grouped, grouping).model(x)
+    np.testing.assert_allclose(
+        found, masked_outputs(model, plan, grouping, x), rtol=1e-4, atol=1e-5
+    )
+
+
+@given(st.integers(0, 10**6))
+def test_permuting_classes_and_channels_permutes_the_answer(seed):
+    """Promise 5, at the cut: the same problem under other names gives the same tree."""
+    rng = np.random.default_rng(seed)
+    model = scramble(sn.models.mlp((8, 10), 6, (2, 2, 3)), seed)
+    plan = sn.SplitPlan.from_sections(model, [("fc2", 2), ("logits", 3)])
+    grouping = random_grouping(plan, rng)
+    moved = sn.plain_copy(model)
+    hidden, classes = rng.permutation(8), rng.permutation(6)
+    fc1, fc2, logits = (moved.get_layer(n) for n in ("fc1", "fc2", "logits"))
+    fc1.set_weights([w[..., hidden] for w in fc1.get_weights()])
+    fc2.set_weights([fc2.get_weights()[0][hidden], fc2.get_weights()[1]])
+    logits.set_weights([w[..., classes] for w in logits.get_weights()])
+    order = {"fc1": hidden, "logits": classes, "fc2": np.arange(10)}
+    renamed = sn.Grouping(
+        "moved", grouping.sections, "moved",
+        tuple(
+            sn.grouping.grouping.SpaceGroups.from_labels(
+                s.name, s.labels()[order[s.name]], s.num_groups
+            )
+            for s in grouping.spaces
+        ),
+        "logits",
+    )
+    x = rng.normal(size=(4, 2, 2, 3)).astype("float32")
+    first = np.array(sn.split_model(model, grouping).model(x))
+    second = np.array(sn.split_model(moved, renamed).model(x))
+    np.testing.assert_allclose(second, first[:, classes], rtol=1e-4, atol=1e-5)
+
+
+def test_branches_hold_no_gather_and_only_stock_layers():
+    model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
+    tree = check_split(model, [("unit_2_0", 2), ("unit_3_0", 4)])
+    assert [n.name for n in tree.nodes()] == [
+        "trunk", "branch_0", "branch_0_0", "branch_0_1", "branch_1", "branch_1_0", "branch_1_1",
+        "head",
+    ]
+    for node in tree.nodes():
+        kinds = {type(op).__name__ for op in node.model.operations}
+        assert not kinds & {"Transpose", "Permute"}
+        if node.name != "head":
+            assert "Take" not in kinds
+    modules = {type(layer).__module__.split(".")[0] for layer in all_layers(tree.model)}
+    assert modules == {"keras"}
+    names = [layer.name for layer in all_layers(tree.model) if layer.weights]
+    assert len(names) == len(set(names))
+
+
+def test_a_saved_tree_loads_without_this_package(tmp_path):
+    model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
+    tree = check_split(model, [("unit_2_0", 2), ("unit_3_0", 4)])
+    tree.save(tmp_path / "tree.keras")
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    np.save(tmp_path / "x.npy", x, allow_pickle=False)
+    code = (
+        "import sys, keras, numpy as np\n"
+        f"model = keras.models.load_model(r'{tmp_path}/tree.keras')\n"
+        f"y = model(np.load(r'{tmp_path}/x.npy', allow_pickle=False))\n"
+        "assert not any(m.startswith('splitnet_tf') for m in sys.modules)\n"
+        f"np.save(r'{tmp_path}/y.npy', np.array(y), allow_pickle=False)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    found = np.load(tmp_path / "y.npy", allow_pickle=False)
+    np.testing.assert_allclose(found, tree.model(x), rtol=1e-6, atol=1e-6)
+    again = sn.SplitTree.load(tmp_path / "tree.keras")
+    assert [n.name for n in again.nodes()] == [n.name for n in tree.nodes()]
+    assert [n.feeds for n in again.nodes()] == [n.feeds for n in tree.nodes()]
+
+
+def test_nodes_fed_by_hand_compute_what_the_tree_computes():
+    model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
+    tree = check_split(model, [("unit_2_0", 2), ("unit_3_0", 4)])
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    made = {}
+    for node in tree.nodes():
+        feeds = [x if f.source is None else made[f.source][f.index] for f in node.feeds]
+        out = node.model(feeds if len(feeds) > 1 else feeds[0])
+        made[node.name] = keras.tree.flatten(out)
+    np.testing.assert_allclose(made["head"][0], tree.model(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_grouping_of_another_plan_is_refused():
+    model = small_alexnet()
+    rng = np.random.default_rng(0)
+    plan = sn.SplitPlan.from_sections(model, [("fc7", 2)])
+    other = sn.SplitPlan.from_sections(model, [("fc6", 2)])
+    with pytest.raises(sn.GroupingError, match="lacks space 'conv2'"):
+        sn.split_model(model, random_grouping(plan, rng), other)
+    more = sn.SplitPlan.from_sections(model, [("fc7", 3)])
+    with pytest.raises(sn.GroupingError, match="16 channels in 3 groups, but the grouping has 16 in 2"):
+        sn.split_model(model, random_grouping(plan, rng), more)
+
+
+def test_a_plain_model_is_no_tree():
+    with pytest.raises(sn.SplitNetError, match="is not a tree of branches"):
+        sn.SplitTree(small_alexnet())
