@@ -87,7 +87,9 @@ def test_model_losses_are_the_equations(images, scaling, reduction):
     weights = np.array(
         [
             slow_group_weight(
-                np.asarray(layer.kernel, "float64"), np.asarray(layer.p), np.asarray(layer.q),
+                np.asarray(layer.kernel, "float64"),
+                np.asarray(layer.p),
+                np.asarray(layer.q),
                 scaling,
             )
             for layer in losses.grouped_layers()
@@ -205,9 +207,14 @@ def test_layers_can_be_put_together_by_hand():
 
     def sides(i):
         return dict(
-            num_groups=2, split_losses=losses,
-            in_assignments=[spaces[i]], in_layout=[0], in_merges=[(0, 1)],
-            out_assignments=[spaces[i + 1]], out_layout=[0], out_merges=[(0, 1)],
+            num_groups=2,
+            split_losses=losses,
+            in_assignments=[spaces[i]],
+            in_layout=[0],
+            in_merges=[(0, 1)],
+            out_assignments=[spaces[i + 1]],
+            out_layout=[0],
+            out_merges=[(0, 1)],
         )
 
     inputs = keras.Input((4, 4, 3))

@@ -63,7 +63,10 @@ def change(**changes):
         (change(spaces__0__name=3), "'spaces.name' must be of type str"),
         (change(spaces__0__size=7), "says size 7 but its members are 6"),
         (change(spaces__0__members__0=[]), "size 6 but"),
-        (change(spaces__0__members=[[0, 1, 2, 3, 4, 5], [], []]), "Group 1 of space 'conv' is empty"),
+        (
+            change(spaces__0__members=[[0, 1, 2, 3, 4, 5], [], []]),
+            "Group 1 of space 'conv' is empty",
+        ),
         (change(spaces__0__members__2=[3]), r"repeated: \[3\], missing: \[4\]"),
         (change(spaces__0__members__2=[9]), r"missing: \[4\]"),
         (change(spaces__0__members__2=[-1]), r"missing: \[4\]"),
@@ -93,12 +96,33 @@ def test_the_sentence_names_the_file(tmp_path):
         Grouping.load(path)
 
 
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["format", "version", "spaces", "name", "size", "members", "sections",
-                         "model", "method", "class_space", "class_names"]), inner, max_size=6),
-))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "format",
+                        "version",
+                        "spaces",
+                        "name",
+                        "size",
+                        "members",
+                        "sections",
+                        "model",
+                        "method",
+                        "class_space",
+                        "class_names",
+                    ]
+                ),
+                inner,
+                max_size=6,
+            )
+        ),
+    )
+)
 def test_any_other_json_raises_nothing_but_our_error(value):
     document = {"format": "splitnet_tf.grouping", "version": 1}
     if isinstance(value, dict):

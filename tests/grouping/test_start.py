@@ -68,8 +68,11 @@ def test_the_start_finds_the_blocks_of_a_hidden_block_network():
     """A network that is block-diagonal but for a permutation: its blocks are the start."""
     rng = np.random.default_rng(0)
     model = sn.models.mlp((12, 12), 8, (2, 2, 3))
-    parts = {"fc1": rng.permutation(12) % 2, "fc2": rng.permutation(12) % 2,
-             "logits": rng.permutation(8) % 2}
+    parts = {
+        "fc1": rng.permutation(12) % 2,
+        "fc2": rng.permutation(12) % 2,
+        "logits": rng.permutation(8) % 2,
+    }
     for below, above in (("fc1", "fc2"), ("fc2", "logits")):
         layer = model.get_layer(above)
         inside = parts[below][:, None] == parts[above][None]

@@ -107,9 +107,7 @@ def dense_block():
     return keras.Model(inputs, layers.Dense(6, name="logits")(x), name="dense_block")
 
 
-@pytest.mark.parametrize(
-    "sections", [[("conv1", 2)], [("mix", 3)], [("conv0", 2), ("logits", 3)]]
-)
+@pytest.mark.parametrize("sections", [[("conv1", 2)], [("mix", 3)], [("conv0", 2), ("logits", 3)]])
 def test_concatenations_split_exactly(sections):
     check_split(scramble(dense_block()), sections)
 
@@ -167,7 +165,9 @@ def test_permuting_classes_and_channels_permutes_the_answer(seed):
     logits.set_weights([w[..., classes] for w in logits.get_weights()])
     order = {"fc1": hidden, "logits": classes, "fc2": np.arange(10)}
     renamed = sn.Grouping(
-        "moved", grouping.sections, "moved",
+        "moved",
+        grouping.sections,
+        "moved",
         tuple(
             sn.grouping.grouping.SpaceGroups.from_labels(
                 s.name, s.labels()[order[s.name]], s.num_groups
@@ -186,7 +186,13 @@ def test_branches_hold_no_gather_and_only_stock_layers():
     model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
     tree = check_split(model, [("unit_2_0", 2), ("unit_3_0", 4)])
     assert [n.name for n in tree.nodes()] == [
-        "trunk", "branch_0", "branch_0_0", "branch_0_1", "branch_1", "branch_1_0", "branch_1_1",
+        "trunk",
+        "branch_0",
+        "branch_0_0",
+        "branch_0_1",
+        "branch_1",
+        "branch_1_0",
+        "branch_1_1",
         "head",
     ]
     for node in tree.nodes():
@@ -241,7 +247,9 @@ def test_a_grouping_of_another_plan_is_refused():
     with pytest.raises(sn.GroupingError, match="lacks space 'conv2'"):
         sn.split_model(model, random_grouping(plan, rng), other)
     more = sn.SplitPlan.from_sections(model, [("fc7", 3)])
-    with pytest.raises(sn.GroupingError, match="16 channels in 3 groups, but the grouping has 16 in 2"):
+    with pytest.raises(
+        sn.GroupingError, match="16 channels in 3 groups, but the grouping has 16 in 2"
+    ):
         sn.split_model(model, random_grouping(plan, rng), more)
 
 

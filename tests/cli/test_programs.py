@@ -1,0 +1,188 @@
+"""The programs as a user runs them: the whole chain, its scripts, and wrong usage."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from splitnet_tf.cli.sections import parse_splits
+from tests.conftest import ROOT
+
+SMALL = [
+    "--dataset=planted",
+    "--batch_size=64",
+    "--lr_schedule=cosine",
+    "--checkpoint_interval=0",
+]
+
+
+def run(program, *arguments, cwd=ROOT, code=0):
+    """Runs a script or a module; returns (stdout, stderr)."""
+    if program.endswith(".sh"):
+        command = ["bash", str(ROOT / program)]
+    elif program.endswith(".py"):
+        command = [sys.executable, str(ROOT / program)]
+    else:
+        command = [sys.executable, "-m", f"splitnet_tf.cli.{program}"]
+    env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """group.sh and split.sh on planted data, run from another folder."""
+    folder = tmp_path_factory.mktemp("chain")
+    run(
+        "group.sh",
+        *SMALL,
+        "--model=wrn-10-1",
+        "--train_dir=group",
+        "--dropout_keep_prob=1",
+        "--max_steps=330",
+        "--warmup_epochs=2.5",
+        cwd=folder,
+    )
+    run(
+        "split.sh",
+        *SMALL,
+        "--basemodel=group",
+        "--train_dir=split",
+        "--max_steps=124",
+        cwd=folder,
+    )
+    return folder
+
+
+def test_the_chain_finds_the_planted_groups(chain):
+    """Promise 7, and all files where the README says."""
+    out, _ = run(
+        "eval.sh",
+        "--dataset=planted",
+        "--basemodel=split",
+        "--format=json",
+        "--figure=blocks.png",
+        "--output_file=found.json",
+        cwd=chain,
+    )
+    found = json.loads(out)
+    assert found == json.loads((chain / "found.json").read_text())
+    assert found["groups"]["planted_agreement"] == 1.0
+    stages = found["stages"]
+    assert stages["before"] > 0.9
+    assert stages["finetuned"] > stages["before"] - 0.03
+    assert found["split"]["top1"] == stages["finetuned"]
+    assert found["split"]["params"] < 0.6 * found["unsplit"]["params"]
+    assert sum(map(sum, found["split"]["confusion"])) == found["split"]["images"] == 800
+    assert (chain / "blocks.png").read_bytes()[:4] == b"\x89PNG"
+    for name in ("config.json", "metrics.jsonl", "grouping.json", "grouped.keras", "result.json"):
+        assert (chain / "group" / name).is_file()
+    for name in ("config.json", "metrics.jsonl", "grouping.json", "tree.keras", "result.json"):
+        assert (chain / "split" / name).is_file()
+    out, _ = run("eval.sh", "--dataset=planted", "--basemodel=split", cwd=chain)
+    assert "agreement with the planted groups: 1.000" in out
+    assert "after finetuning" in out
+
+
+def test_damaged_files_are_named(chain, tmp_path):
+    grouping = tmp_path / "grouping.json"
+    grouping.write_text("{")
+    _, err = run(
+        "split",
+        *SMALL,
+        f"--basemodel={chain / 'group'}",
+        f"--grouping={grouping}",
+        f"--train_dir={tmp_path / 'x'}",
+        code=1,
+    )
+    assert f"Grouping file {grouping}: not valid JSON" in err
+    model = tmp_path / "tree.keras"
+    model.write_bytes((chain / "split" / "tree.keras").read_bytes()[:5000])
+    _, err = run("evaluate", "--dataset=planted", f"--basemodel={model}", code=1)
+    assert f"Model file {model} cannot be loaded" in err
+
+
+def test_a_base_model_is_taken_over(chain, tmp_path):
+    """A plain training, then grouping from it."""
+    more = [*SMALL, "--model=wrn-10-1", "--dropout_keep_prob=1"]
+    run("group", *more, "--splits=1-1-1", "--max_steps=40", f"--train_dir={tmp_path / 'plain'}")
+    assert (tmp_path / "plain" / "model.keras").is_file()
+    run(
+        "group",
+        *more,
+        "--splits=1-1-2",
+        "--max_steps=3",
+        "--warmup_epochs=0",
+        "--finetune",
+        f"--basemodel={tmp_path / 'plain'}",
+        f"--train_dir={tmp_path / 'grouped'}",
+        "--initial_lr=0",
+    )
+    accuracy = [
+        json.loads((tmp_path / n / "result.json").read_text())["test_accuracy"]
+        for n in ("plain", "grouped")
+    ]
+    assert accuracy[0] > 0.2
+    assert accuracy[1] == pytest.approx(accuracy[0], abs=0.1)
+
+
+def test_cost_prints_json_and_a_table():
+    out, _ = run("cost", "--model=wrn-16-8", "--splits=2-2-2", "--format=json")
+    found = json.loads(out)
+    assert found["params"] == {"before": 11000340, "after": 5731860}
+    assert round(found["flops"]["after"] / 1e9, 2) == 2.02
+    assert set(found["nodes"]) == {"trunk", "branch_0", "branch_1"}
+    out, _ = run("cost", "--model=alexnet", "--splits=2-4-8")
+    assert "params 62.38 -> 27.34 million (56.2% fewer)" in out
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "code", "sentence"),
+    [
+        ("group", [], 2, "train_dir"),
+        ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
+        ("group", ["--train_dir=t", "--batch_size=0"], 2, "batch_size"),
+        ("group", ["--train_dir=t", "surplus"], 2, "Unexpected argument 'surplus'"),
+        ("group", ["--train_dir=t", "--nosuch=1"], 2, "nosuch"),
+        ("cost", ["--splits=2-2"], 2, "--splits=2-2: wrn-16-8 takes 3 numbers"),
+        ("cost", ["--model=vgg"], 2, "--model=vgg: model must be one of"),
+        ("cost", ["--splits=2-2-1"], 1, "'logits' has 1 groups, fewer than the 2"),
+        ("cost", ["--model=none.keras"], 1, "none.keras does not exist"),
+        (
+            "group",
+            ["--train_dir=t", "--data_dir=/nowhere"],
+            1,
+            "CIFAR-100 is not in /nowhere; run: python download_cifar100.py",
+        ),
+        ("evaluate", ["--basemodel=/nowhere/x.h5", "--dataset=planted"], 1, "must be a .keras"),
+        ("download_cifar100.py", ["--data_dir=/proc/none"], 1, "could not be downloaded"),
+    ],
+)
+def test_wrong_usage_gets_one_sentence(tmp_path, program, arguments, code, sentence):
+    _, err = run(program, *arguments, cwd=tmp_path, code=code)
+    last = [line for line in err.splitlines() if "error:" in line][-1]
+    assert sentence in last
+    assert not (tmp_path / "t" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "sections"),
+    [
+        ("2-4-4", "wrn-16-8", [("unit_2_0", 2), ("unit_3_0", 4), ("logits", 4)]),
+        ("1-1-3", "alexnet", [("fc6", 1), ("fc7", 1), ("fc8", 3)]),
+        ("fc6:2, fc8:4", "any", [("fc6", 2), ("fc8", 4)]),
+    ],
+)
+def test_forms_of_splits(text, model, sections):
+    assert parse_splits(text, model) == sections
+
+
+def test_download_checks_what_is_there(cifar_dir):
+    out, _ = run("download_cifar100.py", f"--data_dir={cifar_dir}")
+    assert "45000 training, 5000 validation and 10000 test images of 100 classes" in out

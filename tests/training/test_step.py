@@ -1,0 +1,99 @@
+"""One step against NumPy, schedules and stop conditions by hand."""
+
+import keras
+import numpy as np
+import pytest
+
+from splitnet_tf.training import GroupingConverged, Patience, TrainOptions, TrainStep, cosine, ramp
+from splitnet_tf.training.schedules import step_decay
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_steps_are_sgd_with_momentum_and_l2_in_the_loss(nesterov, smoothing):
+    """Three steps of softmax regression, in closed form."""
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(3, name="dense")(inputs))
+    options = TrainOptions(
+        9, momentum=0.8, nesterov=nesterov, l2_weight=0.1, label_smoothing=smoothing
+    )
+    step = TrainStep(model, options, lambda v: 3.0 if v.name == "bias" else 1.0)
+    w, b = (x.astype("float64") for x in model.get_layer("dense").get_weights())
+    speed = [np.zeros_like(w), np.zeros_like(b)]
+    for rate in (0.1, 0.2, 0.05):
+        x, y = rng.normal(size=(5, 4)).astype("float32"), rng.integers(0, 3, 5).astype("int32")
+        p = softmax(x @ w + b)
+        target = np.eye(3)[y] * (1 - smoothing) + smoothing / 3
+        loss = -np.mean(np.sum(target * np.log(p), axis=1))
+        gradients = [x.T @ (p - target) / 5 + 0.1 * w, 3.0 * (p - target).mean(axis=0)]
+        found = step(x, y, rate)
+        assert float(found["cross_entropy"]) == pytest.approx(loss, rel=1e-5)
+        assert float(found["accuracy"]) == pytest.approx(np.mean(p.argmax(axis=1) == y))
+        for i, g in enumerate(gradients):
+            speed[i] = 0.8 * speed[i] - rate * g
+            change = 0.8 * speed[i] - rate * g if nesterov else speed[i]
+            if i == 0:
+                w = w + change
+            else:
+                b = b + change
+    np.testing.assert_allclose(model.get_layer("dense").kernel, w, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(model.get_layer("dense").bias, b, rtol=1e-4, atol=1e-6)
+    assert step.l2() == pytest.approx(0.05 * np.square(w).sum(), rel=1e-4)
+
+
+def test_batch_norm_and_biases_have_no_l2():
+    inputs = keras.Input((4,))
+    x = keras.layers.BatchNormalization(name="bn")(keras.layers.Dense(3)(inputs))
+    model = keras.Model(inputs, x)
+    step = TrainStep(model, TrainOptions(1, l2_weight=0.5))
+    assert step.l2() == pytest.approx(
+        0.25 * np.square(model.layers[1].get_weights()[0]).sum(), rel=1e-5
+    )
+
+
+def test_schedules():
+    rate = step_decay(0.1, [10, 20], 0.5, warmup=4)
+    assert [rate(s) for s in (0, 3, 9, 10, 19, 20)] == pytest.approx(
+        [0.025, 0.1, 0.1, 0.05, 0.05, 0.025]
+    )
+    rate = cosine(0.2, 100, warmup=2, hold=20, final=0.04)
+    assert [rate(s) for s in (0, 1, 20, 60, 100, 120)] == pytest.approx(
+        [0.1, 0.2, 0.2, 0.12, 0.04, 0.04]
+    )
+    grow = ramp(10, 20, 1.0, 16.0)
+    assert [grow(s) for s in (0, 10, 15, 20, 30)] == pytest.approx([1, 1, 4, 16, 16])
+
+
+def test_convergence_needs_decided_settled_and_pruned():
+    p = {"value": np.array([[0.9, 0.1], [0.1, 0.9]]), "energy": 0.0}
+    check = GroupingConverged(
+        lambda: [p["value"]], lambda: p["energy"], decided=0.95, hold=2, not_before=3
+    )
+    assert [check(s) for s in range(4)] == [False] * 4  # not decided
+    p["value"] = np.array([[0.01, 0.99], [0.99, 0.01]])
+    assert [check(s) for s in (4, 5)] == [False, False]  # groups just changed
+    p["energy"] = 0.1
+    assert not check(6)  # the cut would take a tenth
+    p["energy"] = 0.0
+    assert check(7)
+
+
+def test_patience():
+    stop = Patience(2)
+    assert [stop(x) for x in (0.1, 0.3, 0.2, 0.3)] == [False, False, False, True]
+    assert not any(Patience(0)(x) for x in (0.3, 0.2, 0.1))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"max_steps": 0}, {"momentum": 1.0}, {"l2_weight": -1}, {"display": 0}]
+)
+def test_wrong_options_are_named(changes):
+    name = next(iter(changes))
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        TrainOptions(**{"max_steps": 5, **changes})
