@@ -80,7 +80,7 @@ def main() -> None:
     dataset = load_data()
     file = model_file(path)
     compare = FLAGS.compare
-    if compare is None and file.name == "tree.keras":
+    if compare is None and (file.parent / "config.json").is_file():
         compare = read_config(file.parent).get("basemodel")
     entries = [("split" if file.name == "tree.keras" else "model", measure(file, dataset))]
     if compare:

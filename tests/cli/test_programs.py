@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -85,9 +86,6 @@ def test_the_chain_finds_the_planted_groups(chain):
         assert (chain / "group" / name).is_file()
     for name in ("config.json", "metrics.jsonl", "grouping.json", "tree.keras", "result.json"):
         assert (chain / "split" / name).is_file()
-    out, _ = run("eval.sh", "--dataset=planted", "--basemodel=split", cwd=chain)
-    assert "agreement with the planted groups: 1.000" in out
-    assert "after finetuning" in out
 
 
 def test_damaged_files_are_named(chain, tmp_path):
@@ -142,32 +140,39 @@ def test_cost_prints_json_and_a_table():
     assert "params 62.38 -> 27.34 million (56.2% fewer)" in out
 
 
-@pytest.mark.parametrize(
-    ("program", "arguments", "code", "sentence"),
-    [
-        ("group", [], 2, "train_dir"),
-        ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
-        ("group", ["--train_dir=t", "--batch_size=0"], 2, "batch_size"),
-        ("group", ["--train_dir=t", "surplus"], 2, "Unexpected argument 'surplus'"),
-        ("group", ["--train_dir=t", "--nosuch=1"], 2, "nosuch"),
-        ("cost", ["--splits=2-2"], 2, "--splits=2-2: wrn-16-8 takes 3 numbers"),
-        ("cost", ["--model=vgg"], 2, "--model=vgg: model must be one of"),
-        ("cost", ["--splits=2-2-1"], 1, "'logits' has 1 groups, fewer than the 2"),
-        ("cost", ["--model=none.keras"], 1, "none.keras does not exist"),
-        (
-            "group",
-            ["--train_dir=t", "--data_dir=/nowhere"],
-            1,
-            "CIFAR-100 is not in /nowhere; run: python download_cifar100.py",
-        ),
-        ("evaluate", ["--basemodel=/nowhere/x.h5", "--dataset=planted"], 1, "must be a .keras"),
-        ("download_cifar100.py", ["--data_dir=/proc/none"], 1, "could not be downloaded"),
-    ],
-)
-def test_wrong_usage_gets_one_sentence(tmp_path, program, arguments, code, sentence):
-    _, err = run(program, *arguments, cwd=tmp_path, code=code)
-    last = [line for line in err.splitlines() if "error:" in line][-1]
-    assert sentence in last
+WRONG_USAGE = [
+    ("group", [], 2, "train_dir"),
+    ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
+    ("group", ["--train_dir=t", "--batch_size=0"], 2, "batch_size"),
+    ("group", ["--train_dir=t", "surplus"], 2, "Unexpected argument 'surplus'"),
+    ("group", ["--train_dir=t", "--nosuch=1"], 2, "nosuch"),
+    ("cost", ["--splits=2-2"], 2, "--splits=2-2: wrn-16-8 takes 3 numbers"),
+    ("cost", ["--model=vgg"], 2, "--model=vgg: model must be one of"),
+    ("cost", ["--splits=2-2-1"], 1, "'logits' has 1 groups, fewer than the 2"),
+    ("cost", ["--model=none.keras"], 1, "none.keras does not exist"),
+    (
+        "group",
+        ["--train_dir=t", "--data_dir=/nowhere"],
+        1,
+        "CIFAR-100 is not in /nowhere; run: python download_cifar100.py",
+    ),
+    ("evaluate", ["--basemodel=/nowhere/x.h5", "--dataset=planted"], 1, "must be a .keras"),
+    ("download_cifar100.py", ["--data_dir=/proc/none"], 1, "could not be downloaded"),
+]
+
+
+def test_wrong_usage_gets_one_sentence(tmp_path):
+    """Two at a time: most of each is the start of Python."""
+
+    def attempt(case):
+        program, arguments, code, sentence = case
+        _, err = run(program, *arguments, cwd=tmp_path, code=code)
+        last = [line for line in err.splitlines() if "error:" in line][-1]
+        return sentence in last or f"{program} {arguments}: {last}"
+
+    with ThreadPoolExecutor(2) as pool:
+        wrong = [found for found in pool.map(attempt, WRONG_USAGE) if found is not True]
+    assert not wrong
     assert not (tmp_path / "t" / "checkpoints").exists()
 
 

@@ -1,0 +1,167 @@
+"""Benchmark: what grouping costs a training step, and what the split saves a forward pass."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from splitnet_tf import models
+from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.sections import parse_splits
+from splitnet_tf.files import write_atomically
+from splitnet_tf.graph import SplitPlan
+from splitnet_tf.grouping import group_model
+from splitnet_tf.parallel import interleave, ratio
+from splitnet_tf.splitting import split_model
+from splitnet_tf.training import TrainOptions, TrainStep
+
+FLAGS = flags.FLAGS
+CASES = ("grouping_step", "split_forward")
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("model", "wrn-16-8", "wrn-16-8, alexnet or mlp.")
+    flags.DEFINE_string("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...")
+    flags.DEFINE_list("cases", list(CASES), f"What to time, of {', '.join(CASES)}.")
+    flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 7, "Timed rounds, interleaved.", lower_bound=3)
+    flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=8)
+    flags.DEFINE_integer("num_classes", 100, "Classes.", lower_bound=2)
+    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
+    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+
+
+def main() -> None:
+    for case in FLAGS.cases:
+        if case not in CASES:
+            raise flags.Error(f"--cases must be of {', '.join(CASES)}; got '{case}'.")
+    keras.utils.set_random_seed(0)
+    shape = (FLAGS.image_size, FLAGS.image_size, 3)
+    try:
+        model = models.build(FLAGS.model, FLAGS.num_classes, shape)
+    except ValueError as error:
+        raise flags.Error(f"--model={FLAGS.model}: {error}") from None
+    plan = SplitPlan.from_sections(model, parse_splits(FLAGS.splits, FLAGS.model))
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(size=(FLAGS.batch_size, *shape)), tf.float32)
+    labels = tf.constant(rng.integers(0, FLAGS.num_classes, FLAGS.batch_size), tf.int32)
+    rows = []
+    if "grouping_step" in FLAGS.cases:
+        rows.append(grouping_step(model, plan, images, labels))
+    if "split_forward" in FLAGS.cases:
+        rows.append(split_forward(model, plan, images))
+    document = {
+        "model": FLAGS.model,
+        "splits": FLAGS.splits,
+        "batch_size": FLAGS.batch_size,
+        "repeats": FLAGS.repeats,
+        "machine": machine(),
+        "cases": rows,
+    }
+    text = json.dumps(document, indent=2)
+    if FLAGS.output_file:
+        write_atomically(FLAGS.output_file, (text + "\n").encode())
+    print(text if FLAGS.format == "json" else as_text(document))
+
+
+def machine() -> dict:
+    """Where the times were taken."""
+    return {
+        "processor": _processor(),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads()
+        or len(tf.config.list_logical_devices("CPU")),
+        "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def grouping_step(model, plan, images, labels) -> dict:
+    """A training step of the grouped model against one of the plain model."""
+    options = TrainOptions(max_steps=1)
+    steps = {
+        "plain": TrainStep(model, options),
+        "grouped": TrainStep(group_model(model, plan), options),
+    }
+    cases = {
+        name: lambda step=step: float(step(images, labels, 1e-3)["cross_entropy"])
+        for name, step in steps.items()
+    }
+    return compare("grouping_step", cases, None)
+
+
+def split_forward(model, plan, images) -> dict:
+    """A forward pass of the tree against one of the whole, in one process."""
+    tree = split_model(model, even_grouping(plan))
+    cases = {}
+    for name, net in (("plain", model), ("split", tree.model)):
+        forward = tf.function(lambda x, net=net: net(x, training=False))
+        cases[name] = lambda forward=forward: forward(images).numpy()
+    bound = cost(tree.model).flops / cost(model).flops
+    return compare("split_forward", cases, bound)
+
+
+def compare(name, cases, bound) -> dict:
+    """Times two cases; ``ratio`` is the second's time over the first's."""
+    found = interleave(cases, FLAGS.repeats)
+    first, second = found
+    return {
+        "case": name,
+        "ratio": ratio(found[second], found[first]),
+        "flops_ratio": bound,
+        **{
+            k: {"median_seconds": t.median, "spread": t.spread, "seconds": list(t.seconds)}
+            for k, t in found.items()
+        },
+    }
+
+
+def as_text(document) -> str:
+    """The cases as a table."""
+    rows = []
+    for row in document["cases"]:
+        names = [k for k in row if isinstance(row[k], dict)]
+        base, other = (row[n] for n in names)
+        rows.append(
+            (
+                f"{row['case']}: {names[1]} against {names[0]}",
+                f"{1000 * base['median_seconds']:.0f} ms",
+                f"{1000 * other['median_seconds']:.0f} ms",
+                f"{100 * max(base['spread'], other['spread']):.1f}%",
+                f"{row['ratio']:.3f}",
+                f"{1 / row['ratio']:.2f}x",
+                "-" if row["flops_ratio"] is None else f"{1 / row['flops_ratio']:.2f}x",
+            )
+        )
+    header = ("case", "plain", "other", "spread", "time ratio", "speed", "by FLOPs")
+    about = document["machine"]
+    return (
+        f"{document['model']}, {document['splits']}, batch {document['batch_size']}, "
+        f"{document['repeats']} interleaved rounds on {about['processor']}, TensorFlow "
+        f"{about['tensorflow']}, Keras {about['keras']}\n\n{text_table(header, rows)}"
+    )
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-benchmark``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

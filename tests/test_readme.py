@@ -1,0 +1,60 @@
+"""Every command of the README is right: its Python runs, its flags exist, its targets are there."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_the_python_runs(tmp_path):
+    code = "\n".join(blocks("python"))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "runs").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "unit_3_1_conv_2" in done.stdout
+    assert "['trunk', 'branch_0', 'branch_1', 'head']" in done.stdout
+
+
+def test_the_commands_are_accepted():
+    """Parsed by the programs themselves, which then stop (``--only_check_args``)."""
+    lines = [p for b in blocks("sh") for line in b.splitlines() for p in line.split(" && ")]
+    makefile = (ROOT / "Makefile").read_text()
+    commands = []
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        if program == "make":
+            assert all(re.search(rf"^{target}:", makefile, re.M) for target in arguments)
+        else:
+            commands.append([sys.executable if program == "python" else program, *arguments])
+    assert len(commands) >= 9
+
+    def accepted(command):
+        env = {**os.environ, "PYTHON": sys.executable}
+        done = subprocess.run(
+            [*command, "--only_check_args"], cwd=ROOT, env=env, capture_output=True, text=True
+        )
+        return done.returncode
+
+    with ThreadPoolExecutor(2) as pool:
+        wrong = [c for c, bad in zip(commands, pool.map(accepted, commands), strict=True) if bad]
+    assert not wrong
+
+
+def test_flags_named_in_the_readme_exist():
+    sources = "".join(p.read_text() for p in (ROOT / "splitnet_tf" / "cli").glob("*.py"))
+    named = set(re.findall(r"--([a-z0-9_]+)", README)) - {"help"}
+    known = set(re.findall(r'DEFINE_\w+\(\s*"([a-z0-9_]+)"', sources))
+    assert named <= known
