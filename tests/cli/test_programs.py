@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from splitnet_tf.cli.sections import parse_splits
+from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
 SMALL = [
@@ -162,17 +162,13 @@ WRONG_USAGE = [
 
 
 def test_wrong_usage_gets_one_sentence(tmp_path):
-    """Two at a time: most of each is the start of Python."""
-
-    def attempt(case):
-        program, arguments, code, sentence = case
-        _, err = run(program, *arguments, cwd=tmp_path, code=code)
-        last = [line for line in err.splitlines() if "error:" in line][-1]
-        return sentence in last or f"{program} {arguments}: {last}"
-
-    with ThreadPoolExecutor(2) as pool:
-        wrong = [found for found in pool.map(attempt, WRONG_USAGE) if found is not True]
-    assert not wrong
+    found = run_programs(
+        [(program, arguments) for program, arguments, _, _ in WRONG_USAGE], tmp_path
+    )
+    for (program, arguments, code, sentence), (ended, err) in zip(WRONG_USAGE, found, strict=True):
+        about = f"{program} {arguments}: exit {ended}, {err[-500:]}"
+        assert ended == code and "Traceback" not in err, about
+        assert sentence in [line for line in err.splitlines() if "error:" in line][-1], about
     assert not (tmp_path / "t" / "checkpoints").exists()
 
 
