@@ -17,7 +17,7 @@ from splitnet_tf.errors import RunError
 from splitnet_tf.files import write_atomically
 from splitnet_tf.grouping import Grouping, plain_copy
 from splitnet_tf.saving import load_model
-from splitnet_tf.training import evaluate, read_config
+from splitnet_tf.training import compiled_forward, evaluate, read_config
 
 FLAGS = flags.FLAGS
 
@@ -59,7 +59,7 @@ def measure(path: Path, dataset) -> dict:
         )
     split = getattr(dataset, FLAGS.images)
     batch = min(FLAGS.batch_size, max(1, len(split) // FLAGS.speed_batches))
-    found = evaluate(model, evaluation_batches(split, batch))
+    found = evaluate(compiled_forward(model), evaluation_batches(split, batch))
     counted = cost(model)
     return {
         "model": str(path),

@@ -30,7 +30,14 @@ from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import read_grouping
-from splitnet_tf.training import GroupingConverged, RunDirectory, Trainer, evaluate, ramp
+from splitnet_tf.training import (
+    GroupingConverged,
+    RunDirectory,
+    Trainer,
+    compiled_forward,
+    evaluate,
+    ramp,
+)
 from splitnet_tf.training.grouping_actions import GroupingSchedule, GroupingWatch
 
 FLAGS = flags.FLAGS
@@ -253,7 +260,7 @@ def make_trainer(dataset, model, run, schedule, **more) -> Trainer:
 
 def write_result(run, dataset, model, result, more) -> None:
     """Evaluates on the test split and writes ``result.json``."""
-    found = evaluate(model, evaluation_batches(dataset.test, 200))
+    found = evaluate(compiled_forward(model), evaluation_batches(dataset.test, 200))
     document = {
         "steps": result.step,
         "epochs": result.step / epoch_steps(dataset),

@@ -26,7 +26,8 @@ def run_program(main: Callable[[], None]) -> None:
         return rest
 
     def guarded(argv):
-        absl_logging.set_verbosity(absl_logging.INFO)
+        absl_logging.set_verbosity(absl_logging.WARNING)  # of other packages
+        logging.getLogger().setLevel(logging.INFO)
         absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
         try:
             main()

@@ -35,7 +35,7 @@ from splitnet_tf.splitting import (
     recalibrate_batch_norm,
     split_model,
 )
-from splitnet_tf.training import RunDirectory, Trainer, evaluate
+from splitnet_tf.training import RunDirectory, Trainer, compiled_forward, evaluate
 
 FLAGS = flags.FLAGS
 
@@ -170,7 +170,7 @@ def check_tree(base, plan, grouping, tree, dataset) -> float:
 
 
 def test_accuracy(model, dataset) -> float:
-    return evaluate(model, evaluation_batches(dataset.test, 200)).top1
+    return evaluate(compiled_forward(model), evaluation_batches(dataset.test, 200)).top1
 
 
 def cli() -> None:

@@ -35,6 +35,8 @@ class Call:
       op: the layer or operation called; the same object for every call of a shared layer.
       args, kwargs: the arguments, with ``TensorRef`` where a tensor stands.
       inputs, outputs: ids of the tensors read and made, in order.
+      overrides: settings in which a copy of the layer differs: a softmax over the channels in a
+        layer's ``activation`` is read as a call of its own, and the layer as linear.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Call:
     kwargs: dict
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    overrides: dict = dataclasses.field(default_factory=dict)
 
     def fill(self, tensors: Mapping[int, Any]) -> tuple[tuple, dict]:
         """The arguments with every ``TensorRef`` replaced by ``tensors[id]``."""
@@ -134,6 +137,7 @@ class _Reader:
         self.names: list[str] = []
         self.uses: collections.Counter = collections.Counter()
         self.ops: dict[str, Any] = {}
+        self.activations: dict[int, Any] = {}
 
     def read(self, functional) -> Graph:
         ids: dict[int, int] = {}
@@ -194,11 +198,32 @@ class _Reader:
         self.uses[path] += 1
         name = path if use == 0 else f"{path}#{use}"
         inputs = tuple(ids[id(x)] for x in node.arguments.keras_tensors)
-        outputs = []
-        for x in node.outputs:
-            ids[id(x)] = self._tensor(x, name)
-            outputs.append(ids[id(x)])
-        self.calls.append(Call(name, op, args, kwargs, inputs, tuple(outputs)))
+        made = tuple(self._tensor(x, name) for x in node.outputs)
+        ids.update({id(x): t for x, t in zip(node.outputs, made, strict=True)})
+        if not _ends_in_softmax(op):
+            self.calls.append(Call(name, op, args, kwargs, inputs, made))
+            return
+        linear = {"activation": "linear"}
+        self.calls.append(Call(name, op, args, kwargs, inputs, made, linear))
+        activation = self.activations.setdefault(
+            id(op), keras.layers.Activation(op.activation, name=f"{path}_activation")
+        )
+        after = self._tensor(node.outputs[0], f"{name}_activation")
+        ids[id(node.outputs[0])] = after
+        self.calls.append(
+            Call(f"{name}_activation", activation, (TensorRef(made[0]),), {}, made, (after,))
+        )
+
+
+def mixes_channels(op: Any) -> bool:
+    """Whether the layer's ``activation`` is a softmax over channels."""
+    activation = getattr(op, "activation", None)
+    name = getattr(activation, "__name__", type(activation).__name__).lower()
+    return name in ("softmax", "log_softmax", "sparsemax")
+
+
+def _ends_in_softmax(op: Any) -> bool:
+    return mixes_channels(op) and not isinstance(op, keras.layers.Activation)
 
 
 def _takes_training(op) -> bool:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from keras import layers
 
+from splitnet_tf.graph.keras_graph import mixes_channels
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
 from splitnet_tf.graph.spaces import Layout
 
@@ -59,13 +60,6 @@ class KeepRule(LayerRule):
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         return [ctx.inputs[0] for _ in ctx.output_shapes]
-
-
-def mixes_channels(op) -> bool:
-    """Whether the layer's ``activation`` is a softmax over channels."""
-    activation = getattr(op, "activation", None)
-    name = getattr(activation, "__name__", type(activation).__name__).lower()
-    return name in ("softmax", "log_softmax", "sparsemax")
 
 
 @register_rule(

@@ -11,6 +11,7 @@ weights has the layer then? Rules live in a registry; ``register_rule`` adds one
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -60,7 +61,7 @@ class TraceContext:
         return PlanError(f"Layer '{self.name}' ({type(self.op).__name__}) {reason}")
 
 
-class LayerRule:
+class LayerRule(abc.ABC):
     """Base of all rules.
 
     Attributes:
@@ -76,9 +77,9 @@ class LayerRule:
     whole = False
     ordered = False
 
+    @abc.abstractmethod
     def trace(self, ctx: TraceContext) -> Sequence[Layout]:
         """The layout of each output tensor; may unify layouts through ``ctx``."""
-        raise NotImplementedError(f"{type(self).__name__}.trace")
 
     def is_whole(self, ctx: TraceContext) -> bool:
         """Whether this call needs all channels at once; by default the class attribute."""

@@ -82,9 +82,9 @@ def plain_copy(model: keras.Model) -> keras.Model:
 def _plain(call):
     if isinstance(call.op, GroupedKernel):
         return plain_type(call.op).from_config(
-            {**plain_config(call.op), "name": layer_name(call.name)}
+            {**plain_config(call.op), "name": layer_name(call.name), **call.overrides}
         )
-    return copy_layer(call.op, layer_name(call.name))
+    return copy_layer(call.op, layer_name(call.name), **call.overrides)
 
 
 def _remade(name: str, graph, make) -> keras.Model:
@@ -130,7 +130,7 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
         )
     grouped_before = isinstance(call.op, GroupedKernel)
     config = plain_config(call.op) if grouped_before else dict(call.op.get_config())
-    config["name"] = layer_name(call.name)
+    config.update(call.overrides, name=layer_name(call.name))
     sides = {}
     for side, names in (("in", kernel.in_spaces), ("out", kernel.out_spaces)):
         unique = list(dict.fromkeys(names))

@@ -185,6 +185,7 @@ class _Splitter:
         config = plain_config(op) if isinstance(op, GroupedKernel) else dict(op.get_config())
         config["name"] = f"{node}_{layer_name(call.name)}"
         config.update(settings)
+        config.update(call.overrides)
         layer = plain_type(op).from_config(config)
         if weights:
             if not layer.built:

@@ -44,6 +44,10 @@ class Node:
     parent: str | None
     children: tuple[Node, ...] = ()
 
+    def __call__(self, inputs, training=False):
+        """Runs the node's model."""
+        return self.model(inputs, training=training)
+
     def walk(self) -> Iterator[Node]:
         """This node and all above it."""
         yield self

@@ -1,7 +1,7 @@
 """The custom loop, schedules, checkpoints, logs and evaluation."""
 
 from splitnet_tf.training.convergence import GroupingConverged, Patience
-from splitnet_tf.training.evaluation import Evaluation, evaluate
+from splitnet_tf.training.evaluation import Evaluation, compiled_forward, evaluate
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.run_directory import RunDirectory, read_config
 from splitnet_tf.training.schedules import cosine, ramp, step_decay
@@ -17,6 +17,7 @@ __all__ = [
     "TrainResult",
     "TrainStep",
     "Trainer",
+    "compiled_forward",
     "cosine",
     "evaluate",
     "ramp",

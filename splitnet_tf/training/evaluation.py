@@ -31,25 +31,30 @@ class Evaluation:
     seconds_per_image: float | None
 
 
-def evaluate(model: Callable, batches: Iterable) -> Evaluation:
-    """Evaluates a model that returns logits.
-
-    Args:
-      model: called as ``model(images, training=False)``.
-      batches: (float32 images (B, H, W, C), int labels (B,)).
-
-    Raises:
-      ValueError: no batch.
-    """
+def compiled_forward(model: Callable) -> Callable:
+    """``model(images, training=False)`` as float32, traced once for batches of any size."""
 
     @tf.function(reduce_retracing=True)
     def forward(images):
         return tf.cast(model(images, training=False), tf.float32)
 
+    return forward
+
+
+def evaluate(forward: Callable, batches: Iterable) -> Evaluation:
+    """Evaluates a model that returns logits.
+
+    Args:
+      forward: from ``compiled_forward``: images to logits, float32 (B, classes).
+      batches: (float32 images (B, H, W, C), int labels (B,)).
+
+    Raises:
+      ValueError: no batch.
+    """
     logits, labels, times = [], [], []
     for images, batch_labels in batches:
         start = time.perf_counter()
-        logits.append(forward(images).numpy())
+        logits.append(np.asarray(forward(images)))
         times.append((time.perf_counter() - start) / len(logits[-1]))
         labels.append(np.asarray(batch_labels))
     if not logits:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from splitnet_tf.files import write_atomically
 from splitnet_tf.training.run_directory import RunDirectory
 
 
@@ -26,7 +27,7 @@ class MetricsLog:
         self._run = run
         run.metrics.touch()
         kept = run.metrics.read_bytes()[:length]
-        run.metrics.write_bytes(kept)
+        write_atomically(run.metrics, kept)
         shutil.rmtree(run.tensorboard, ignore_errors=True)
         self._writer = tf.summary.create_file_writer(str(run.tensorboard))
         self._metrics = open(run.metrics, "a", encoding="utf-8")  # noqa: SIM115

@@ -15,12 +15,11 @@ import tensorflow as tf
 from splitnet_tf.errors import TrainingError
 from splitnet_tf.training.checkpoints import (
     prune_checkpoints,
-    read_checkpoint,
     restore_newest,
     save_checkpoint,
 )
 from splitnet_tf.training.convergence import GroupingConverged, Patience
-from splitnet_tf.training.evaluation import evaluate
+from splitnet_tf.training.evaluation import compiled_forward, evaluate
 from splitnet_tf.training.metrics_log import MetricsLog
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.progress import Progress
@@ -63,7 +62,9 @@ class Trainer:
       probe: extra scalars to log at each evaluation, by name.
       converged: a stop condition, checked at each evaluation.
       patience: evaluations without a better accuracy before training stops; 0: never.
-      examples_per_epoch: for the epoch in the log.
+      steps_per_epoch: for the epoch in the log.
+      summarize: writes summaries other than scalars at each evaluation.
+      status: a few words for the line of progress.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Trainer:
         self._patience = Patience(patience)
         self._steps_per_epoch = steps_per_epoch
         self._train_step = TrainStep(model, options, scale)
+        self._forward = compiled_forward(model)
         self._variables = [*model.variables, *self._train_step.optimizer.variables]
         self._state = {"step": 0, "best": -1.0, "best_step": 0, "valid": 0.0, "stopped": ""}
         self._sums = {"cross_entropy": 0.0, "model_losses": 0.0, "accuracy": 0.0}
@@ -205,7 +207,7 @@ class Trainer:
     def _evaluate(self, step: int) -> None:
         state = self._state
         start = time.perf_counter()
-        found = evaluate(self.model, self._valid_batches())
+        found = evaluate(self._forward, self._valid_batches())
         self._since = (self._since[0] + time.perf_counter() - start, self._since[1])
         self._log.write(
             step, {"valid/accuracy": found.top1, "valid/cross_entropy": found.cross_entropy}
@@ -258,10 +260,3 @@ class Trainer:
 
     def _on_signal(self, number, frame) -> None:
         self._signal = number
-
-
-def checkpoint_weights(path, model: keras.Model) -> None:
-    """Puts the model's own variables from a checkpoint file into ``model``."""
-    arrays, _ = read_checkpoint(path)
-    for variable, array in zip(model.variables, arrays, strict=False):
-        variable.assign(array)

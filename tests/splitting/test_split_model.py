@@ -121,6 +121,40 @@ def test_a_softmax_over_the_classes_runs_after_the_merge():
     np.testing.assert_allclose(np.sum(tree.model(np.ones((2, 8))), axis=1), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_softmax_in_the_last_layer_itself_runs_after_the_merge(grouped):
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    model = scramble(keras.Model(inputs, layers.Dense(5, activation="softmax", name="b")(x)))
+    plain = model
+    if grouped:
+        model = sn.group_model(model, sn.SplitPlan.from_sections(model, [("a", 2)]))
+    tree = check_split(model, [("a", 2)])
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    np.testing.assert_allclose(model(x), plain(x), rtol=1e-6)
+    np.testing.assert_allclose(np.sum(tree.model(x), axis=1), 1, rtol=1e-5)
+
+
+def test_several_inputs_and_outputs():
+    """a -> c, b -> c, with the trunk's features and a branch's as further outputs."""
+    first, second = keras.Input((6,), name="first"), keras.Input((4,), name="second")
+    a = layers.Dense(8, name="a")(first)
+    b = layers.Dense(8, name="b")(second)
+    x = layers.Add(name="sum")([a, b])
+    y = layers.Dense(7, activation="relu", name="c")(x)
+    z = layers.Dense(5, name="logits")(y)
+    model = scramble(keras.Model([first, second], [z, x, y]))
+    rng = np.random.default_rng(0)
+    plan = sn.SplitPlan.from_sections(model, [("c", 2), ("logits", 3)])
+    grouping = random_grouping(plan, rng)
+    tree = sn.split_model(model, grouping)
+    masked = sn.plain_copy(model)
+    sn.splitting.mask_off_blocks(masked, plan, grouping)
+    images = [rng.normal(size=(3, n)).astype("float32") for n in (6, 4)]
+    for found, expected in zip(tree.model(images), masked(images), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_block_without_a_trunk_is_cut_at_the_input():
     inputs = keras.Input((8,))
     x = layers.Dense(6, activation="relu", name="a")(inputs)

@@ -182,11 +182,11 @@ def test_metrics_are_json_lines(whole):
 def test_evaluation_against_sums_by_hand():
     logits = np.array([[3, 1, 0, 0, 0, 0], [0, 1, 2, 3, 4, 5], [9, 1, 0, 0, 0, 0]], "float32")
     labels = np.array([0, 0, 1])
-    found = evaluate(lambda x, training: x, [(logits[:2], labels[:2]), (logits[2:], labels[2:])])
+    found = evaluate(lambda x: x, [(logits[:2], labels[:2]), (logits[2:], labels[2:])])
     assert (found.images, found.top1) == (3, pytest.approx(1 / 3))
     assert found.top5 == pytest.approx(2 / 3)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert found.cross_entropy == pytest.approx(-np.log(p[range(3), labels]).mean(), rel=1e-5)
     assert found.confusion.sum() == 3 and found.confusion[0, 5] == found.confusion[1, 0] == 1
     with pytest.raises(ValueError, match="one batch or more"):
-        evaluate(lambda x, training: x, [])
+        evaluate(lambda x: x, [])
