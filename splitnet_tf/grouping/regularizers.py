@@ -34,14 +34,12 @@ def kernel_energy(kernel, scaling: str = "unit"):
     Returns:
       (in, out), non-negative.
     """
-    rank = len(kernel.shape)
-    if rank == 2:
-        return ops.square(kernel)
-    # One contraction: no squared copy of the kernel is kept for the gradient.
-    window = math.prod(kernel.shape[:-2])
-    flat = ops.reshape(kernel, (window, *kernel.shape[-2:]))
-    energy = ops.einsum("kio,kio->io", flat, flat)
-    return energy / window if scaling == "unit" else energy
+    window = tuple(range(len(kernel.shape) - 2))
+    squares = ops.square(kernel)
+    if not window:
+        return squares
+    # Not einsum: its transposes make it ten times slower on CPUs.
+    return ops.mean(squares, axis=window) if scaling == "unit" else ops.sum(squares, axis=window)
 
 
 def group_weight(kernel, p, q, scaling: str = "unit"):
