@@ -2,12 +2,8 @@
 # Groups WRN-16-8 on CIFAR-100 for the paper's deep split (2-2-2), with the settings of 2017.
 # Arguments are handed on and override these; see --help.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python=${PYTHON:-$here/.venv/bin/python}
-[ -x "$python" ] || python=python3
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-exec "$python" -m splitnet_tf.cli.group \
+. "$(dirname "${BASH_SOURCE[0]}")/splitnet_tf/cli/launch.sh"
+launch group \
   --train_dir=runs/group_2-2-2 \
   --batch_size=90 \
   --num_residual_units=2 \

@@ -2,12 +2,8 @@
 # Splits what group.sh has grouped (deep split, 2-2-2) and finetunes the tree, settings of 2017.
 # Arguments are handed on and override these; see --help.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python=${PYTHON:-$here/.venv/bin/python}
-[ -x "$python" ] || python=python3
-export TF_CPP_MIN_LOG_LEVEL="${TF_CPP_MIN_LOG_LEVEL:-3}"
-export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-exec "$python" -m splitnet_tf.cli.split \
+. "$(dirname "${BASH_SOURCE[0]}")/splitnet_tf/cli/launch.sh"
+launch split \
   --train_dir=runs/split_2-2-2 \
   --basemodel=runs/group_2-2-2 \
   --batch_size=90 \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 
 import keras
@@ -12,9 +11,9 @@ from absl import flags
 
 from splitnet_tf import models
 from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
-from splitnet_tf.files import write_atomically
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model
 from splitnet_tf.parallel import interleave, ratio
@@ -33,8 +32,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("repeats", 7, "Timed rounds, interleaved.", lower_bound=3)
     flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=8)
     flags.DEFINE_integer("num_classes", 100, "Classes.", lower_bound=2)
-    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
-    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+    define_output_flags()
 
 
 def main() -> None:
@@ -64,10 +62,7 @@ def main() -> None:
         "machine": machine(),
         "cases": rows,
     }
-    text = json.dumps(document, indent=2)
-    if FLAGS.output_file:
-        write_atomically(FLAGS.output_file, (text + "\n").encode())
-    print(text if FLAGS.format == "json" else as_text(document))
+    show(document, as_text)
 
 
 def machine() -> dict:

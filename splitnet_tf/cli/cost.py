@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import keras
 from absl import flags
 
 from splitnet_tf import models
 from splitnet_tf.analysis import cost, text_table
+from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
-from splitnet_tf.files import write_atomically
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.saving import load_model
@@ -29,8 +27,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "image_size", 0, "Height and width; 0: 224 for alexnet, else 32.", lower_bound=0
     )
-    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
-    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+    define_output_flags()
 
 
 def load() -> keras.Model:
@@ -75,10 +72,7 @@ def main() -> None:
         ],
         "nodes": {name: {"params": p, "flops": f} for name, (p, f) in after.nodes.items()},
     }
-    text = json.dumps(document, indent=2)
-    if FLAGS.output_file:
-        write_atomically(FLAGS.output_file, (text + "\n").encode())
-    print(text if FLAGS.format == "json" else as_text(before, after))
+    show(document, lambda _: as_text(before, after))
 
 
 def as_text(before, after) -> str:

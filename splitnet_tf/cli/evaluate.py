@@ -10,11 +10,11 @@ from absl import flags
 
 from splitnet_tf.analysis import agreement, cost, text_table
 from splitnet_tf.analysis.figures import block_figure
+from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
-from splitnet_tf.files import write_atomically
 from splitnet_tf.grouping import Grouping, plain_copy
 from splitnet_tf.saving import load_model
 from splitnet_tf.training import compiled_forward, evaluate, read_config
@@ -35,8 +35,7 @@ def define_flags() -> None:
     )
     flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
     flags.DEFINE_integer("speed_batches", 10, "At least so many batches are timed.", lower_bound=3)
-    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
-    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+    define_output_flags()
 
 
 def model_file(path: Path) -> Path:
@@ -97,10 +96,7 @@ def main() -> None:
     stages = stages_of(file.parent)
     if stages:
         document["stages"] = stages
-    text = json.dumps(document, indent=2)
-    if FLAGS.output_file:
-        write_atomically(FLAGS.output_file, (text + "\n").encode())
-    print(text if FLAGS.format == "json" else as_text(document))
+    show(document, as_text)
 
 
 def stages_of(folder: Path) -> dict | None:

@@ -45,7 +45,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     define_data_flags()
-    define_training_flags(epochs=14, initial_lr=0.1, final_lr=0.02)
+    define_training_flags(epochs=8, initial_lr=0.1, final_lr=0.02)
     flags.DEFINE_string("model", None, "wrn-16-8, alexnet, mlp; default from the next two.")
     flags.DEFINE_integer("num_residual_units", 2, "Units in a stage of the WRN.", lower_bound=1)
     flags.DEFINE_integer("k", 8, "Width of the WRN.", lower_bound=1)
@@ -69,7 +69,7 @@ def define_flags() -> None:
         "Start of the assignments: clusters of the warmed-up weights, or noise (the paper).",
     )
     flags.DEFINE_float(
-        "warmup_epochs", 6.0, "Epochs before the split losses set in.", lower_bound=0
+        "warmup_epochs", 5.0, "Epochs before the split losses set in.", lower_bound=0
     )
     flags.DEFINE_float(
         "assignment_lr_scale", 8.0, "Pace of the assignments against the weights.", lower_bound=0

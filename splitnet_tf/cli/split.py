@@ -42,7 +42,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     define_data_flags()
-    define_training_flags(epochs=12, initial_lr=0.05, final_lr=0.0)
+    define_training_flags(epochs=16, initial_lr=0.05, final_lr=0.0)
     flags.DEFINE_string(
         "basemodel", None, "Run folder of the grouping, or a .keras file.", required=True
     )

@@ -87,8 +87,6 @@ def _patches(groups, finest, rng) -> np.ndarray:
     """(finest, PATTERNS, PATCH, PATCH, 3) in [-1, 1]: gratings in the colours of the group."""
     y, x = np.mgrid[:PATCH, :PATCH] - PATCH // 2
     window = np.exp(-(x**2 + y**2) / (2 * (PATCH / 3.2) ** 2))
-    total = finest * PATTERNS
-    turn = rng.uniform(0, np.pi)
     coarse = np.arange(finest) // (finest // groups[0])
     # Colours of the coarse groups lie as far apart as they go on a circle across grey.
     hue = 2 * np.pi * np.arange(groups[0]) / groups[0] + rng.uniform(0, 2 * np.pi)
@@ -98,9 +96,9 @@ def _patches(groups, finest, rng) -> np.ndarray:
         colour = np.array([np.cos(hue[coarse[g]]), np.sin(hue[coarse[g]])]) @ across
         colour = 0.5 + 0.8 * colour
         for k in range(PATTERNS):
-            # Even steps inside a group, so that its classes can be told apart; the groups between.
-            angle = turn + np.pi * (k / PATTERNS + g / total)
-            wave = 2.3 + 1.2 * (k % 2)
+            # Over a quarter turn only: a flipped image must not look like another class's.
+            angle = np.pi / 2 * (k + g / finest) / (PATTERNS - 0.5)
+            wave = 2.6 + 1.6 * ((k + g) % 2)
             grating = np.cos(2 * np.pi / wave * (x * np.cos(angle) + y * np.sin(angle)))
             patches[g, k] = (grating * window)[..., None] * colour
     return patches

@@ -11,9 +11,10 @@ REDUCTIONS = ("mean", "weighted")
 
 
 class _Members:
-    """The grouped layers that share a ``SplitLosses``; opaque to Keras' attribute tracking,
+    """The grouped layers that share a ``SplitLosses``.
 
-    which would otherwise follow the circle from the layers to their losses and back.
+    Opaque to Keras' attribute tracking, which would otherwise follow the circle from the layers
+    to their losses and back.
     """
 
     def __init__(self):

@@ -13,9 +13,9 @@ from splitnet_tf.training.run_directory import RunDirectory
 
 
 class MetricsLog:
-    """Writes ``metrics.jsonl`` (what a repeated run repeats to the byte), ``timing.jsonl`` (what
+    """Writes ``metrics.jsonl``, ``timing.jsonl`` and TensorBoard events.
 
-    it does not) and TensorBoard events.
+    A repeated run repeats the first to the byte; what it cannot repeat is in the second.
 
     Args:
       run: the run's folder.

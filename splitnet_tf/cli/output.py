@@ -1,0 +1,26 @@
+"""Results on standard output, as a table or as JSON, and in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from absl import flags
+
+from splitnet_tf.files import write_atomically
+
+FLAGS = flags.FLAGS
+
+
+def define_output_flags() -> None:
+    """``--format`` and ``--output_file``."""
+    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
+    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+
+
+def show(document: dict, as_text: Callable[[dict], str]) -> None:
+    """Prints a document as the flags say, and writes it to ``--output_file``."""
+    text = json.dumps(document, indent=2)
+    if FLAGS.output_file:
+        write_atomically(FLAGS.output_file, (text + "\n").encode())
+    print(text if FLAGS.format == "json" else as_text(document))
