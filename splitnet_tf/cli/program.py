@@ -35,6 +35,10 @@ def run_program(main: Callable[[], None]) -> None:
             _fail(str(error), 1)
         except flags.Error as error:
             _fail(str(error), 2)
+        except OSError as error:
+            _fail(f"{error.filename or 'A file'}: {error.strerror or error}; nothing is lost.", 1)
+        except KeyboardInterrupt:
+            _fail("Interrupted.", 130)
 
     app.run(guarded, flags_parser=parse)
 

@@ -17,7 +17,11 @@ def define_data_flags() -> None:
     flags.DEFINE_string("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
     flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
     flags.DEFINE_integer(
-        "seed", 0, "Of weights, order, augmentation and planted data.", lower_bound=0
+        "seed",
+        0,
+        "Of weights, order, augmentation and planted data.",
+        lower_bound=0,
+        upper_bound=2**31 - 1,
     )
 
 

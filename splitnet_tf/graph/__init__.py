@@ -1,12 +1,7 @@
 """Channel spaces of functional models, layer rules and split plans."""
 
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
-from splitnet_tf.graph.layer_rules import (
-    JoinRule,
-    KeepRule,
-    MixRule,
-    PerChannelRule,
-)
+from splitnet_tf.graph.layer_rules import KeepRule, MixRule, PerChannelRule
 from splitnet_tf.graph.plan import PlannedKernel, PlannedSpace, SplitPlan
 from splitnet_tf.graph.rules import (
     LayerRule,
@@ -15,6 +10,7 @@ from splitnet_tf.graph.rules import (
     register_rule,
     registered_types,
 )
+from splitnet_tf.graph.shape_rules import JoinRule
 from splitnet_tf.graph.spaces import Layout, Space
 from splitnet_tf.graph.trace import Trace, trace
 

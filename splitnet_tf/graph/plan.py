@@ -10,6 +10,7 @@ import keras
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.hierarchy import merge_map
+from splitnet_tf.graph.keras_graph import layer_name
 from splitnet_tf.graph.trace import Trace, trace
 
 
@@ -133,9 +134,15 @@ def _shorten(spaces: tuple[str, ...]) -> str:
     return "+".join(unique[:3]) + (f"+{len(unique) - 3} more" if len(unique) > 3 else "")
 
 
-def matches(call_name: str, start: str) -> bool:
-    """Whether a section that starts at ``start`` starts at this call."""
-    return re.match(re.escape(start) + r"(?![A-Za-z0-9])", call_name) is not None
+def calls_named(names: Sequence[str], start: str) -> frozenset[str]:
+    """The calls at which a section starts: of the layer of that name, or else of that block.
+
+    A block is the common beginning of names: ``unit_2`` is that of ``unit_2_0_conv_1``, not of
+    ``unit_20``. A layer's own name comes first, or ``dense`` would mean ``dense_1`` as well.
+    """
+    own = frozenset(n for n in names if layer_name(n) == start)
+    block = re.compile(re.escape(start) + r"(?![A-Za-z0-9])")
+    return own or frozenset(n for n in names if block.match(n))
 
 
 class _Planner:
@@ -163,7 +170,7 @@ class _Planner:
                     f"Section '{start}' has {groups} groups, fewer than the {checked[-1][1]} of "
                     f"'{checked[-1][0]}' below it; the number of groups may only grow upwards."
                 )
-            if not any(matches(call.name, start) for call in self.graph.calls):
+            if not calls_named([call.name for call in self.graph.calls], start):
                 raise PlanError(
                     f"No layer or block of the model is called '{start}'; its layers are "
                     f"{_some([c.name for c in self.graph.calls])}."
@@ -230,12 +237,13 @@ class _Planner:
     def _call_levels(self) -> dict[str, int]:
         """The level of each call: the highest section that starts at it or below it."""
         level_of_section = [self.groups.index(g) if g > 1 else 0 for _, g in self.sections]
-        position = -1
         reached: dict[int, int] = {}  # tensor id to section index
-        levels, section_of = {}, {}
+        levels = {}
+        names = [call.name for call in self.graph.calls]
+        starts = [calls_named(names, start) for start, _ in self.sections]
         for call in self.graph.calls:
             own = max(
-                (i for i, (start, _) in enumerate(self.sections) if matches(call.name, start)),
+                (i for i, started in enumerate(starts) if call.name in started),
                 default=-1,
             )
             below = max((reached.get(t, -1) for t in call.inputs), default=-1)
@@ -245,8 +253,6 @@ class _Planner:
                     f"Section '{self.sections[own][0]}' lies above '{self.sections[below][0]}' in "
                     "the model; list sections from the bottom up."
                 )
-            position = max(position, section)
-            section_of[call.name] = section
             levels[call.name] = level_of_section[section] if section >= 0 else 0
             for t in call.outputs:
                 reached[t] = section

@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from splitnet_tf.graph import layer_rules
+from splitnet_tf.graph import kernel_rules, layer_rules, shape_rules  # noqa: F401
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
 from splitnet_tf.graph.rules import LayerRule, TraceContext, rule_for
 from splitnet_tf.graph.spaces import Layout, Space, SpaceBook
@@ -39,7 +39,7 @@ class Trace:
 
     def broadcast(self, call: Call) -> frozenset[int]:
         """Input tensors of ``call`` with one channel that its wider inputs share."""
-        if not isinstance(self.rule(call), layer_rules.JoinRule):
+        if not isinstance(self.rule(call), shape_rules.JoinRule):
             return frozenset()
         width = self.size(call.outputs[0])
         return frozenset(t for t in call.inputs if self.size(t) == 1 < width)

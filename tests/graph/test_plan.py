@@ -8,6 +8,7 @@ from splitnet_tf import models
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.graph.hierarchy import even_sizes, merge_map, node_names, spread
+from splitnet_tf.graph.plan import calls_named
 from tests.conftest import small_alexnet
 
 
@@ -49,6 +50,18 @@ def test_flatten_belongs_to_the_branches():
     assert plan.call_levels["flatten"] == plan.call_levels["drop"] == 1
     assert plan.call_levels["bn2"] == 0
     assert plan.kernels[0].in_spaces == ("conv2",) * 25
+
+
+def test_a_layer_comes_before_a_block_of_its_name():
+    names = ["dense", "dense_1", "dense_1#1", "unit_2_0_bn", "unit_2_1_bn", "unit_20_bn"]
+    assert calls_named(names, "dense") == {"dense"}
+    assert calls_named(names, "dense_1") == {"dense_1", "dense_1#1"}
+    assert calls_named(names, "unit_2") == {"unit_2_0_bn", "unit_2_1_bn"}
+    x = inputs = keras.Input((8,))
+    for name in ("dense", "dense_1", "dense_2"):
+        x = layers.Dense(8, name=name)(x)
+    plan = SplitPlan.from_sections(keras.Model(inputs, x), [("dense", 2), ("dense_1", 4)])
+    assert [k.num_groups for k in plan.kernels] == [2, 4, 4]
 
 
 def test_groups_spread_evenly_in_order():
