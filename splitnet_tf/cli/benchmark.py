@@ -1,4 +1,4 @@
-"""Benchmark: what grouping costs a training step, and what the split saves a forward pass."""
+"""Benchmark: what grouping costs a step, what a split saves, whether the data keeps up."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from splitnet_tf.analysis import cost, even_grouping, text_table
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
+from splitnet_tf.data import Split, training_batches
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model
-from splitnet_tf.parallel import interleave, ratio
+from splitnet_tf.parallel import Timing, interleave, ratio
 from splitnet_tf.splitting import split_model
 from splitnet_tf.training import TrainOptions, TrainStep
 
 FLAGS = flags.FLAGS
-CASES = ("grouping_step", "split_forward")
+CASES = ("grouping_step", "split_forward", "input_pipeline")
+PIPELINE_BATCHES = 40  # timed at once, or prefetching would hide their cost
 
 
 def define_flags() -> None:
@@ -54,6 +56,8 @@ def main() -> None:
         rows.append(grouping_step(model, plan, images, labels))
     if "split_forward" in FLAGS.cases:
         rows.append(split_forward(model, plan, images))
+    if "input_pipeline" in FLAGS.cases:
+        rows.append(input_pipeline(model, images, labels, rng))
     document = {
         "model": FLAGS.model,
         "splits": FLAGS.splits,
@@ -111,9 +115,28 @@ def split_forward(model, plan, images) -> dict:
     return compare("split_forward", cases, bound)
 
 
-def compare(name, cases, bound) -> dict:
-    """Times two cases; ``ratio`` is the second's time over the first's."""
+def input_pipeline(model, images, labels, rng) -> dict:
+    """Making a batch (crop, flip, whitening) against a training step on one."""
+    count = 20 * FLAGS.batch_size
+    pictures = rng.integers(0, 256, (count, *images.shape[1:]), np.uint8)
+    split = Split(pictures, rng.integers(0, FLAGS.num_classes, count).astype(np.int32))
+    batches = iter(training_batches(split, FLAGS.batch_size, seed=0))
+    step = TrainStep(model, TrainOptions(max_steps=1))
+    cases = {
+        "step": lambda: float(step(images, labels, 1e-3)["cross_entropy"]),
+        "batch": lambda: [next(batches) for _ in range(PIPELINE_BATCHES)],
+    }
+    return compare("input_pipeline", cases, None, {"batch": PIPELINE_BATCHES})
+
+
+def compare(name, cases, bound, times=None) -> dict:
+    """Times two cases; ``ratio`` is the second's time over the first's.
+
+    ``times``: how often a case does its work in one go.
+    """
     found = interleave(cases, FLAGS.repeats)
+    for case, count in (times or {}).items():
+        found[case] = Timing(tuple(s / count for s in found[case].seconds))
     first, second = found
     return {
         "case": name,
@@ -135,15 +158,15 @@ def as_text(document) -> str:
         rows.append(
             (
                 f"{row['case']}: {names[1]} against {names[0]}",
-                f"{1000 * base['median_seconds']:.0f} ms",
-                f"{1000 * other['median_seconds']:.0f} ms",
+                f"{1000 * base['median_seconds']:.1f} ms",
+                f"{1000 * other['median_seconds']:.1f} ms",
                 f"{100 * max(base['spread'], other['spread']):.1f}%",
                 f"{row['ratio']:.3f}",
                 f"{1 / row['ratio']:.2f}x",
                 "-" if row["flops_ratio"] is None else f"{1 / row['flops_ratio']:.2f}x",
             )
         )
-    header = ("case", "plain", "other", "spread", "time ratio", "speed", "by FLOPs")
+    header = ("case", "first", "other", "spread", "time ratio", "speed", "by FLOPs")
     about = document["machine"]
     return (
         f"{document['model']}, {document['splits']}, batch {document['batch_size']}, "

@@ -11,8 +11,8 @@ from typing import Any
 from splitnet_tf.errors import RunError
 from splitnet_tf.files import write_atomically
 
-# Settings that do not change what a run computes.
-FREE_SETTINGS = ("display", "data_dir", "train_dir", "restart", "output_file")
+# Settings that do not change how a run trains.
+FREE_SETTINGS = ("data_dir", "train_dir", "restart", "method", "patience")
 
 
 class RunDirectory:

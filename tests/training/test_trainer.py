@@ -145,9 +145,9 @@ def test_when_all_checkpoints_are_damaged_it_says_so(tmp_path, dataset):
 
 
 def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
-    run_training(tmp_path, dataset, steps=3, config={"seed": 1, "batch": 2, "display": 1})
+    run_training(tmp_path, dataset, steps=3, config={"seed": 1, "batch": 2, "method": "argmax"})
     with pytest.raises(RunError, match=r"other settings \(batch 2 -> 3\).*--restart"):
-        RunDirectory(tmp_path, {"seed": 1, "batch": 3, "display": 9})
+        RunDirectory(tmp_path, {"seed": 1, "batch": 3, "method": "balanced"})
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RunError, match="config.json cannot be read"):
         RunDirectory(tmp_path, {})
