@@ -14,6 +14,7 @@ from splitnet_tf import models
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.cli.training_flags import (
+    check_training_flags,
     define_data_flags,
     define_training_flags,
     epoch_steps,
@@ -152,11 +153,25 @@ def main() -> None:
     dataset = load_data()
     plain = build_model(dataset)
     plan = SplitPlan.from_sections(plain, sections())
+    check_training_flags(dataset)
+    if plan.kernels:
+        warmup_steps(dataset)
     run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
     if plan.kernels:
         train_grouped(dataset, plain, plan, run)
     else:
         train_plain(dataset, plain, run)
+
+
+def warmup_steps(dataset) -> int:
+    """Steps before the split losses set in."""
+    warmup, total = round(FLAGS.warmup_epochs * epoch_steps(dataset)), total_steps(dataset)
+    if warmup >= total:
+        raise flags.Error(
+            f"--warmup_epochs={FLAGS.warmup_epochs:g} leaves no step of {total} to group in; "
+            "lower it or raise --epochs."
+        )
+    return warmup
 
 
 def train_plain(dataset, model, run) -> None:
@@ -184,13 +199,7 @@ def train_grouped(dataset, plain, plan, run) -> None:
         seed=FLAGS.seed,
     )
     losses = split_losses(grouped)
-    warmup = round(FLAGS.warmup_epochs * epoch_steps(dataset))
-    total = total_steps(dataset)
-    if warmup >= total:
-        raise flags.Error(
-            f"--warmup_epochs={FLAGS.warmup_epochs:g} leaves no step of {total} to group in; "
-            "lower it or raise --epochs."
-        )
+    warmup, total = warmup_steps(dataset), total_steps(dataset)
     growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
     watch = GroupingWatch(losses)
     own_pace = {id(a.logits) for a in losses.assignments()}

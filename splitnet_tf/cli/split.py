@@ -14,6 +14,7 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
+    check_training_flags,
     define_data_flags,
     define_training_flags,
     epoch_steps,
@@ -71,6 +72,7 @@ def main() -> None:
     dataset = load_data()
     base, grouping = load_grouped(dataset)
     plan = SplitPlan.from_sections(base, grouping.sections)
+    check_training_flags(dataset)
     run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
     tree = split_model(base, grouping, plan)
     difference = check_tree(base, plan, grouping, tree, dataset)

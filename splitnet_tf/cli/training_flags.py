@@ -114,6 +114,12 @@ def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:
     return step_decay(FLAGS.initial_lr, boundaries, FLAGS.lr_decay, warmup)
 
 
+def check_training_flags(dataset: Dataset) -> None:
+    """Raises what is wrong with the flags, before a run folder is made by them."""
+    train_options(dataset)
+    learning_rate(dataset)
+
+
 def settings() -> dict:
     """Every flag of the program and its value: what ``config.json`` holds."""
     others = ("absl", "etils", "tensorflow", "keras", "pytest")

@@ -148,6 +148,12 @@ WRONG_USAGE = [
     ("group", ["--train_dir=t", "--dataset=planted", "--momentum=1"], 2, "--momentum must be"),
     (
         "group",
+        ["--train_dir=t", "--dataset=planted", "--model=wrn-10-1", "--warmup_epochs=99"],
+        2,
+        "--warmup_epochs=99 leaves no step",
+    ),
+    (
+        "group",
         ["--train_dir=t", "--dataset=planted", "--batch_size=99999"],
         1,
         "batch_size must be from 1 to the 4000 training images; got 99999",
@@ -184,7 +190,7 @@ def test_wrong_usage_gets_one_sentence(tmp_path):
         about = f"{program} {arguments}: exit {ended}, {err[-500:]}"
         assert ended == code and "Traceback" not in err, about
         assert sentence in [line for line in err.splitlines() if "error:" in line][-1], about
-    assert not (tmp_path / "t" / "checkpoints").exists()
+    assert not (tmp_path / "t").exists()  # nothing is left that a right command would trip over
 
 
 @pytest.mark.parametrize(
