@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -73,7 +74,9 @@ def main() -> None:
     base, grouping = load_grouped(dataset)
     plan = SplitPlan.from_sections(base, grouping.sections)
     check_training_flags(dataset)
-    run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
+    # The digest keeps checkpoints of one base and grouping out of the tree of another.
+    config = {**settings(), "base_digest": base_digest(base, grouping)}
+    run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     tree = split_model(base, grouping, plan)
     difference = check_tree(base, plan, grouping, tree, dataset)
     logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
@@ -149,6 +152,15 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
         return model, read_grouping(model, FLAGS.method, dataset.class_names)
     file = FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json"
     return model, Grouping.load(file)
+
+
+def base_digest(base: keras.Model, grouping: Grouping) -> str:
+    """A digest of all that a tree is made of: the base model's variables and the grouping."""
+    found = hashlib.sha256(grouping.to_json().encode())
+    for weight in base.weights:
+        found.update(f"{weight.path} {weight.shape}".encode())
+        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
+    return found.hexdigest()[:16]
 
 
 def check_tree(base, plan, grouping, tree, dataset) -> float:

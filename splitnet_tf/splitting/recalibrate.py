@@ -23,11 +23,14 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
 
     Returns:
       The number of batches seen.
+
+    An error from ``batches`` or the model leaves statistics and settings as they were.
     """
     norms, others = [], []
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
-            norms.append((layer, layer.momentum))
+            kept = [ops.copy(v) for v in (layer.moving_mean, layer.moving_variance)]
+            norms.append((layer, layer.momentum, kept))
         elif isinstance(getattr(layer, "rate", None), float) and hasattr(layer, "seed_generator"):
             others.append((layer, layer.rate))
     count = 0
@@ -36,11 +39,16 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
             layer.rate = 0.0
         for images in batches:
             count += 1
-            for layer, _ in norms:
+            for layer, _, _ in norms:
                 layer.momentum = (count - 1) / count
             model(ops.convert_to_tensor(images), training=True)
+    except BaseException:
+        for layer, _, (mean, variance) in norms:
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
+        raise
     finally:
-        for layer, momentum in norms:
+        for layer, momentum, _ in norms:
             layer.momentum = momentum
         for layer, rate in others:
             layer.rate = rate

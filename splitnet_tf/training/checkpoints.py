@@ -91,9 +91,16 @@ def read_checkpoint(path: Path) -> tuple[list[np.ndarray], dict]:
         raise CheckpointError(
             f"Checkpoint {path} is damaged: its checksum is not that of its name."
         )
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        state = json.loads(archive[_STATE].tobytes())
-        arrays = [archive[name] for name in sorted(archive.files) if name != _STATE]
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            state = json.loads(archive[_STATE].tobytes())
+            arrays = [archive[name] for name in sorted(archive.files) if name != _STATE]
+        if not isinstance(state, dict):
+            raise ValueError("its state is not a JSON object")
+    except Exception as error:  # a zip that is none, pickled objects, no state: many kinds
+        raise CheckpointError(
+            f"Checkpoint {path} is not one of this program ({type(error).__name__})."
+        ) from None
     return arrays, state
 
 

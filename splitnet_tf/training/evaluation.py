@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tensorflow as tf
 
+from splitnet_tf.errors import DataError
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
@@ -49,7 +51,7 @@ def evaluate(forward: Callable, batches: Iterable) -> Evaluation:
       batches: (float32 images (B, H, W, C), int labels (B,)).
 
     Raises:
-      ValueError: no batch.
+      DataError: no batch, or a label that is not one of the classes.
     """
     logits, labels, times = [], [], []
     for images, batch_labels in batches:
@@ -58,7 +60,7 @@ def evaluate(forward: Callable, batches: Iterable) -> Evaluation:
         times.append((time.perf_counter() - start) / len(logits[-1]))
         labels.append(np.asarray(batch_labels))
     if not logits:
-        raise ValueError("evaluate needs one batch or more; got none.")
+        raise DataError("evaluate needs one batch or more; got none.")
     # The last batch may be smaller, and is traced anew.
     timed = times[1:-1] or times[1:]
     return _score(
@@ -70,15 +72,22 @@ def evaluate(forward: Callable, batches: Iterable) -> Evaluation:
 
 def _score(logits: np.ndarray, labels: np.ndarray, seconds: float | None) -> Evaluation:
     classes = logits.shape[1]
-    own = logits[np.arange(len(labels)), labels]
-    rank = np.sum(logits > own[:, None], axis=1)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"labels must be from 0 to {classes - 1}, the model's classes; got "
+            f"{labels.min()} to {labels.max()}."
+        )
+    own = logits[np.arange(len(labels)), labels][:, None]
+    # As argmax, the lower index wins among equals; a label whose logit is not a number is last.
+    yields = (logits < own) | ((logits == own) & (np.arange(classes) >= labels[:, None]))
+    rank = np.sum(~yields, axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
     return Evaluation(
         len(labels),
-        float(np.trace(confusion) / len(labels)),
+        float(np.mean(rank < 1)),
         float(np.mean(rank < 5)),
         float(-np.mean(log_p[np.arange(len(labels)), labels])),
         confusion,

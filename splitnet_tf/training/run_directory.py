@@ -9,10 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.files import write_atomically
+from splitnet_tf.files import remove_leftovers, write_atomically
 
 # Settings that do not change how a run trains.
 FREE_SETTINGS = ("data_dir", "train_dir", "restart", "method", "patience")
+
+# What the programs write when they are done; --restart removes it, or a restarted run that is
+# killed would leave the results of the run before.
+RESULTS = (
+    "grouped.keras",
+    "grouping.json",
+    "model.keras",
+    "cut.keras",
+    "tree.keras",
+    "result.json",
+)
 
 
 class RunDirectory:
@@ -42,10 +53,20 @@ class RunDirectory:
                 f"Run folder {self.path} is in use by another run; wait for it or choose another "
                 "--train_dir."
             ) from None
+        try:
+            self._prepare(config, restart)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, config: dict[str, Any], restart: bool) -> None:
+        for folder in (self.path, self.checkpoints):
+            remove_leftovers(folder)
         if restart:
             for old in (self.checkpoints, self.tensorboard):
                 shutil.rmtree(old, ignore_errors=True)
-            for old in (self.metrics, self.timing, self.config):
+            results = (self.path / name for name in RESULTS)
+            for old in (self.metrics, self.timing, self.config, *results):
                 old.unlink(missing_ok=True)
         self._settle(config)
 

@@ -53,7 +53,8 @@ class TrainStep:
           learning_rate: of this step.
 
         Returns:
-          Scalars: cross_entropy, model_losses and accuracy of the batch, before the step.
+          Scalars: cross_entropy, model_losses and accuracy of the batch, before the step, and
+          gradients: their sum, which is not finite when any of them is not.
         """
         return self._step(images, labels, tf.constant(learning_rate, tf.float32))
 
@@ -80,6 +81,7 @@ class TrainStep:
             "cross_entropy": cross_entropy,
             "model_losses": tf.cast(extra, tf.float32),
             "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
+            "gradients": tf.add_n([tf.cast(tf.reduce_sum(g), tf.float32) for g in scaled]),
         }
 
     def _cross_entropy(self, labels, logits):

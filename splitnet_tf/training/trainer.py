@@ -6,13 +6,15 @@ import dataclasses
 import logging
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from splitnet_tf.errors import TrainingError
+from splitnet_tf.errors import CheckpointError, TrainingError
 from splitnet_tf.training.checkpoints import (
     prune_checkpoints,
     restore_newest,
@@ -109,14 +111,23 @@ class Trainer:
         """Trains to the end, or from the newest checkpoint to the end.
 
         Raises:
-          TrainingError: a loss is not finite.
+          TrainingError: a loss or a gradient is not finite.
+          RunError: a log cannot be written.
           CheckpointError: a checkpoint cannot be read or written.
           SystemExit: after SIGTERM (143) or SIGINT (130), once a checkpoint is saved.
         """
         self._restore()
-        self._log = MetricsLog(self.run, self._state.get("log_length", 0))
+        self._log = MetricsLog(
+            self.run,
+            self._state.pop("log_length", 0),
+            self._state["step"],
+            self._state.pop("log_digest", None),
+        )
         progress = Progress(self.options.max_steps, self._state["step"])
-        handlers = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
+        handlers = {}
+        if threading.current_thread() is threading.main_thread():  # others cannot set them
+            for s in (signal.SIGTERM, signal.SIGINT):
+                handlers[s] = signal.signal(s, self._on_signal)
         try:
             if not self._state["stopped"]:
                 self._loop(progress)
@@ -170,9 +181,11 @@ class Trainer:
                 term = {"model_losses": "split losses"}.get(name, name.replace("_", " "))
                 raise TrainingError(
                     f"Step {step + 1}: the {term} became {value}; lower --initial_lr or the gammas "
-                    f"and run again (checkpoints in {self.run.checkpoints} are intact)."
+                    "and begin anew with --restart or another --train_dir (checkpoints in "
+                    f"{self.run.checkpoints} are intact)."
                 )
-            self._sums[name] += value
+            if name in self._sums:
+                self._sums[name] += value
 
     def _display(self, step: int, rate: float, batch: int, progress: Progress) -> None:
         start, first = self._since
@@ -231,6 +244,8 @@ class Trainer:
             **self._state,
             "sums": self._sums,
             "log_length": self._log.length(),
+            "log_digest": self._log.digest(),
+            "versions": _versions(),
             "patience": self._patience.state,
             "converged": self._converged.state if self._converged else None,
         }
@@ -244,6 +259,14 @@ class Trainer:
         state, path = restore_newest(self.run.checkpoints, "step", self._variables)
         if state is None:
             return
+        versions = state.pop("versions", None)
+        if versions not in (None, _versions()):
+            logging.warning(
+                "%s was written by %s, this is %s: the run goes on, but not bit for bit.",
+                path,
+                versions,
+                _versions(),
+            )
         self._sums = state.pop("sums")
         self._patience.state = state.pop("patience")
         converged = state.pop("converged")
@@ -255,8 +278,24 @@ class Trainer:
         logging.info("resumed from %s at step %d", path, state["step"])
 
     def restore_best(self) -> None:
-        """Puts the weights with the best validation accuracy into the model."""
-        restore_newest(self.run.checkpoints, "best", self._variables)
+        """Puts the weights with the best validation accuracy into the model.
+
+        Where their checkpoint is missing or damaged a warning says so and the last weights stay.
+        """
+        try:
+            state, _ = restore_newest(self.run.checkpoints, "best", self._variables)
+        except CheckpointError as error:
+            logging.warning("%s The last weights are used, not the best.", error)
+            return
+        if state is None:
+            logging.warning(
+                "%s holds no best checkpoint; the last weights are used.", self.run.checkpoints
+            )
 
     def _on_signal(self, number, frame) -> None:
         self._signal = number
+
+
+def _versions() -> dict[str, str]:
+    """What must be equal for a run to repeat itself to the bit."""
+    return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}

@@ -1,5 +1,6 @@
 """The programs as a user runs them: the whole chain, its scripts, and wrong usage."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from splitnet_tf.cli.sections import parse_splits
+from splitnet_tf.grouping import Grouping
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
@@ -104,6 +106,28 @@ def test_damaged_files_are_named(chain, tmp_path):
     model.write_bytes((chain / "split" / "tree.keras").read_bytes()[:5000])
     _, err = run("evaluate", "--dataset=planted", f"--basemodel={model}", code=1)
     assert f"Model file {model} cannot be loaded" in err
+
+
+def test_a_split_is_not_resumed_with_another_grouping(chain, tmp_path):
+    """The same groups under other numbers fit every shape, and are another tree all the same."""
+    found = Grouping.load(chain / "group" / "grouping.json")
+    file = tmp_path / "grouping.json"
+    arguments = [
+        *SMALL,
+        f"--basemodel={chain / 'group'}",
+        f"--grouping={file}",
+        f"--train_dir={tmp_path / 'split'}",
+        "--max_steps=2",
+    ]
+    found.save(file)
+    run("split", *arguments)
+    run("split", *arguments)  # the same again is the same run
+    before = (tmp_path / "split" / "tree.keras").read_bytes()
+    turned = [dataclasses.replace(s, members=s.members[::-1]) for s in found.spaces]
+    dataclasses.replace(found, spaces=tuple(turned)).save(file)
+    _, err = run("split", *arguments, code=1)
+    assert "was made with other settings (base_digest" in err
+    assert (tmp_path / "split" / "tree.keras").read_bytes() == before
 
 
 def test_a_base_model_is_taken_over(chain, tmp_path):

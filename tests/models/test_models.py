@@ -33,6 +33,36 @@ def test_kernels_start_with_the_variance_of_2017():
     assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.02)
 
 
+def sizes(model):
+    """Weights of convolutions (without bias) and dense layers (with it)."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            total += int(np.prod(layer.kernel.shape))
+        elif isinstance(layer, keras.layers.Dense):
+            total += layer.count_params()
+    return total
+
+
+def test_weights_of_wide_resnet_16_8_by_hand():
+    c = (128, 256, 512)
+    first = 27 * 16
+    stage_1 = 9 * 16 * c[0] + 3 * 9 * c[0] ** 2 + 16 * c[0]
+    stage_2 = 9 * c[0] * c[1] + 3 * 9 * c[1] ** 2 + c[0] * c[1]
+    stage_3 = 9 * c[1] * c[2] + 3 * 9 * c[2] ** 2 + c[1] * c[2]
+    by_hand = first + stage_1 + stage_2 + stage_3 + 512 * 100 + 100
+    assert by_hand == 11_000_340
+    assert sizes(models.wide_resnet(16, 8)) == by_hand
+
+
+def test_weights_of_alexnet_by_hand():
+    convolutions = 121 * 3 * 96 + 25 * 96 * 256 + 9 * (256 * 384 + 384 * 384 + 384 * 256)
+    dense = 6 * 6 * 256 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
+    model = models.alexnet()
+    assert model.get_layer("conv1").output.shape == (None, 56, 56, 96)
+    assert sizes(model) == convolutions + dense == 62_376_968
+
+
 def test_models_by_name():
     assert models.build("WRN-10-2", 7, (8, 8, 3)).output_shape == (None, 7)
     assert models.build("mlp", 5, (4, 4, 3), hidden=(8,)).output_shape == (None, 5)

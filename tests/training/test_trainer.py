@@ -1,8 +1,10 @@
 """The loop: exact resume, damaged checkpoints, locks, settings, numbers that go bad."""
 
+import hashlib
 import json
 import os
 import signal
+import threading
 
 import keras
 import numpy as np
@@ -11,9 +13,10 @@ import tensorflow as tf
 from keras import layers
 
 from splitnet_tf import data
-from splitnet_tf.errors import CheckpointError, RunError, TrainingError
+from splitnet_tf.errors import CheckpointError, DataError, RunError, TrainingError
 from splitnet_tf.training import RunDirectory, Trainer, TrainOptions, evaluate, read_config
-from splitnet_tf.training.checkpoints import list_checkpoints
+from splitnet_tf.training.checkpoints import list_checkpoints, read_checkpoint
+from splitnet_tf.training.metrics_log import MetricsLog
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,10 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, dataset, whole, step):
     kept = [e for e in events(tmp_path / "tensorboard") if not e[0].startswith("timing")]
     wanted = [e for e in events(folder / "tensorboard") if not e[0].startswith("timing")]
     assert kept == wanted and len(kept) == len(set(kept)) > 50
+    timed = [json.loads(x)["step"] for x in (tmp_path / "timing.jsonl").read_text().splitlines()]
+    assert timed == list(range(3, 25, 3))
+    timings = [e for e in events(tmp_path / "tensorboard") if e[0].startswith("timing")]
+    assert [s for _, s in timings] == timed
 
 
 def test_sigterm_saves_and_exits_with_143(tmp_path, dataset, whole):
@@ -155,6 +162,16 @@ def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
         read_config(tmp_path / "nowhere")
 
 
+def test_restart_removes_the_results_of_the_run_before(tmp_path):
+    RunDirectory(tmp_path, {"seed": 1}).close()
+    for name in ("grouped.keras", "grouping.json", "result.json", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    RunDirectory(tmp_path, {"seed": 1}).close()
+    assert (tmp_path / "grouping.json").exists()
+    RunDirectory(tmp_path, {"seed": 2}, restart=True).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "notes.txt", "run.lock"]
+
+
 def test_a_folder_in_use_is_refused(tmp_path):
     run = RunDirectory(tmp_path, {})
     with pytest.raises(RunError, match="is in use by another run"):
@@ -190,3 +207,143 @@ def test_evaluation_against_sums_by_hand():
     assert found.confusion.sum() == 3 and found.confusion[0, 5] == found.confusion[1, 0] == 1
     with pytest.raises(ValueError, match="one batch or more"):
         evaluate(lambda x: x, [])
+    with pytest.raises(DataError, match="labels must be from 0 to 5.*-1 to 3"):
+        evaluate(lambda x: x, [(logits[:2], np.array([-1, 3]))])
+
+
+def test_equal_logits_and_logits_that_are_no_numbers_are_no_hits():
+    labels = np.array([0, 3, 5, 9])
+    flat = evaluate(lambda x: x, [(np.zeros((4, 10), "float32"), labels)])
+    assert (flat.top1, flat.top5) == (0.25, 0.5)  # the first five indices are the first five
+    bad = evaluate(lambda x: x, [(np.full((4, 10), np.nan, "float32"), labels)])
+    assert (bad.top1, bad.top5) == (0.0, 0.0)
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Root(layers.Layer):
+    """Its gradient at 0 is infinite though its value is not."""
+
+    def call(self, x):
+        return x + keras.ops.sqrt(keras.ops.sum(self.kernel))
+
+    def build(self, shape):
+        self.kernel = self.add_weight(name="kernel", shape=(1,), initializer="zeros")
+
+
+def test_a_gradient_that_is_not_finite_stops_before_a_checkpoint_has_it(tmp_path, dataset):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Dense(4)(layers.GlobalAveragePooling2D()(inputs))
+    run = RunDirectory(tmp_path, {})
+    trainer = Trainer(
+        keras.Model(inputs, Root()(x)),
+        TrainOptions(5, checkpoint_interval=1),
+        run,
+        lambda start: data.training_batches(dataset.train, 10, 1, start),
+        lambda: data.evaluation_batches(dataset.valid, 20),
+        learning_rate=lambda step: 0.1,
+    )
+    with pytest.raises(TrainingError, match="Step 1: the gradients became (nan|-?inf);.*--restart"):
+        trainer.train()
+    run.close()
+    assert list_checkpoints(tmp_path / "checkpoints", "step") == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "digit"])
+def test_a_damaged_log_is_named_and_the_run_goes_on(tmp_path, dataset, whole, damage, caplog):
+    with pytest.raises(Killed):
+        run_training(tmp_path, dataset, actions=[at(13, kill)])
+    log = tmp_path / "metrics.jsonl"
+    content = bytearray(log.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "flip":
+        content[5] ^= 0x80
+    else:
+        at_digit = content.index(b"0.") + 2
+        content[at_digit] = ord("1") if content[at_digit] != ord("1") else ord("2")
+    log.write_bytes(content)
+    model, _ = run_training(tmp_path, dataset)
+    assert "metrics.jsonl is damaged" in caplog.text
+    for found, wanted in zip(model.variables, whole[1], strict=True):
+        np.testing.assert_array_equal(found.numpy(), wanted)
+    steps = [json.loads(x)["step"] for x in log.read_text().splitlines()]
+    assert steps == sorted(steps) and steps[-1] == 24
+
+
+def test_a_whole_log_is_not_called_damaged(tmp_path, dataset, caplog):
+    with pytest.raises(Killed):
+        run_training(tmp_path, dataset, actions=[at(13, kill)])
+    run_training(tmp_path, dataset)
+    assert "damaged" not in caplog.text and "bit for bit" not in caplog.text
+
+
+def test_a_log_that_does_not_fit_the_disk_is_one_sentence(tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    run = RunDirectory(tmp_path, {})
+    log = MetricsLog(run)
+    log._metrics.close()
+    log._metrics = open("/dev/full", "a", encoding="utf-8")  # noqa: SIM115
+    with pytest.raises(RunError, match="logs in .* cannot be written: No space left"):
+        log.write(1, {"loss": 1.0})
+    log.close()
+    run.close()
+
+
+def test_a_file_that_only_looks_like_a_checkpoint_is_refused(tmp_path):
+    for content in (b"not a zip", b"\x80\x04N.", b"PK\x05\x06" + bytes(18)):
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        path = tmp_path / f"step-00000005-{digest}.npz"
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="is not one of this program"):
+            read_checkpoint(path)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    RunDirectory(tmp_path, {}).close()
+    left = [
+        tmp_path / "checkpoints" / ".step-00000005-0123456789abcdef.npz.999.tmp",
+        tmp_path / ".config.json.999.tmp",
+        tmp_path / ".model.999.keras",
+    ]
+    kept = tmp_path / ".mine.tmp"
+    left[0].parent.mkdir()
+    for path in (*left, kept):
+        path.write_bytes(b"x")
+    RunDirectory(tmp_path, {}).close()
+    assert [p.exists() for p in (*left, kept)] == [False, False, False, True]
+
+
+def test_a_refused_folder_is_not_left_locked(tmp_path):
+    RunDirectory(tmp_path, {"a": 1}).close()
+    with pytest.raises(RunError, match="other settings") as refused:
+        RunDirectory(tmp_path, {"a": 2})
+    assert refused.value is not None  # its traceback still holds the object
+    RunDirectory(tmp_path, {"a": 1}).close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_without_a_best_checkpoint_the_last_weights_stay(tmp_path, dataset, damage, caplog):
+    run_training(tmp_path, dataset, steps=6)
+    for path in list_checkpoints(tmp_path / "checkpoints", "best"):
+        path.write_bytes(b"") if damage == "cut" else path.unlink()
+    run = RunDirectory(tmp_path, {"seed": 1})
+    model = make_model()
+    trainer = Trainer(model, TrainOptions(6), run, None, None, learning_rate=lambda step: 0.1)
+    trainer.train()
+    last = [w.numpy() for w in model.variables]
+    trainer.restore_best()
+    run.close()
+    assert "last weights are used" in caplog.text
+    for found, wanted in zip(model.variables, last, strict=True):
+        np.testing.assert_array_equal(found.numpy(), wanted)
+
+
+def test_training_works_outside_the_main_thread(tmp_path, dataset):
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(run_training(tmp_path, dataset, steps=3)[1])
+    )
+    thread.start()
+    thread.join()
+    assert results[0].step == 3
