@@ -7,6 +7,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 from splitnet_tf.training.options import TrainOptions
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -60,7 +61,7 @@ class TrainStep:
 
     def _run(self, images, labels, learning_rate):
         model = self.model
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, fused_batch_norms(model):
             logits = tf.cast(model(images, training=True), tf.float32)
             cross_entropy = tf.reduce_mean(self._cross_entropy(labels, logits))
             extra = tf.add_n(model.losses) if model.losses else tf.zeros(())

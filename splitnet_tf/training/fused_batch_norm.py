@@ -1,0 +1,72 @@
+"""Batch norm of a training step in TensorFlow's one fused kernel.
+
+Keras computes mean, variance and normalization as separate operations; on a CPU the fused kernel
+makes a whole Wide-ResNet step a quarter to a third shorter. The model stays as it is: only the
+traced step differs, and its results by rounding alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from splitnet_tf.graph.keras_graph import all_layers
+
+
+def fits(layer: keras.layers.Layer, shape: tuple, dtype: tf.DType) -> bool:
+    """Whether the fused kernel computes what this layer computes on such inputs."""
+    return (
+        type(layer) is keras.layers.BatchNormalization
+        and len(shape) == 4
+        and layer.axis in (3, -1)
+        and not layer.renorm
+        and not layer.synchronized
+        and dtype == tf.float32
+        and layer.compute_dtype == "float32"
+        and layer.variable_dtype == "float32"
+    )
+
+
+def fused_call(layer: keras.layers.BatchNormalization, images: tf.Tensor) -> tf.Tensor:
+    """The training-mode output (B, H, W, C); moves the moving statistics as the layer does."""
+    channels = images.shape[-1]
+    gamma = layer.gamma.value if layer.scale else tf.ones(channels)
+    beta = layer.beta.value if layer.center else tf.zeros(channels)
+    outputs, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=images, scale=gamma, offset=beta, mean=[], variance=[], epsilon=layer.epsilon
+    )
+    # The kernel reports n / (n - 1) times the variance it normalizes by; Keras keeps the latter.
+    count = tf.cast(tf.size(images) // channels, tf.float32)
+    variance = unbiased * (tf.maximum(count - 1.0, 1.0) / count)
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving.value * layer.momentum + batch * (1.0 - layer.momentum))
+    return outputs
+
+
+@contextlib.contextmanager
+def fused_batch_norms(model: keras.Model) -> Iterator[None]:
+    """While inside, stock batch norms of ``model`` in training mode run fused where they fit."""
+
+    def call_of(layer):
+        @functools.wraps(layer.call)
+        def call(inputs, training=None, mask=None):
+            trains = training and layer.trainable and mask is None
+            if trains and fits(layer, inputs.shape, inputs.dtype):
+                return fused_call(layer, inputs)
+            return type(layer).call(layer, inputs, training=training, mask=mask)
+
+        return call
+
+    norms = [v for v in all_layers(model) if type(v) is keras.layers.BatchNormalization]
+    try:
+        for layer in norms:
+            # Straight into the instance: Keras' own __setattr__ would track the function.
+            layer.__dict__["call"] = call_of(layer)
+        yield
+    finally:
+        for layer in norms:
+            layer.__dict__.pop("call", None)

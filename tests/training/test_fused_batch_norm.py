@@ -1,0 +1,71 @@
+"""Fused batch norm: the same numbers as the Keras layer."""
+
+import contextlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+from tests.conftest import scramble
+
+
+def norm_net(scale=True, center=True, trainable=True):
+    inputs = keras.Input((6, 5, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    x = keras.layers.BatchNormalization(
+        momentum=0.7, epsilon=1e-3, scale=scale, center=center, trainable=trainable, name="norm"
+    )(x)
+    x = keras.layers.Dense(5)(keras.layers.Flatten()(keras.layers.ReLU()(x)))
+    return keras.Model(inputs, keras.layers.BatchNormalization()(x))
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("center", [True, False])
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_outputs_gradients_and_statistics_are_the_layers(scale, center, trainable, batch):
+    model = norm_net(scale, center, trainable)
+    scramble(model, seed=1)
+    images = np.random.default_rng(0).normal(size=(batch, 6, 5, 3)).astype("float32")
+    start = [v.numpy() for v in model.variables]
+
+    def run(context):
+        for variable, value in zip(model.variables, start, strict=True):
+            variable.assign(value)
+
+        @tf.function
+        def step():
+            with tf.GradientTape() as tape, context(model):
+                loss = tf.reduce_sum(model(images, training=True) ** 3)
+            return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+        loss, gradients = step()
+        ops = {op.type for op in step.get_concrete_function().graph.get_operations()}
+        return [loss, *gradients, *[v.numpy() for v in model.non_trainable_variables]], ops
+
+    expected, stock_ops = run(lambda model: contextlib.nullcontext())
+    fused, fused_ops = run(fused_batch_norms)
+    assert "FusedBatchNormV3" not in stock_ops
+    assert ("FusedBatchNormV3" in fused_ops) == trainable
+    for ours, theirs in zip(fused, expected, strict=True):
+        tolerance = 2e-4 * max(1.0, np.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=tolerance)
+
+
+def test_the_model_is_left_as_it_was():
+    model = norm_net()
+    with pytest.raises(RuntimeError), fused_batch_norms(model):
+        assert "call" in model.get_layer("norm").__dict__
+        raise RuntimeError
+    assert "call" not in model.get_layer("norm").__dict__
+
+
+def test_inference_is_untouched():
+    model = norm_net()
+    scramble(model, seed=2)
+    images = np.random.default_rng(0).normal(size=(4, 6, 5, 3)).astype("float32")
+    expected = model(images, training=False).numpy()
+    with fused_batch_norms(model):
+        np.testing.assert_array_equal(model(images, training=False).numpy(), expected)
