@@ -19,7 +19,7 @@ from splitnet_tf.errors import (
     SplitNetError,
     TrainingError,
 )
-from splitnet_tf.graph import SplitPlan, register_rule
+from splitnet_tf.graph import SplitPlan, register_activation, register_rule
 from splitnet_tf.grouping import (
     Grouping,
     group_model,
@@ -56,6 +56,7 @@ __all__ = [
     "plain_copy",
     "read_grouping",
     "recalibrate_batch_norm",
+    "register_activation",
     "register_rule",
     "split_losses",
     "split_model",

@@ -15,8 +15,9 @@ import numpy as np
 from splitnet_tf.graph.hierarchy import even_sizes, node_names
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
 from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.grouping import Grouping, SpaceGroups
-from splitnet_tf.splitting.blocks import check_grouping, kernel_labels
+from splitnet_tf.splitting.blocks import channel_labels, check_grouping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,33 +81,24 @@ def cost(
       PlanError: the model has no graph.
       GroupingError: the grouping is not one of the plan's spaces.
     """
-    graph = read_graph(model)
-    blocks: dict[str, list[tuple[int, int]]] = {}
+    traced = trace(model) if plan else None
+    graph = traced.graph if traced else read_graph(model)
     names = node_names(plan.groups) if plan else {(0, 0): "trunk"}
-    levels = {}
     if plan:
         grouping = grouping or even_grouping(plan, model.name)
         check_grouping(plan, grouping)
-        for kernel in plan.kernels:
-            rows, columns = kernel_labels(plan, grouping, kernel)
-            groups = range(kernel.num_groups)
-            blocks[kernel.name] = [
-                (int(np.sum(rows == g)), int(np.sum(columns == g))) for g in groups
-            ]
-            levels[kernel.name] = kernel.level
     layers: dict[int, LayerCost] = {}
     nodes = {name: [0, 0] for name in names.values()}
     for call in graph.calls:
-        kernels = _kernels(call.op)
-        if not kernels:
+        shapes = _kernels(call.op)
+        if not shapes:
             continue
-        first = next(c for c in graph.calls if c.op is call.op)
+        level, blocks = _blocks(call, traced, plan, grouping) if plan else (0, [None])
         seen = layers.get(id(call.op))
         params = flops = 0
-        for g, (n_params, n_flops) in enumerate(
-            _shares(call, kernels, graph, blocks.get(first.name))
-        ):
-            node = nodes[names[levels.get(first.name, 0), g]]
+        for g, block in enumerate(blocks):
+            n_params, n_flops = _share(call, shapes, graph, block)
+            node = nodes.setdefault(names.get((level, g), "head"), [0, 0])
             node[1] += n_flops
             node[0] += 0 if seen else n_params
             params, flops = params + n_params, flops + n_flops
@@ -116,7 +108,7 @@ def cost(
             layers[id(call.op)] = LayerCost(
                 call.name,
                 type(call.op).__name__.removeprefix("Grouped"),
-                len(blocks.get(first.name, (1,))),
+                len(blocks),
                 params,
                 flops,
             )
@@ -129,30 +121,45 @@ def cost(
     )
 
 
+def _blocks(call: Call, traced: Trace, plan: SplitPlan, grouping: Grouping):
+    """The level of a call, and the (input, output) channels of each group of that level."""
+    level = plan.call_levels[call.name]
+    if not 0 < level < plan.tail:
+        return level, [None]
+    sides = []
+    for t in (call.inputs[0], call.outputs[0]):
+        spaces = (traced.spaces[s].name for s in traced.layouts[t].spaces)
+        labels = channel_labels(plan, grouping, spaces, level)
+        sides.append(np.bincount(labels, minlength=plan.groups[level]).tolist())
+    return level, list(zip(*sides, strict=True))
+
+
 def _kernels(op) -> list[tuple[int, ...]]:
-    """Shapes of the kernels of a convolution or dense layer."""
+    """Shapes of the kernels of a convolution or dense layer, (window..., in, out) each.
+
+    A depthwise kernel has 1 for ``in`` or for ``out``: the layer works on each channel alone.
+    """
     if isinstance(op, keras.layers.SeparableConv1D | keras.layers.SeparableConv2D):
         return [tuple(op.depthwise_kernel.shape), tuple(op.pointwise_kernel.shape)]
     kernel = getattr(op, "kernel", None)
     return [tuple(kernel.shape)] if kernel is not None else []
 
 
-def _shares(
-    call: Call, kernels: list[tuple[int, ...]], graph: Graph, blocks
-) -> list[tuple[int, int]]:
-    """(params, flops) of each block of one call."""
-    dense = isinstance(call.op, keras.layers.Dense)
-    positions = _positions(call, graph)
-    shares = []
-    for block in blocks or [None]:
-        sizes = [math.prod(shape) for shape in kernels]
-        out = kernels[-1][-1]
-        if block is not None:
-            sizes = [math.prod(kernels[0][:-2]) * block[0] * block[1]]
-            out = block[1]
-        bias = out if dense and call.op.use_bias else 0
-        shares.append((sum(sizes) + bias, (2 * sum(sizes) + bias) * positions))
-    return shares
+def _share(call: Call, shapes, graph: Graph, block: tuple[int, int] | None) -> tuple[int, int]:
+    """(params, flops) of one call, or of its block of (input, output) channels."""
+    op = call.op
+    if block is not None:
+        if isinstance(op, keras.layers.SeparableConv1D | keras.layers.SeparableConv2D):
+            shapes = [(*shapes[0][:-2], block[0], 1), (*shapes[1][:-2], *block)]
+        elif isinstance(op, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D):
+            shapes = [(*shapes[0][:-2], block[0], 1)]
+        elif getattr(op, "groups", 1) > 1:
+            shapes = [(*shapes[0][:-2], 1, block[1])]
+        else:
+            shapes = [(*shapes[0][:-2], *block)]
+    size = sum(math.prod(shape) for shape in shapes)
+    bias = shapes[-1][-1] if isinstance(op, keras.layers.Dense) and op.use_bias else 0
+    return size + bias, (2 * size + bias) * _positions(call, graph)
 
 
 def _positions(call: Call, graph: Graph) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.grouping import Grouping
-from splitnet_tf.splitting.blocks import check_grouping, kernel_labels
+from splitnet_tf.splitting.blocks import check_grouping, kernel_labels, split_kernels
 
 
 def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most: int = 4) -> None:
@@ -29,11 +29,12 @@ def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most:
     check_grouping(plan, grouping)
     chosen = np.unique(np.linspace(0, len(plan.kernels) - 1, most).round().astype(int))
     kernels = [plan.kernels[i] for i in chosen]
+    weights_of = split_kernels(model)
     figure, axes = plt.subplots(
         2, len(kernels), figsize=(2.6 * len(kernels), 5.4), squeeze=False, layout="constrained"
     )
     for column, kernel in enumerate(kernels):
-        weights = keras.ops.convert_to_numpy(model.get_layer(kernel.name).kernel)
+        weights = keras.ops.convert_to_numpy(weights_of[kernel.name])
         size = np.sqrt(np.square(weights).sum(axis=tuple(range(weights.ndim - 2))))
         rows, columns = kernel_labels(plan, grouping, kernel)
         by_group = size[np.argsort(rows, kind="stable")][:, np.argsort(columns, kind="stable")]

@@ -1,5 +1,6 @@
 """Channel spaces of functional models, layer rules and split plans."""
 
+from splitnet_tf.graph.activations import register_activation
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
 from splitnet_tf.graph.layer_rules import KeepRule, MixRule, PerChannelRule
 from splitnet_tf.graph.plan import PlannedKernel, PlannedSpace, SplitPlan
@@ -31,6 +32,7 @@ __all__ = [
     "TraceContext",
     "UnknownLayerError",
     "read_graph",
+    "register_activation",
     "register_rule",
     "registered_types",
     "trace",

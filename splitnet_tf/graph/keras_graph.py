@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.activations import mixes_channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Call:
       op: the layer or operation called; the same object for every call of a shared layer.
       args, kwargs: the arguments, with ``TensorRef`` where a tensor stands.
       inputs, outputs: ids of the tensors read and made, in order.
-      overrides: settings in which a copy of the layer differs: a softmax over the channels in a
-        layer's ``activation`` is read as a call of its own, and the layer as linear.
+      overrides: settings in which a copy of the layer differs: a softmax over the channels (or
+        an unknown function) in a layer's ``activation`` is read as a call of its own, and the
+        layer as linear.
     """
 
     name: str
@@ -102,6 +104,11 @@ def operation_key(op: Any) -> str | None:
     if is_keras_operation(op) and type(op).__module__.startswith("keras.src.ops"):
         return f"ops.{type(op).__name__}"
     return None
+
+
+def class_name(cls: type) -> str:
+    """``module.Name`` of a class, without the private part of Keras' module names."""
+    return f"{cls.__module__}.{cls.__qualname__}".replace("keras.src.", "keras.")
 
 
 def _functional(model: Any) -> Any | None:
@@ -215,15 +222,9 @@ class _Reader:
         )
 
 
-def mixes_channels(op: Any) -> bool:
-    """Whether the layer's ``activation`` is a softmax over channels."""
-    activation = getattr(op, "activation", None)
-    name = getattr(activation, "__name__", type(activation).__name__).lower()
-    return name in ("softmax", "log_softmax", "sparsemax")
-
-
 def _ends_in_softmax(op: Any) -> bool:
-    return mixes_channels(op) and not isinstance(op, keras.layers.Activation)
+    layer = isinstance(op, keras.layers.Layer) and not isinstance(op, keras.layers.Activation)
+    return layer and getattr(op, "kernel", None) is not None and mixes_channels(op)
 
 
 def _takes_training(op) -> bool:
@@ -282,13 +283,32 @@ def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
     return found
 
 
-def copy_layer(layer: Any, name: str | None = None, **overrides: Any) -> Any:
-    """A new, unbuilt layer of the same class and settings; weights are not copied."""
-    config = dict(layer.get_config())
-    if name is not None:
-        config["name"] = name
-    config.update(overrides)
-    return type(layer).from_config(config)
+def copy_layer(layer: Any, name: str, kind: type, overrides: dict, drop: tuple = ()) -> Any:
+    """A new, unbuilt layer of the same settings; weights are not copied.
+
+    Args:
+      layer: to copy.
+      name: of the copy.
+      kind: class of the copy.
+      overrides: settings in which the copy differs.
+      drop: settings that the copy does not have.
+
+    Raises:
+      PlanError: Keras cannot make the layer from its settings.
+    """
+    try:
+        config = {k: v for k, v in layer.get_config().items() if k not in drop}
+        return kind.from_config({**config, **overrides, "name": name})
+    except Exception as error:
+        raise PlanError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) cannot be made again from its settings "
+            f"({_first_line(error)}); give it a get_config and from_config that Keras can use."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def all_layers(model: keras.Model) -> list:

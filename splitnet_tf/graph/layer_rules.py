@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import layers
 
-from splitnet_tf.graph.keras_graph import mixes_channels
+from splitnet_tf.graph.activations import SOFTMAXES, activation_name, mixes_channels
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
 from splitnet_tf.graph.spaces import Layout
 
@@ -13,6 +13,25 @@ from splitnet_tf.graph.spaces import Layout
 def data_axis(op, rank: int) -> int:
     """The channel axis of a layer with a ``data_format``."""
     return 1 if getattr(op, "data_format", None) == "channels_first" else rank - 1
+
+
+def same_axis(ctx: TraceContext) -> int:
+    """The axis on which the layer expects its channels, which must be that of its input."""
+    axis = data_axis(ctx.op, len(ctx.input_shapes[0]))
+    if axis != ctx.inputs[0].axis:
+        raise ctx.refuse("takes another axis for the channels than the layer before it")
+    return axis
+
+
+# ``keras.ops`` of one tensor that treat every element alone.
+ELEMENTWISE = (
+    "Abs Absolute Arccos Arccosh Arcsin Arcsinh Arctan Arctanh Cast Cbrt Ceil Celu Clip "
+    "Copy Cos Cosh Elu Erf Erfc Exp Exp2 Expm1 Floor Gelu HardShrink HardSigmoid HardSilu "
+    "HardTanh LeakyRelu Log Log10 Log1p Log2 LogSigmoid NanToNum Negative OnesLike "
+    "Reciprocal Relu Relu6 Round Rsqrt Selu Sigmoid Sign Silu Sin Sinh SoftShrink Softplus "
+    "Softsign SparseSigmoid Sqrt Square Squareplus StopGradient Tan Tanh TanhShrink "
+    "Threshold Trunc ZerosLike"
+).split()
 
 
 @register_rule(
@@ -29,26 +48,7 @@ def data_axis(op, rank: int) -> int:
     layers.SpatialDropout2D,
     layers.SpatialDropout3D,
     layers.ActivityRegularization,
-    "ops.Relu",
-    "ops.Relu6",
-    "ops.Sigmoid",
-    "ops.Silu",
-    "ops.Gelu",
-    "ops.Tanh",
-    "ops.Elu",
-    "ops.LeakyRelu",
-    "ops.HardSigmoid",
-    "ops.HardSilu",
-    "ops.Softplus",
-    "ops.Exp",
-    "ops.Sqrt",
-    "ops.Square",
-    "ops.Abs",
-    "ops.Absolute",
-    "ops.Negative",
-    "ops.Clip",
-    "ops.Cast",
-    "ops.StopGradient",
+    *(f"ops.{name}" for name in ELEMENTWISE),
 )
 class KeepRule(LayerRule):
     """Element-wise: the output has the layout of the input."""
@@ -57,6 +57,12 @@ class KeepRule(LayerRule):
         return mixes_channels(ctx.op)
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
+        function = getattr(ctx.op, "activation", None)
+        if mixes_channels(ctx.op) and activation_name(function).lower() not in SOFTMAXES:
+            raise ctx.refuse(
+                f"applies '{activation_name(function)}', which may mix channels; if it treats "
+                "each element alone, say so with splitnet_tf.register_activation"
+            )
         return [ctx.inputs[0] for _ in ctx.output_shapes]
 
 
@@ -77,14 +83,24 @@ class KeepRule(LayerRule):
     layers.UpSampling2D,
     layers.UpSampling3D,
     layers.Resizing,
+    layers.AdaptiveAveragePooling1D,
+    layers.AdaptiveAveragePooling2D,
+    layers.AdaptiveAveragePooling3D,
+    layers.AdaptiveMaxPooling1D,
+    layers.AdaptiveMaxPooling2D,
+    layers.AdaptiveMaxPooling3D,
+    layers.CenterCrop,
+    "ops.MaxPool",
+    "ops.AveragePool",
+    "ops.AdaptiveMaxPool",
+    "ops.AdaptiveAveragePool",
+    "ops.Resize",
 )
 class SpatialRule(LayerRule):
     """Works on each channel alone: the space of the input is kept."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
-        axis = data_axis(ctx.op, len(ctx.input_shapes[0]))
-        if axis != ctx.inputs[0].axis:
-            raise ctx.refuse("takes another axis for the channels than the layer before it.")
+        same_axis(ctx)
         return [ctx.inputs[0]]
 
 
@@ -100,10 +116,8 @@ class GlobalPoolRule(LayerRule):
     """Removes the positions, keeps the space."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
-        if data_axis(ctx.op, len(ctx.input_shapes[0])) != ctx.inputs[0].axis:
-            raise ctx.refuse("takes another axis for the channels than the layer before it.")
-        axis = ctx.inputs[0].axis if ctx.op.keepdims else 1
-        return [Layout(axis, ctx.inputs[0].spaces)]
+        axis = same_axis(ctx)
+        return [Layout(axis if ctx.op.keepdims else 1, ctx.inputs[0].spaces)]
 
 
 @register_rule(layers.Rescaling)
@@ -130,7 +144,7 @@ class BatchNormalizationRule(PerChannelRule):
     def trace(self, ctx: TraceContext) -> list[Layout]:
         axis = ctx.op.axis % len(ctx.input_shapes[0])
         if axis != ctx.inputs[0].axis:
-            raise ctx.refuse("normalizes another axis than that of the channels.")
+            raise ctx.refuse("normalizes another axis than that of the channels")
         return [ctx.inputs[0]]
 
 
@@ -140,14 +154,22 @@ class PReLURule(KeepRule):
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         if ctx.inputs[0].axis != len(ctx.input_shapes[0]) - 1:
-            raise ctx.refuse("is supported with channels last only.")
+            raise ctx.refuse("is supported with channels last only")
         return [ctx.inputs[0]]
 
     def slice(self, op, ins, outs):
         return {}, [w[..., outs[0]] if w.shape[-1] > 1 else w for w in op.get_weights()]
 
 
-@register_rule(layers.LayerNormalization)
+@register_rule("keras.applications.convnext.LayerScale")
+class LayerScaleRule(PerChannelRule):
+    """One factor a channel, on the last axis; ``projection_dim`` is their number."""
+
+    def slice(self, op, ins, outs):
+        return {"projection_dim": len(outs[0])}, super().slice(op, ins, outs)[1]
+
+
+@register_rule(layers.LayerNormalization, layers.RMSNormalization)
 class LayerNormalizationRule(PerChannelRule):
     """Its statistics run over the channels: exact in the trunk, impossible in a branch."""
 
@@ -160,7 +182,7 @@ class LayerNormalizationRule(PerChannelRule):
         rank = len(ctx.input_shapes[0])
         axes = ctx.op.axis if isinstance(ctx.op.axis, (list, tuple)) else [ctx.op.axis]
         if [a % rank for a in axes] != [ctx.inputs[0].axis]:
-            raise ctx.refuse("normalizes other axes than that of the channels alone.")
+            raise ctx.refuse("normalizes other axes than that of the channels alone")
         return [ctx.inputs[0]]
 
 
@@ -171,20 +193,45 @@ class MixRule(LayerRule):
     ordered = True
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
-        return [ctx.new(shape[-1] or 0, len(shape) - 1) for shape in ctx.output_shapes]
+        made = []
+        for shape in ctx.output_shapes:
+            like_input = ctx.inputs and len(shape) == len(ctx.input_shapes[0])
+            axis = ctx.inputs[0].axis if like_input else max(len(shape) - 1, 0)
+            made.append(ctx.new(shape[axis] or 0 if shape else 0, axis))
+        return made
 
 
 @register_rule(
     layers.Softmax,
-    layers.GroupNormalization,
     layers.Normalization,
     layers.UnitNormalization,
-    layers.SpectralNormalization,
     "ops.Softmax",
     "ops.LogSoftmax",
+    "ops.Sparsemax",
 )
 class WholeRule(MixRule):
     """Needs all channels in their order, and keeps their space."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         return [ctx.inputs[0]]
+
+
+@register_rule(layers.GroupNormalization)
+class GroupNormalizationRule(PerChannelRule):
+    """Statistics of each run of channels; exact in a branch with one channel a run only."""
+
+    ordered = True
+
+    def is_whole(self, ctx: TraceContext) -> bool:
+        channels = ctx.input_shapes[0][ctx.inputs[0].axis]
+        return ctx.op.groups not in (-1, channels)
+
+    def trace(self, ctx: TraceContext) -> list[Layout]:
+        if ctx.op.axis % len(ctx.input_shapes[0]) != ctx.inputs[0].axis:
+            raise ctx.refuse("normalizes another axis than that of the channels")
+        return [ctx.inputs[0]]
+
+    def slice(self, op, ins, outs):
+        settings, weights = super().slice(op, ins, outs)
+        # With fewer runs than channels the layer is whole, and outs are all of them.
+        return ({"groups": len(outs[0])} if len(outs[0]) <= op.groups else settings), weights

@@ -11,6 +11,7 @@ import keras
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.hierarchy import merge_map
 from splitnet_tf.graph.keras_graph import layer_name
+from splitnet_tf.graph.rules import split_kernel
 from splitnet_tf.graph.trace import Trace, trace
 
 
@@ -196,7 +197,7 @@ class _Planner:
                 )
         kernels, seen = [], {}
         for call in self.graph.calls:
-            if not self.trace.rule(call).kernel:
+            if call.name not in self.trace.kernels:
                 continue
             level = levels[call.name]
             if seen.setdefault(id(call.op), level) != level:
@@ -210,7 +211,7 @@ class _Planner:
                 PlannedKernel(
                     call.name,
                     type(call.op).__name__,
-                    tuple(call.op.kernel.shape),
+                    tuple(split_kernel(call.op).shape),
                     level,
                     self.groups[level],
                     tuple(names[s] for s in self.trace.layouts[call.inputs[0]].spaces),
@@ -262,9 +263,9 @@ class _Planner:
             whole = call.name in self.trace.whole and levels[call.name] > 0
             if not whole and not tail_tensors.intersection(call.inputs):
                 continue
-            if self.trace.rule(call).kernel or self._feeds_kernel(call):
+            if call.name in self.trace.kernels or self._feeds_kernel(call):
                 raise PlanError(
-                    f"Layer '{call.name}' ({type(call.op).__name__}) needs all channels at once, "
+                    f"Layer '{call.name}' ({type(call.op).__name__}) {self._why(call)}, "
                     "so that it cannot run inside a branch; start the sections above it."
                 )
             levels[call.name] = tail
@@ -279,7 +280,7 @@ class _Planner:
                 if i in seen:
                     continue
                 seen.add(i)
-                if self.trace.rule(self.graph.calls[i]).kernel:
+                if self.graph.calls[i].name in self.trace.kernels:
                     return True
                 stack.extend(self.graph.calls[i].outputs)
         return False
@@ -292,7 +293,7 @@ class _Planner:
         consumers, outputs = self.graph.consumers(), set(self.graph.outputs)
         for call in reversed(self.graph.calls):
             spaces = [s for t in call.outputs for s in self.trace.layouts[t].spaces]
-            if len(set(spaces)) == len(spaces) or self.trace.rule(call).kernel:
+            if len(set(spaces)) == len(spaces) or call.name in self.trace.kernels:
                 continue
             if outputs.intersection(call.outputs) or levels[call.name] == len(self.groups):
                 continue
@@ -316,16 +317,21 @@ class _Planner:
                     found[s] = max(found.get(s, 0), level)
         return found
 
+    def _why(self, call, need: str = "needs all channels at once") -> str:
+        reason = self.trace.opaque.get(call.name)
+        return f"{need} ({reason})" if reason else need
+
     def _check_whole(self, levels, space_levels) -> None:
+        order = "needs the channels in their original order"
         for call in self.graph.calls:
             if call.name not in self.trace.ordered or levels[call.name] != 0:
                 continue
             touched = {s for t in (*call.inputs, *call.outputs) for s in self._spaces(t)}
             if touched.intersection(space_levels):
                 raise PlanError(
-                    f"Layer '{call.name}' ({type(call.op).__name__}) needs the channels in their "
-                    "original order, but the cut above it sorts them by group; move the start of "
-                    f"the lowest section '{self.sections[0][0]}'."
+                    f"Layer '{call.name}' ({type(call.op).__name__}) {self._why(call, order)}, but "
+                    "the cut above it sorts them by group; move the start of the lowest section "
+                    f"'{self.sections[0][0]}'."
                 )
         for call in self.graph.calls:
             shared = self.trace.broadcast(call)

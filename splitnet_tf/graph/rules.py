@@ -19,12 +19,19 @@ from typing import Any
 import numpy as np
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.keras_graph import operation_key
+from splitnet_tf.graph.keras_graph import class_name, operation_key
 from splitnet_tf.graph.spaces import Layout, SpaceBook
 
 
 class UnknownLayerError(PlanError):
     """A layer for which no rule is registered."""
+
+
+ANY_OPERATION = "ops.*"  # stands for the ``keras.ops`` operations that have no rule of their own
+
+
+class OpaqueCall(Exception):
+    """A rule cannot describe this call: it may stand only where no channels are permuted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +63,9 @@ class TraceContext:
         """Makes two layouts one."""
         self.book.unify(a.spaces, b.spaces, self.name)
 
-    def refuse(self, reason: str) -> PlanError:
-        """The error of a call that the rule cannot describe."""
-        return PlanError(f"Layer '{self.name}' ({type(self.op).__name__}) {reason}")
+    def refuse(self, reason: str) -> OpaqueCall:
+        """To be raised for a call that the rule cannot describe."""
+        return OpaqueCall(reason)
 
 
 class LayerRule(abc.ABC):
@@ -76,6 +83,14 @@ class LayerRule(abc.ABC):
     kernel = False
     whole = False
     ordered = False
+
+    def has_kernel(self, op: Any) -> bool:
+        """Whether this layer's kernel is one to split; by default the class attribute."""
+        return self.kernel
+
+    def kernel_of(self, layer: Any) -> Any:
+        """The variable (window..., in, out) to split."""
+        return layer.kernel
 
     @abc.abstractmethod
     def trace(self, ctx: TraceContext) -> Sequence[Layout]:
@@ -104,7 +119,8 @@ _RULES: dict[Any, LayerRule] = {}
 def register_rule(*layer_types: type | str) -> Callable[[type[LayerRule]], type[LayerRule]]:
     """Registers a rule class for layer classes, or ``"ops.Name"`` for ``keras.ops`` calls.
 
-    A rule holds for subclasses too, unless they have one of their own.
+    A rule holds for subclasses too, if they keep the class's ``call``. A class that cannot be
+    imported from a public module is given by name, ``"keras.applications.convnext.LayerScale"``.
     """
 
     def decorate(rule: type[LayerRule]) -> type[LayerRule]:
@@ -115,6 +131,11 @@ def register_rule(*layer_types: type | str) -> Callable[[type[LayerRule]], type[
     return decorate
 
 
+def share_rule(layer_type: type, known: type) -> None:
+    """Says that a class treats its channels as a class with a rule does."""
+    _RULES[layer_type] = _RULES[known]
+
+
 def rule_for(op: Any, name: str) -> LayerRule:
     """The rule for a layer or operation.
 
@@ -123,17 +144,25 @@ def rule_for(op: Any, name: str) -> LayerRule:
     """
     key = operation_key(op)
     if key is not None:
-        if key in _RULES:
-            return _RULES[key]
-    else:
-        for cls in type(op).__mro__:
-            if cls in _RULES:
-                return _RULES[cls]
-    kind = key or f"{type(op).__module__}.{type(op).__name__}"
+        return _RULES.get(key, _RULES[ANY_OPERATION])
+    for cls in type(op).__mro__:
+        found = _RULES.get(cls, _RULES.get(class_name(cls)))
+        if found is None:
+            continue
+        # A subclass that computes something else would be split into something else.
+        if getattr(cls, "call", None) is type(op).call:
+            return found
+        break
+    kind = class_name(type(op))
     raise UnknownLayerError(
         f"Layer '{name}' is of type {kind}, for which no layer rule is known; register one with "
         "splitnet_tf.register_rule so that its channels can be traced."
     )
+
+
+def split_kernel(layer: Any) -> Any:
+    """The kernel (window..., in, out) of a layer that a plan may split."""
+    return rule_for(layer, layer.name).kernel_of(layer)
 
 
 def registered_types() -> tuple[Any, ...]:

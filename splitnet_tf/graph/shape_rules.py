@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
+import keras
 import numpy as np
 from keras import layers
 
-from splitnet_tf.graph.layer_rules import MixRule
+from splitnet_tf.graph.keras_graph import TensorRef
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
 from splitnet_tf.graph.spaces import Layout
+
+# ``keras.ops`` of several tensors that treat every element alone.
+PAIRWISE = (
+    "Add Arctan2 Divide DivideNoNan Equal FloorDivide Fmax Fmin Fmod Greater GreaterEqual "
+    "Heaviside Hypot Less LessEqual Logaddexp Logaddexp2 LogicalAnd LogicalOr LogicalXor "
+    "Maximum Minimum Mod Multiply NotEqual Power Subtract TrueDivide Where"
+).split()
 
 
 @register_rule(
@@ -19,13 +25,7 @@ from splitnet_tf.graph.spaces import Layout
     layers.Average,
     layers.Maximum,
     layers.Minimum,
-    "ops.Add",
-    "ops.Subtract",
-    "ops.Multiply",
-    "ops.Divide",
-    "ops.TrueDivide",
-    "ops.Maximum",
-    "ops.Minimum",
+    *(f"ops.{name}" for name in PAIRWISE),
 )
 class JoinRule(LayerRule):
     """Element-wise on several tensors: their spaces become one; one channel broadcasts.
@@ -35,6 +35,9 @@ class JoinRule(LayerRule):
     """
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
+        for value in keras.tree.flatten((ctx.args, ctx.kwargs)):
+            if not isinstance(value, (TensorRef, str)) and np.ndim(value):
+                raise ctx.refuse("joins a tensor with a constant array, which is not supported")
         out_shape = ctx.output_shapes[0]
         rank = len(out_shape)
         wide = [
@@ -44,17 +47,15 @@ class JoinRule(LayerRule):
             and shape[layout.axis] == out_shape[layout.axis + rank - len(shape)]
         ]
         if not wide:
-            raise ctx.refuse("joins tensors none of which has the channels of the result.")
+            raise ctx.refuse("joins tensors none of which has the channels of the result")
         first, first_shape = wide[0]
         axis = first.axis + rank - len(first_shape)
         for layout, shape in zip(ctx.inputs, ctx.input_shapes, strict=True):
             if layout.axis + rank - len(shape) != axis:
-                raise ctx.refuse("joins tensors whose channels lie on different axes.")
+                raise ctx.refuse("joins tensors whose channels lie on different axes")
+        for layout, shape in zip(ctx.inputs, ctx.input_shapes, strict=True):
             if shape[layout.axis] == out_shape[axis]:
                 ctx.unify(first, layout)
-        for value in (*ctx.args, *ctx.kwargs.values()):
-            if np.ndim(value) and not isinstance(value, (list, tuple)):
-                raise ctx.refuse("joins a tensor with a constant array, which is not supported.")
         return [Layout(axis, first.spaces)]
 
 
@@ -66,7 +67,9 @@ class ConcatenateRule(LayerRule):
         first = ctx.inputs[0]
         rank = len(ctx.input_shapes[0])
         if any(layout.axis != first.axis for layout in ctx.inputs):
-            raise ctx.refuse("joins tensors whose channels lie on different axes.")
+            raise ctx.refuse("joins tensors whose channels lie on different axes")
+        if any(len(shape) != rank for shape in ctx.input_shapes):
+            raise ctx.refuse("joins tensors of different ranks")
         if ctx.op.axis % rank == first.axis:
             return [Layout(first.axis, sum((layout.spaces for layout in ctx.inputs), ()))]
         for layout in ctx.inputs[1:]:
@@ -114,15 +117,21 @@ class ReshapeRule(LayerRule):
         return [Layout(len(out) - 1, ctx.inputs[0].spaces * repeats)]
 
     def slice(self, op, ins, outs):
-        if isinstance(op, layers.Reshape):
-            target = tuple(op.target_shape)
-            positions = math.prod(d for d in target[:-1])
-            if positions > 0 and target[-1] not in (-1, len(outs[0])):
-                return {"target_shape": (*target[:-1], len(outs[0]))}, []
-        return {}, []
+        if isinstance(op, layers.Flatten):
+            return {}, []
+        key = "target_shape" if isinstance(op, layers.Reshape) else "newshape"
+        target = getattr(op, key)
+        target = (target,) if isinstance(target, int) else tuple(target)
+        if target[-1] in (-1, len(outs[0])):
+            return {}, []
+        return {key: (*target[:-1], len(outs[0]))}, []
 
 
-@register_rule("ops.Mean", "ops.Max", "ops.Sum")
+# ``keras.ops`` that reduce the axes in ``axis``.
+REDUCTIONS = ("All Amax Amin Any CountNonzero Logsumexp Max Mean Min Prod Std Sum Var").split()
+
+
+@register_rule(*(f"ops.{name}" for name in REDUCTIONS))
 class ReduceRule(LayerRule):
     """A reduction over positions keeps the channels; one over the channels is whole."""
 
@@ -142,15 +151,40 @@ class ReduceRule(LayerRule):
         axes, layout, out = self._axes(ctx), ctx.inputs[0], ctx.output_shapes[0]
         if layout.axis in axes:
             return [ctx.new(out[-1] if len(out) > 1 and out[-1] else 1, len(out) - 1)]
-        gone = 0 if ctx.op.keepdims else sum(a < layout.axis for a in axes)
+        keepdims = getattr(ctx.op, "keepdims", False)
+        gone = 0 if keepdims else sum(a < layout.axis for a in axes)
         return [Layout(layout.axis - gone, layout.spaces)]
 
 
-@register_rule(layers.MultiHeadAttention, layers.Permute, layers.RepeatVector, layers.Lambda)
-@register_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-@register_rule("ops.Transpose", "ops.Matmul", "ops.GetItem", "ops.Split", "ops.Einsum")
-class OpaqueRule(MixRule):
-    """May stand in the trunk where nothing is permuted; refused anywhere else."""
+@register_rule(layers.Permute, "ops.Transpose")
+class PermuteRule(LayerRule):
+    """Moves the axis of the channels, not the channels."""
 
-    def slice(self, op, ins, outs):
-        return {}, op.get_weights() if hasattr(op, "get_weights") else []
+    def trace(self, ctx: TraceContext) -> list[Layout]:
+        rank = len(ctx.input_shapes[0])
+        axes = (0, *ctx.op.dims) if isinstance(ctx.op, layers.Permute) else ctx.op.axes
+        axes = [a % rank for a in (range(rank - 1, -1, -1) if axes is None else axes)]
+        if axes[0] != 0:
+            raise ctx.refuse("moves the batch axis")
+        return [Layout(axes.index(ctx.inputs[0].axis), ctx.inputs[0].spaces)]
+
+
+@register_rule("ops.ExpandDims", "ops.Squeeze")
+class InsertRule(LayerRule):
+    """Puts axes of length 1 in, or takes them out."""
+
+    def trace(self, ctx: TraceContext) -> list[Layout]:
+        layout, rank = ctx.inputs[0], len(ctx.input_shapes[0])
+        inserts = len(ctx.output_shapes[0]) > rank
+        if ctx.op.axis is None:
+            raise ctx.refuse("takes out every axis of length 1; name the axes")
+        axes = [ctx.op.axis] if isinstance(ctx.op.axis, int) else list(ctx.op.axis)
+        if inserts:
+            total = len(ctx.output_shapes[0])
+            added = {a % total for a in axes}
+            left = [a for a in range(total) if a not in added]
+            return [Layout(left[layout.axis], layout.spaces)]
+        gone = {a % rank for a in axes}
+        if layout.axis in gone:
+            raise ctx.refuse("takes out the axis of the channels")
+        return [Layout(layout.axis - sum(a < layout.axis for a in gone), layout.spaces)]

@@ -8,7 +8,8 @@ import keras
 
 from splitnet_tf.graph import kernel_rules, layer_rules, shape_rules  # noqa: F401
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
-from splitnet_tf.graph.rules import LayerRule, TraceContext, rule_for
+from splitnet_tf.graph.opaque_rules import OPAQUE
+from splitnet_tf.graph.rules import LayerRule, OpaqueCall, TraceContext, rule_for
 from splitnet_tf.graph.spaces import Layout, Space, SpaceBook
 
 
@@ -20,18 +21,23 @@ class Trace:
       graph: the graph traced.
       layouts: tensor id to the layout of its channel axis.
       spaces: the spaces, by the ids that the layouts use.
+      kernels: names of the calls whose kernel can be split.
       whole: names of the calls that need all their channels at once.
       ordered: those among them that need the original order as well.
+      opaque: those among these that no rule describes, with the reason.
     """
 
     graph: Graph
     layouts: dict[int, Layout]
     spaces: tuple[Space, ...]
+    kernels: frozenset[str]
     whole: frozenset[str]
     ordered: frozenset[str]
+    opaque: dict[str, str]
 
     def rule(self, call: Call) -> LayerRule:
-        return rule_for(call.op, call.name)
+        """The rule by which ``call`` is sliced."""
+        return OPAQUE if call.name in self.opaque else rule_for(call.op, call.name)
 
     def size(self, tensor: int) -> int:
         """Channels of a tensor."""
@@ -57,11 +63,9 @@ def trace(model: keras.Model) -> Trace:
     layouts: dict[int, Layout] = {}
     for t in graph.inputs:
         shape = graph.shapes[t]
-        axis = len(shape) - 1
-        if keras.config.image_data_format() == "channels_first" and len(shape) > 2:
-            axis = 1
+        axis = _input_axis(graph, t)
         layouts[t] = Layout(axis, (book.new(graph.names[t], shape[axis] or 0),))
-    whole, ordered = set(), set()
+    kernels, whole, ordered, opaque = set(), set(), set(), {}
     first_call: dict[int, Call] = {}
     for call in graph.calls:
         rule = rule_for(call.op, call.name)
@@ -75,11 +79,21 @@ def trace(model: keras.Model) -> Trace:
             tuple(graph.shapes[t] for t in call.outputs),
             book,
         )
-        made = rule.trace(ctx)
-        if rule.is_whole(ctx):
+        try:
+            if getattr(call.op, "quantization_mode", None):
+                raise OpaqueCall("is quantized; split the model first")
+            made = rule.trace(ctx)
+            is_whole = rule.is_whole(ctx)
+        except OpaqueCall as reason:
+            opaque[call.name] = str(reason)
+            rule, is_whole = OPAQUE, True
+            made = rule.trace(ctx)
+        if is_whole:
             whole.add(call.name)
-            if rule.ordered or rule.kernel:
+            if rule.ordered:
                 ordered.add(call.name)
+        elif rule.has_kernel(call.op):
+            kernels.add(call.name)
         layouts.update(zip(call.outputs, made, strict=True))
         earlier = first_call.setdefault(id(call.op), call)
         if earlier is not call and getattr(call.op, "weights", None):
@@ -89,4 +103,21 @@ def trace(model: keras.Model) -> Trace:
             ):
                 ctx.unify(layouts[s], layouts[t])
     final, spaces = book.final(layouts)
-    return Trace(graph, final, spaces, frozenset(whole), frozenset(ordered))
+    return Trace(
+        graph, final, spaces, frozenset(kernels), frozenset(whole), frozenset(ordered), opaque
+    )
+
+
+def _input_axis(graph: Graph, tensor: int) -> int:
+    """The channel axis of a model input, as the first layers that read it understand it."""
+    rank, consumers = len(graph.shapes[tensor]), graph.consumers()
+    queue, seen = [tensor], {tensor}
+    for t in queue:
+        for i in consumers.get(t, ()):
+            call = graph.calls[i]
+            if getattr(call.op, "data_format", None) in ("channels_first", "channels_last"):
+                return 1 if call.op.data_format == "channels_first" and rank > 2 else rank - 1
+            if all(len(graph.shapes[u]) == rank for u in call.outputs):
+                queue.extend(u for u in call.outputs if u not in seen)
+                seen.update(call.outputs)
+    return rank - 1

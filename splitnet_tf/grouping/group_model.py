@@ -5,22 +5,12 @@ from __future__ import annotations
 import keras
 
 from splitnet_tf.errors import GroupingError, PlanError
-from splitnet_tf.graph.keras_graph import (
-    copy_layer,
-    is_keras_operation,
-    layer_name,
-    new_inputs,
-    rebuild,
-)
+from splitnet_tf.graph.keras_graph import is_keras_operation, layer_name, new_inputs, rebuild
 from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
-from splitnet_tf.graph.trace import trace
+from splitnet_tf.graph.rules import split_kernel
+from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.assignment import Assignment
-from splitnet_tf.grouping.grouped_layers import (
-    GROUPED_TYPES,
-    GroupedKernel,
-    plain_config,
-    plain_type,
-)
+from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel, copy_of
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 
@@ -52,8 +42,8 @@ def group_model(
     Raises:
       PlanError: the plan was made for another model, or splits nothing.
     """
-    graph = trace(model).graph
-    _check_plan(graph, plan)
+    traced = trace(model)
+    _check_plan(traced, plan)
     losses = SplitLosses(
         gamma1, gamma2, gamma3, scaling, reduction, plan.sections, name="split_losses"
     )
@@ -71,7 +61,7 @@ def group_model(
             return _grouped(call, planned[call.name], plan, assignments, losses)
         return _plain(call)
 
-    return _remade(model.name, graph, make)
+    return _remade(model.name, traced.graph, make)
 
 
 def plain_copy(model: keras.Model) -> keras.Model:
@@ -80,11 +70,7 @@ def plain_copy(model: keras.Model) -> keras.Model:
 
 
 def _plain(call):
-    if isinstance(call.op, GroupedKernel):
-        return plain_type(call.op).from_config(
-            {**plain_config(call.op), "name": layer_name(call.name), **call.overrides}
-        )
-    return copy_layer(call.op, layer_name(call.name), **call.overrides)
+    return copy_of(call.op, layer_name(call.name), call.overrides)
 
 
 def _remade(name: str, graph, make) -> keras.Model:
@@ -108,13 +94,12 @@ def _remade(name: str, graph, make) -> keras.Model:
     return model
 
 
-def _check_plan(graph, plan: SplitPlan) -> None:
-    calls = {call.name: call for call in graph.calls}
+def _check_plan(traced: Trace, plan: SplitPlan) -> None:
+    kernels = {c.name: split_kernel(c.op) for c in traced.graph.calls if c.name in traced.kernels}
     if not plan.kernels:
         raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
     for k in plan.kernels:
-        op = calls[k.name].op if k.name in calls else None
-        if op is None or tuple(getattr(op, "kernel", op).shape) != k.kernel_shape:
+        if k.name not in kernels or tuple(kernels[k.name].shape) != k.kernel_shape:
             raise PlanError(
                 f"The plan was made for another model: it splits layer '{k.name}' with kernel "
                 f"{k.kernel_shape}, which this model does not have."
@@ -128,25 +113,23 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
             f"Layer '{call.name}' ({type(call.op).__name__}) has a kernel rule but no grouped "
             "layer; start the sections above it."
         )
-    grouped_before = isinstance(call.op, GroupedKernel)
-    config = plain_config(call.op) if grouped_before else dict(call.op.get_config())
-    config.update(call.overrides, name=layer_name(call.name))
     sides = {}
     for side, names in (("in", kernel.in_spaces), ("out", kernel.out_spaces)):
         unique = list(dict.fromkeys(names))
         sides[f"{side}_assignments"] = [assignments[n] for n in unique]
         sides[f"{side}_layout"] = [unique.index(n) for n in names]
         sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
-    return grouped_type(**config, num_groups=kernel.num_groups, split_losses=losses, **sides)
+    sides.update(call.overrides, num_groups=kernel.num_groups, split_losses=losses)
+    return copy_of(call.op, layer_name(call.name), sides, grouped_type)
 
 
 def _copy_weights(source, target) -> None:
     if source is target or not source.weights:
         return
     if isinstance(source, GroupedKernel) or isinstance(target, GroupedKernel):
-        target.kernel.assign(source.kernel)
-        if source.use_bias:
-            target.bias.assign(source.bias)
+        for name in ("kernel", "depthwise_kernel", "pointwise_kernel", "bias"):
+            if getattr(source, name, None) is not None and hasattr(target, name):
+                getattr(target, name).assign(getattr(source, name))
         return
     for a, b in zip(target.weights, source.weights, strict=True):
         a.assign(b)

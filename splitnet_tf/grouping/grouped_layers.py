@@ -6,6 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from splitnet_tf.graph.keras_graph import copy_layer
+from splitnet_tf.graph.rules import share_rule
+
 
 class GroupedKernel:
     """Mixed into a stock layer with a ``kernel`` of shape (window..., in, out).
@@ -152,29 +155,46 @@ class GroupedConv3D(GroupedKernel, keras.layers.Conv3D):
     """``keras.layers.Conv3D`` with assignment variables."""
 
 
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class GroupedSeparableConv1D(GroupedKernel, keras.layers.SeparableConv1D):
+    """``keras.layers.SeparableConv1D``; its pointwise kernel is the one to split."""
+
+    @property
+    def kernel(self):
+        return self.pointwise_kernel
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class GroupedSeparableConv2D(GroupedKernel, keras.layers.SeparableConv2D):
+    """``keras.layers.SeparableConv2D``; its pointwise kernel is the one to split."""
+
+    @property
+    def kernel(self):
+        return self.pointwise_kernel
+
+
 GROUPED_TYPES = {
     keras.layers.Dense: GroupedDense,
     keras.layers.Conv1D: GroupedConv1D,
     keras.layers.Conv2D: GroupedConv2D,
     keras.layers.Conv3D: GroupedConv3D,
+    keras.layers.SeparableConv1D: GroupedSeparableConv1D,
+    keras.layers.SeparableConv2D: GroupedSeparableConv2D,
 }
 
+for stock, grouped in GROUPED_TYPES.items():
+    share_rule(grouped, stock)
 
-def plain_config(layer) -> dict:
-    """The settings of the stock layer behind a grouped one."""
-    config = dict(layer.get_config())
-    for key in (
-        "num_groups",
-        "in_assignments",
-        "out_assignments",
-        "in_layout",
-        "out_layout",
-        "in_merges",
-        "out_merges",
-        "split_losses",
-    ):
-        config.pop(key)
-    return config
+SPLIT_SETTINGS = (
+    "num_groups",
+    "in_assignments",
+    "out_assignments",
+    "in_layout",
+    "out_layout",
+    "in_merges",
+    "out_merges",
+    "split_losses",
+)
 
 
 def plain_type(layer) -> type:
@@ -182,3 +202,13 @@ def plain_type(layer) -> type:
     if not isinstance(layer, GroupedKernel):
         return type(layer)
     return next(stock for stock, grouped in GROUPED_TYPES.items() if isinstance(layer, grouped))
+
+
+def copy_of(layer, name: str, overrides: dict, kind: type | None = None):
+    """A new layer of the same settings: stock, or of the grouped class ``kind``.
+
+    Raises:
+      PlanError: Keras cannot make the layer from its settings.
+    """
+    drop = SPLIT_SETTINGS if isinstance(layer, GroupedKernel) else ()
+    return copy_layer(layer, name, kind or plain_type(layer), overrides, drop)

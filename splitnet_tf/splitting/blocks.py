@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
+from splitnet_tf.graph.rules import split_kernel
+from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.grouping import Grouping
 
 
@@ -30,18 +32,32 @@ def check_grouping(plan: SplitPlan, grouping: Grouping) -> None:
             )
 
 
+def channel_labels(
+    plan: SplitPlan, grouping: Grouping, spaces: Iterable[str], level: int
+) -> np.ndarray:
+    """The group, at ``level``, of each channel of the named spaces laid end to end."""
+    parts = []
+    for name in spaces:
+        merge = np.asarray(plan.merge(plan.space(name), level))
+        parts.append(merge[grouping.space(name).labels()])
+    return np.concatenate(parts)
+
+
 def kernel_labels(
     plan: SplitPlan, grouping: Grouping, kernel: PlannedKernel
 ) -> tuple[np.ndarray, np.ndarray]:
     """The group, at the kernel's level, of each of its input and output channels."""
-    sides = []
-    for names in (kernel.in_spaces, kernel.out_spaces):
-        parts = []
-        for name in names:
-            merge = np.asarray(plan.merge(plan.space(name), kernel.level))
-            parts.append(merge[grouping.space(name).labels()])
-        sides.append(np.concatenate(parts))
-    return sides[0], sides[1]
+    rows, columns = (
+        channel_labels(plan, grouping, spaces, kernel.level)
+        for spaces in (kernel.in_spaces, kernel.out_spaces)
+    )
+    return rows, columns
+
+
+def split_kernels(model: keras.Model) -> dict[str, keras.Variable]:
+    """The kernel of each layer that has one to split, by the name a plan gives it."""
+    traced = trace(model)
+    return {c.name: split_kernel(c.op) for c in traced.graph.calls if c.name in traced.kernels}
 
 
 def block_masks(plan: SplitPlan, grouping: Grouping) -> Iterator[tuple[str, np.ndarray]]:
@@ -54,16 +70,17 @@ def block_masks(plan: SplitPlan, grouping: Grouping) -> Iterator[tuple[str, np.n
 def mask_off_blocks(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> None:
     """Sets the off-block weights of a flat (grouped or plain) model to zero, in place."""
     check_grouping(plan, grouping)
+    kernels = split_kernels(model)
     for name, mask in block_masks(plan, grouping):
-        kernel = model.get_layer(name).kernel
+        kernel = kernels[name]
         kernel.assign(keras.ops.convert_to_numpy(kernel) * mask.astype("float32"))
 
 
 def off_block_energy(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> dict[str, float]:
     """For each split kernel the share of its squared weights that the cut takes away."""
-    shares = {}
+    shares, kernels = {}, split_kernels(model)
     for name, mask in block_masks(plan, grouping):
-        squares = np.square(keras.ops.convert_to_numpy(model.get_layer(name).kernel))
+        squares = np.square(keras.ops.convert_to_numpy(kernels[name]))
         total = float(squares.sum())
         shares[name] = float((squares * ~mask).sum()) / total if total else 0.0
     return shares

@@ -15,7 +15,7 @@ from splitnet_tf.graph.hierarchy import merge_map, node_names
 from splitnet_tf.graph.keras_graph import apply_call, is_keras_operation, layer_name
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import Trace, trace
-from splitnet_tf.grouping.grouped_layers import GroupedKernel, plain_config, plain_type
+from splitnet_tf.grouping.grouped_layers import copy_of
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.splitting.blocks import check_grouping
 from splitnet_tf.splitting.tree import HEAD, TRUNK, SplitTree
@@ -173,26 +173,20 @@ class _Splitter:
                 for t in call.inputs
             ]
             outs = [self.channels(t, level, group) for t in call.outputs]
+            weights = []
             if id(call.op) not in layers:
-                layers[id(call.op)] = self._layer(call, name, ins, outs, inside)
+                layers[id(call.op)], weights = self._layer(call, name, ins, outs)
             apply_call(call, layers[id(call.op)], inside)
+            if weights:  # the call has built the layer
+                layers[id(call.op)].set_weights(weights)
 
-    def _layer(self, call, node, ins, outs, inside):
+    def _layer(self, call, node, ins, outs):
+        """The layer or operation of this node in place of ``call.op``, and its weights."""
         settings, weights = self.trace.rule(call).slice(call.op, ins, outs)
         if is_keras_operation(call.op):
-            return call.op
-        op = call.op
-        config = plain_config(op) if isinstance(op, GroupedKernel) else dict(op.get_config())
-        config["name"] = f"{node}_{layer_name(call.name)}"
-        config.update(settings)
-        config.update(call.overrides)
-        layer = plain_type(op).from_config(config)
-        if weights:
-            if not layer.built:
-                shapes = [inside[t].shape for t in call.inputs]
-                layer.build(shapes[0] if len(shapes) == 1 else shapes)
-            layer.set_weights(weights)
-        return layer
+            return (type(call.op)(**settings) if settings else call.op), []
+        name = f"{node}_{layer_name(call.name)}"
+        return copy_of(call.op, name, {**settings, **call.overrides}), weights
 
     def _run_head(self, flow) -> list:
         """Puts tensors of the branches together, in the original order, and runs the tail."""

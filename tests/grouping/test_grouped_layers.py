@@ -157,24 +157,41 @@ def test_every_registered_class_is_in_the_round_trip():
     """Fails when a serializable class is added without a test of its round trip."""
     package = keras.saving.get_custom_objects()
     names = {k for k in package if k.startswith("splitnet_tf>")}
-    tested = {"GroupedConv1D", "GroupedConv2D", "GroupedConv3D", "GroupedDense", "Assignment"}
+    tested = {*(f"Grouped{kind}" for kind in CONVOLUTIONS), "GroupedDense", "Assignment"}
     assert names == {f"splitnet_tf>{n}" for n in (*tested, "SplitLosses")}
 
 
-@pytest.mark.parametrize("rank", [1, 2, 3])
-def test_grouped_convolutions_of_every_rank(tmp_path, rank):
+CONVOLUTIONS = ["Conv1D", "Conv2D", "Conv3D", "SeparableConv1D", "SeparableConv2D"]
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_grouped_convolutions_of_every_kind(tmp_path, kind):
+    rank = int(kind[-2])
     inputs = keras.Input((6,) * rank + (4,))
-    conv = getattr(keras.layers, f"Conv{rank}D")
+    conv = getattr(keras.layers, kind)
     pool = getattr(keras.layers, f"GlobalAveragePooling{rank}D")
     x = conv(4, 3, activation="relu", name="a")(inputs)
     x = conv(6, 3, name="b")(x)
     plain = scramble(keras.Model(inputs, keras.layers.Dense(4, name="c")(pool()(x))))
     grouped = sn.group_model(plain, sn.SplitPlan.from_sections(plain, [("b", 2)]), seed=0)
-    assert type(grouped.get_layer("b")) is getattr(module, f"GroupedConv{rank}D")
+    assert type(grouped.get_layer("b")) is getattr(module, f"Grouped{kind}")
     grouped.save(tmp_path / "g.keras")
     loaded = keras.models.load_model(tmp_path / "g.keras")
     x = np.random.default_rng(0).normal(size=(2, *inputs.shape[1:])).astype("float32")
+    np.testing.assert_array_equal(grouped(x).numpy(), plain(x).numpy())
+    losses = grouped.losses
     np.testing.assert_array_equal(loaded(x).numpy(), plain(x).numpy())
+    assert [float(v) for v in loaded.losses] == [float(v) for v in losses]
+
+
+def test_a_last_layer_used_twice_adds_its_losses_once():
+    shared = keras.layers.Dense(6, name="shared")
+    inputs = keras.Input((6,))
+    plain = keras.Model(inputs, shared(shared(inputs)))
+    grouped = sn.group_model(plain, sn.SplitPlan.from_sections(plain, [("shared", 2)]))
+    for _ in range(2):
+        grouped(np.ones((2, 6), "float32"))
+        assert len(grouped.losses) == 3
 
 
 def test_half_precision_computes_losses_in_full():

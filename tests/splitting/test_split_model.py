@@ -26,7 +26,8 @@ def masked_outputs(model, plan, grouping, x):
                 merge = plan.merge(plan.space(name), kernel.level)
                 own += [merge[g] for g in grouping.space(name).labels()]
             sides.append(own)
-        variable = copy.get_layer(kernel.name).kernel
+        layer = copy.get_layer(kernel.name)
+        variable = layer.kernel if hasattr(layer, "kernel") else layer.pointwise_kernel
         weights = np.array(variable)
         for i, a in enumerate(sides[0]):
             for j, b in enumerate(sides[1]):

@@ -1,0 +1,217 @@
+"""Promise 2 for every layer that a rule describes: split exactly, or refused by name."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import splitnet_tf as sn
+from tests.conftest import scramble
+from tests.splitting.test_split_model import check_split
+
+
+def image_net(middle, channels=8, size=8, **settings):
+    """stem -> ``middle`` -> mix -> pool -> logits, on images."""
+    inputs = keras.Input((size, size, 3))
+    x = layers.Conv2D(channels, 3, padding="same", name="stem", **settings)(inputs)
+    x = middle(x)
+    x = layers.Conv2D(10, 1, activation="relu", name="mix")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return scramble(keras.Model(inputs, layers.Dense(7, name="logits")(x)))
+
+
+def gate(x):
+    """Squeeze and excite, with ``keras.ops`` in it."""
+    squeezed = ops.mean(x, axis=(1, 2), keepdims=True)
+    y = layers.Conv2D(4, 1, activation="relu", name="down")(squeezed)
+    return x * ops.sigmoid(layers.Conv2D(x.shape[-1], 1, name="up")(y))
+
+
+def reshaped_gate(x):
+    """As MobileNetV3 and EfficientNet do it."""
+    y = layers.GlobalAveragePooling2D()(x)
+    y = layers.Reshape((1, 1, x.shape[-1]))(y)
+    return layers.Multiply()([x, layers.Conv2D(x.shape[-1], 1, activation="sigmoid")(y)])
+
+
+def moved(x):
+    """Channels first and back again."""
+    y = layers.Permute((3, 1, 2))(x)
+    return ops.transpose(layers.ReLU()(y), (0, 2, 3, 1))
+
+
+def as_sequence(x):
+    y = ops.reshape(x, (-1, x.shape[1] * x.shape[2], x.shape[3]))
+    y = layers.Conv1D(9, 3, padding="same", name="along")(y)
+    y = layers.MaxPooling1D(2)(layers.UpSampling1D(2)(y))
+    return layers.Reshape((x.shape[1], x.shape[2], 9))(y)
+
+
+SPLIT = {
+    "depthwise": lambda x: layers.DepthwiseConv2D(3, padding="same")(x),
+    "depthwise strided": lambda x: layers.DepthwiseConv2D(3, strides=2, use_bias=False)(x),
+    "conv with a group a channel": lambda x: layers.Conv2D(8, 3, groups=8, padding="same")(x),
+    "separable": lambda x: layers.SeparableConv2D(9, 3, name="separable")(x),
+    "batch norm": lambda x: layers.BatchNormalization()(x),
+    "batch norm without scale": lambda x: layers.BatchNormalization(scale=False)(x),
+    "instance norm": lambda x: layers.GroupNormalization(-1)(x),
+    "group norm of one channel each": lambda x: layers.GroupNormalization(8, center=False)(x),
+    "prelu": lambda x: layers.PReLU(shared_axes=[1, 2])(x),
+    "prelu of every position": lambda x: layers.PReLU()(x),
+    "leaky": lambda x: layers.LeakyReLU()(x),
+    "layer as activation": lambda x: layers.Dense(8, activation=layers.LeakyReLU())(x),
+    "ops": lambda x: ops.gelu(ops.clip(2.0 * x - 0.5, -1, 1)) ** 2,
+    "relu6": lambda x: layers.ReLU(max_value=6, negative_slope=0.1)(x),
+    "max pool": lambda x: layers.MaxPooling2D(3, 2, padding="same")(x),
+    "average pool": lambda x: layers.AveragePooling2D(2)(x),
+    "padding": lambda x: layers.ZeroPadding2D(((1, 2), (0, 1)))(x),
+    "cropping": lambda x: layers.Cropping2D(1)(x),
+    "upsampling": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(x),
+    "resizing": lambda x: layers.Resizing(5, 5)(x),
+    "dropouts": lambda x: layers.SpatialDropout2D(0.3)(layers.GaussianDropout(0.1)(x)),
+    "rescaling": lambda x: layers.Rescaling(0.5, offset=1.0)(x),
+    "concatenation": lambda x: layers.Concatenate()([x, layers.Conv2D(5, 1, name="side")(x)]),
+    "subtraction": lambda x: layers.Subtract()([x, layers.Conv2D(8, 1)(x)]),
+    "average": lambda x: layers.Average()([x, layers.Conv2D(8, 1)(x), x]),
+    "maximum": lambda x: layers.Maximum()([x, layers.Conv2D(8, 1)(x)]),
+    "gate": gate,
+    "reshaped gate": reshaped_gate,
+    "moved axes": moved,
+    "sequence": as_sequence,
+    "squeeze": lambda x: ops.squeeze(ops.expand_dims(x, (1, -1)), (1, -1)),
+}
+
+# Exact in the trunk below the cut; refused inside a branch.
+WHOLE = {
+    "layer norm": lambda x: layers.LayerNormalization()(x),
+    "rms norm": lambda x: layers.RMSNormalization()(x),
+    "softmax activation": lambda x: layers.Activation("softmax")(x),
+}
+
+# Exact in a trunk that is not permuted; refused where the cut would permute it, and above.
+ORDERED = {
+    "group norm": lambda x: layers.GroupNormalization(4)(x),
+    "layer norm of all": lambda x: layers.LayerNormalization(axis=[1, 2, 3])(x),
+    "grouped conv": lambda x: layers.Conv2D(12, 3, groups=4)(x),
+    "depthwise with multiplier": lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(x),
+    "separable with multiplier": lambda x: layers.SeparableConv2D(6, 3, depth_multiplier=2)(x),
+    "transposed": lambda x: layers.Conv2DTranspose(6, 3)(x),
+    "softmax": lambda x: layers.Softmax()(x),
+    "unit norm": lambda x: layers.UnitNormalization()(x),
+    "attention": lambda x: layers.MultiHeadAttention(2, 4)(x, x),
+    "roll": lambda x: ops.roll(x, 1, axis=-1),
+    "slice": lambda x: x[..., ::2],
+    "constant": lambda x: x * np.arange(8, dtype="float32"),
+    "mean of channels": lambda x: ops.mean(x, axis=-1, keepdims=True) + x,
+    "flip": lambda x: layers.RandomFlip()(x),
+    "own function": lambda x: layers.Activation(sorted_channels)(x),
+    "normalize": lambda x: layers.Normalization(mean=0.5, variance=2.0)(x),
+    "time distributed": lambda x: layers.TimeDistributed(layers.Dense(5))(x),
+    "glu": lambda x: ops.glu(x),
+}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def sorted_channels(x):
+    return ops.sort(x, axis=-1)
+
+
+@pytest.mark.parametrize("kind", SPLIT)
+@pytest.mark.parametrize("sections", [[("stem", 2)], [("mix", 3)], [("logits", 2)]])
+def test_layers_of_branches(kind, sections):
+    check_split(image_net(SPLIT[kind]), sections, seed=len(kind))
+
+
+def test_one_channel_for_each_group():
+    check_split(image_net(SPLIT["depthwise"], channels=3), [("stem", 3)], seed=1)
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_layers_that_need_all_channels(kind):
+    model = image_net(WHOLE[kind])
+    check_split(model, [("mix", 3)])
+    with pytest.raises(sn.PlanError, match="needs all channels at once, so that it cannot run"):
+        sn.SplitPlan.from_sections(model, [("stem", 2)])
+
+
+@pytest.mark.parametrize("kind", ORDERED)
+def test_layers_bound_to_the_order(kind):
+    model = image_net(ORDERED[kind])
+    check_split(model, [("logits", 3)])
+    with pytest.raises(sn.PlanError, match="needs all channels at once.* cannot run inside"):
+        sn.SplitPlan.from_sections(model, [("stem", 2)])
+
+
+@pytest.mark.parametrize("kind", ORDERED)
+def test_the_order_is_kept_below_the_cut(kind):
+    with pytest.raises(sn.PlanError, match="needs the channels in their original order"):
+        sn.SplitPlan.from_sections(image_net(ORDERED[kind]), [("mix", 2)])
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_other_ranks(rank):
+    inputs = keras.Input((6,) * rank + (4,))
+    conv = getattr(layers, f"Conv{rank}D")
+    x = conv(6, 3, padding="same", activation="relu", name="a")(inputs)
+    x = getattr(layers, f"MaxPooling{rank}D")(2)(x)
+    x = getattr(layers, f"ZeroPadding{rank}D")(1)(x)
+    x = getattr(layers, f"UpSampling{rank}D")(2)(x)
+    x = getattr(layers, f"Cropping{rank}D")(1)(x)
+    x = getattr(layers, f"SpatialDropout{rank}D")(0.2)(x)
+    x = conv(7, 3, name="b")(x)
+    x = getattr(layers, f"AveragePooling{rank}D")(2)(x)
+    x = getattr(layers, f"GlobalMaxPooling{rank}D")(keepdims=True)(x)
+    x = layers.Dense(5, name="logits")(layers.Flatten()(x))
+    model = scramble(keras.Model(inputs, x))
+    for sections in ([("a", 2)], [("b", 2), ("logits", 3)]):
+        check_split(model, sections)
+
+
+def test_channels_first():
+    inputs = keras.Input((3, 8, 8))
+    kwargs = {"data_format": "channels_first"}
+    x = layers.Conv2D(6, 3, padding="same", name="a", **kwargs)(inputs)
+    x = layers.BatchNormalization(axis=1)(x)
+    x = layers.ReLU()(x)
+    y = layers.Conv2D(6, 3, padding="same", name="b", **kwargs)(x)
+    x = layers.Concatenate(axis=1)([layers.Add()([x, y]), y])
+    x = layers.MaxPooling2D(2, **kwargs)(x)
+    flat = layers.Flatten(**kwargs)(x)
+    pooled = layers.GlobalAveragePooling2D(**kwargs)(x)
+    x = layers.Concatenate()([flat, pooled])
+    model = scramble(keras.Model(inputs, layers.Dense(5, name="logits")(x)))
+    for sections in ([("a", 2)], [("b", 3)], [("logits", 2)]):
+        check_split(model, sections)
+
+
+def test_a_subclass_that_computes_something_else_is_unknown():
+    class Standardized(layers.Conv2D):
+        def call(self, inputs):
+            return super().call(inputs) / (1e-3 + ops.std(self.kernel))
+
+    class Renamed(layers.Conv2D):
+        pass
+
+    inputs = keras.Input((4, 4, 3))
+    with pytest.raises(sn.graph.UnknownLayerError, match="Standardized, for which no layer rule"):
+        sn.graph.trace(keras.Model(inputs, Standardized(4, 1)(inputs)))
+    sn.graph.trace(keras.Model(inputs, Renamed(4, 1)(inputs)))
+
+
+def test_an_activation_of_ones_own_is_made_known():
+    @sn.register_activation
+    @keras.saving.register_keras_serializable(package="tests")
+    def doubled(x):
+        return 2.0 * x
+
+    check_split(image_net(lambda x: layers.Dense(6, activation=doubled)(x)), [("stem", 2)])
+
+
+def test_what_keras_cannot_copy_is_named():
+    model = image_net(lambda x: layers.Activation(lambda t: t + 1, name="plus")(x))
+    plan = sn.SplitPlan.from_sections(model, [("logits", 2)])
+    with pytest.raises(sn.PlanError, match="Layer 'plus' .Activation. cannot be made again"):
+        sn.group_model(model, plan)
+    model = image_net(lambda x: layers.Lambda(lambda t: t + 1, name="plus")(x))
+    with pytest.raises(sn.PlanError, match="Layer 'plus' is a Lambda layer"):
+        sn.SplitPlan.from_sections(model, [("logits", 2)])
