@@ -68,12 +68,12 @@ def even_grouping(plan: SplitPlan, model_name: str = "model") -> Grouping:
 
 
 def cost(
-    model: keras.Model, plan: SplitPlan | None = None, grouping: Grouping | None = None
+    model: keras.Model | Trace, plan: SplitPlan | None = None, grouping: Grouping | None = None
 ) -> Cost:
     """Counts a model as it is, or predicts the tree that a plan makes of it.
 
     Args:
-      model: functional; a split model is counted through all its nodes.
+      model: functional, or its trace; a split model is counted through all its nodes.
       plan: predicts the cost after this split.
       grouping: with the groups as they are; equal groups without it.
 
@@ -81,11 +81,11 @@ def cost(
       PlanError: the model has no graph.
       GroupingError: the grouping is not one of the plan's spaces.
     """
-    traced = trace(model) if plan else None
+    traced = model if isinstance(model, Trace) else trace(model) if plan else None
     graph = traced.graph if traced else read_graph(model)
     names = node_names(plan.groups) if plan else {(0, 0): "trunk"}
     if plan:
-        grouping = grouping or even_grouping(plan, model.name)
+        grouping = grouping or even_grouping(plan)
         check_grouping(plan, grouping)
     layers: dict[int, LayerCost] = {}
     nodes = {name: [0, 0] for name in names.values()}

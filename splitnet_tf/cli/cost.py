@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 from absl import flags
 
 from splitnet_tf import models
-from splitnet_tf.analysis import cost, text_table
+from splitnet_tf.analysis import cost, suggest_cuts, text_table
+from splitnet_tf.analysis.paper_tables import TABLES, PaperTable
+from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.saving import load_model
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", "wrn-16-8", "wrn-16-8, alexnet, mlp, or a .keras file.")
+    flags.DEFINE_string("model", "wrn-16-8", MODEL_HELP)
     flags.DEFINE_string("splits", None, "Groups: 2-2-2, or <layer>:<groups>,...")
     flags.DEFINE_string("grouping", None, "Count these groups; default: equal groups.")
-    flags.DEFINE_integer(
-        "num_classes", 0, "Of the model; 0: 1000 for alexnet, else 100.", lower_bound=0
-    )
-    flags.DEFINE_integer(
-        "image_size", 0, "Height and width; 0: 224 for alexnet, else 32.", lower_bound=0
-    )
+    flags.DEFINE_integer("num_classes", 0, "Of the model; 0: the model's own.", lower_bound=0)
+    flags.DEFINE_integer("image_size", 0, "Height and width; 0: the model's own.", lower_bound=0)
+    flags.DEFINE_enum("table", None, ["2", "3", "4"], "Count the rows of this table of the paper.")
+    flags.DEFINE_boolean("suggest", False, "List where the model can be cut in two groups.")
     define_output_flags()
 
 
 def load() -> keras.Model:
     """The model that the flags choose."""
-    if FLAGS.model.endswith(".keras"):
-        return load_model(FLAGS.model)
-    large = FLAGS.model.lower() == "alexnet"
-    size = FLAGS.image_size or (224 if large else 32)
-    classes = FLAGS.num_classes or (1000 if large else 100)
-    try:
-        return models.build(FLAGS.model, classes, (size, size, 3))
-    except ValueError as error:
-        raise flags.Error(f"--model={FLAGS.model}: {error}") from None
+    shape = (FLAGS.image_size, FLAGS.image_size, 3) if FLAGS.image_size else None
+    return choose_model(FLAGS.model, FLAGS.num_classes or None, shape)
 
 
 def main() -> None:
-    model = load()
+    if FLAGS.table:
+        show_table(TABLES[FLAGS.table])
+    elif FLAGS.suggest:
+        show_cuts(load())
+    else:
+        show_cost(load())
+
+
+def show_table(table: PaperTable) -> None:
+    """The rows of one of the paper's tables, counted."""
+    model = models.build(table.model)
+    whole = cost(model)
+    rows = []
+    for row in table.rows:
+        sections = parse_splits(row.splits, table.model) if row.splits else []
+        found = cost(model, SplitPlan.from_sections(model, sections)) if sections else whole
+        rows.append(
+            {
+                "splits": row.splits or "none",
+                "params": found.params,
+                "flops": found.flops,
+                "published": {"params": row.params, "flops": row.flops},
+            }
+        )
+
+    def as_table(document):
+        def published(value):
+            return "" if value is None else f"{value:g}"
+
+        lines = [
+            (
+                row["splits"],
+                f"{row['params'] / 1e6:.3f}",
+                f"{100 * (1 - row['params'] / whole.params):.1f}%",
+                f"{row['flops'] / 1e9:.3f}",
+                f"{100 * (1 - row['flops'] / whole.flops):.1f}%",
+                published(row["published"]["params"]),
+                published(row["published"]["flops"]),
+            )
+            for row in document["rows"]
+        ]
+        header = ("splits", "10^6 params", "fewer", "10^9 FLOPs", "fewer", "paper's", "paper's")
+        return f"{table.title}, equal groups\n\n{text_table(header, lines)}\n\n{table.note}"
+
+    show({"table": FLAGS.table, "model": table.model, "rows": rows}, as_table)
+
+
+def show_cuts(model) -> None:
+    """Where the model can be cut."""
+    cuts, refused = suggest_cuts(model)
+    document = {
+        "model": FLAGS.model,
+        "cuts": [dataclasses.asdict(cut) for cut in cuts],
+        "refused": [dataclasses.asdict(refusal) for refusal in refused],
+    }
+
+    def as_table(_):
+        rows = [
+            (
+                c.start,
+                c.kernels,
+                f"{100 * c.params_above:.1f}%",
+                f"{100 * c.flops_above:.1f}%",
+                f"{c.params / 1e6:.2f}",
+                f"{c.flops / 1e9:.3f}",
+            )
+            for c in cuts
+        ]
+        header = ("from", "kernels", "params above", "FLOPs above", "10^6 params", "10^9 FLOPs")
+        parts = [text_table(header, rows), "The last two columns: after a cut in 2 equal groups."]
+        parts += [f"Not from {r.start}: {r.reason}" for r in refused]
+        return "\n\n".join(parts)
+
+    show(document, as_table)
+
+
+def show_cost(model) -> None:
+    """Before and after one split."""
     plan = grouping = None
     if FLAGS.grouping:
         grouping = Grouping.load(FLAGS.grouping)

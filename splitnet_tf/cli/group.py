@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from splitnet_tf import models
+from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.cli.training_flags import (
@@ -47,7 +47,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     define_data_flags()
     define_training_flags(epochs=8, initial_lr=0.1, final_lr=0.02)
-    flags.DEFINE_string("model", None, "wrn-16-8, alexnet, mlp; default from the next two.")
+    flags.DEFINE_string("model", None, f"{MODEL_HELP} Default: from the next two.")
     flags.DEFINE_integer("num_residual_units", 2, "Units in a stage of the WRN.", lower_bound=1)
     flags.DEFINE_integer("k", 8, "Width of the WRN.", lower_bound=1)
     flags.DEFINE_string("splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,...")
@@ -114,15 +114,12 @@ def build_model(dataset) -> keras.Model:
     name, extra = model_name(), {}
     if FLAGS.dropout_keep_prob < 1:
         extra["dropout"] = 1 - FLAGS.dropout_keep_prob
-    if name.lower().startswith("wrn"):
+    if name.lower().startswith("wrn-"):
         starts = [start for start, groups in sections() if groups > 1]
         units = [s for s in starts if s.startswith("unit_")]
         extra["dropout_from"] = units[0] if units else None
         extra["bn_scale"] = not FLAGS.bn_no_scale
-    try:
-        model = models.build(name, dataset.num_classes, dataset.input_shape, **extra)
-    except (ValueError, TypeError) as error:
-        raise flags.Error(f"--model={name}: {error}") from None
+    model = choose_model(name, dataset.num_classes, dataset.input_shape, **extra)
     if FLAGS.basemodel:
         load_base(model)
     return model
@@ -178,9 +175,10 @@ def train_plain(dataset, model, run) -> None:
     """All sections have one group: an ordinary training, to compare with."""
     logging.info("No kernel is split: training the plain model.")
     trainer = make_trainer(dataset, model, run, learning_rate(dataset))
+    more = accuracy_at_start(dataset, model)
     result = trainer.train()
     save_model(model, run.path / "model.keras")
-    write_result(run, dataset, model, result, {})
+    write_result(run, dataset, model, result, more)
 
 
 def train_grouped(dataset, plain, plan, run) -> None:
@@ -229,13 +227,24 @@ def train_grouped(dataset, plain, plan, run) -> None:
             not_before=warmup + 1,
         ),
     )
+    more = accuracy_at_start(dataset, grouped)
     result = trainer.train()
     grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
     save_model(grouped, run.path / "grouped.keras")
     grouping.save(run.path / "grouping.json")
     for group, names in enumerate(grouping.class_groups()):
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
-    write_result(run, dataset, grouped, result, {"off_block_energy": watch.off_block_energy()})
+    more["off_block_energy"] = watch.off_block_energy()
+    write_result(run, dataset, grouped, result, more)
+
+
+def accuracy_at_start(dataset, model) -> dict:
+    """Validation accuracy before the first step, when training starts from a trained model."""
+    if not FLAGS.basemodel and not model_name().endswith(".keras"):
+        return {}
+    found = evaluate(compiled_forward(model), evaluation_batches(dataset.valid, 200))
+    logging.info("Before the first step: validation accuracy %.2f%%.", 100 * found.top1)
+    return {"valid_accuracy_at_start": found.top1}
 
 
 def _every(count, action):

@@ -9,6 +9,7 @@ from absl import flags
 # Where the numbers of a short form stand, from the bottom up.
 SHORT_FORMS = {
     r"wrn[-_]": ("unit_2_0", "unit_3_0", "logits"),
+    r"resnet-": ("unit_3_0", "unit_4_0", "logits"),
     r"alexnet": ("fc6", "fc7", "fc8"),
     r"mlp": ("fc2", "logits"),
 }
@@ -47,5 +48,5 @@ def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
             return list(zip(starts, counts, strict=True))
     raise flags.Error(
         f"--splits={text}: model '{model_name}' has no short form; name the layers, such as "
-        "--splits=<layer>:2."
+        "--splits=<layer>:2; splitnet-cost --model=... --suggest lists them."
     )

@@ -7,6 +7,7 @@ from keras import layers
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.layer_rules import MixRule
 from splitnet_tf.graph.rules import ANY_OPERATION, TraceContext, register_rule
+from splitnet_tf.graph.spaces import Layout
 
 OPAQUE_LAYERS = (
     "AdditiveAttention Attention AugMix AutoContrast Bidirectional CategoryEncoding "

@@ -1,14 +1,17 @@
 """Assignment variables, split losses, grouped layers and groupings."""
 
 from splitnet_tf.grouping.assignment import Assignment
-from splitnet_tf.grouping.group_model import group_model, plain_copy, split_losses
+from splitnet_tf.grouping.group_model import group_model, split_losses
 from splitnet_tf.grouping.grouped_layers import (
     GroupedConv1D,
     GroupedConv2D,
     GroupedConv3D,
     GroupedDense,
+    GroupedSeparableConv1D,
+    GroupedSeparableConv2D,
 )
 from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.plain_copy import logits_model, plain_copy
 from splitnet_tf.grouping.split_losses import SplitLosses
 from splitnet_tf.grouping.start import start_from_clusters
 
@@ -18,9 +21,12 @@ __all__ = [
     "GroupedConv2D",
     "GroupedConv3D",
     "GroupedDense",
+    "GroupedSeparableConv1D",
+    "GroupedSeparableConv2D",
     "Grouping",
     "SplitLosses",
     "group_model",
+    "logits_model",
     "plain_copy",
     "split_losses",
     "start_from_clusters",

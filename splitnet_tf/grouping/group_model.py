@@ -5,12 +5,13 @@ from __future__ import annotations
 import keras
 
 from splitnet_tf.errors import GroupingError, PlanError
-from splitnet_tf.graph.keras_graph import is_keras_operation, layer_name, new_inputs, rebuild
+from splitnet_tf.graph.keras_graph import layer_name
 from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
 from splitnet_tf.graph.rules import split_kernel
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.assignment import Assignment
 from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel, copy_of
+from splitnet_tf.grouping.plain_copy import plain_layer, remade
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 
@@ -59,39 +60,9 @@ def group_model(
     def make(call):
         if call.name in planned:
             return _grouped(call, planned[call.name], plan, assignments, losses)
-        return _plain(call)
+        return plain_layer(call)
 
-    return _remade(model.name, traced.graph, make)
-
-
-def plain_copy(model: keras.Model) -> keras.Model:
-    """A copy of a functional model with its weights, grouped layers turned into stock ones."""
-    return _remade(model.name, trace(model).graph, _plain)
-
-
-def _plain(call):
-    return copy_of(call.op, layer_name(call.name), call.overrides)
-
-
-def _remade(name: str, graph, make) -> keras.Model:
-    """The graph as a new model with ``make(call)`` for each layer, and the same weights."""
-    made: dict[int, object] = {}
-
-    def replace(call):
-        if id(call.op) not in made:
-            made[id(call.op)] = call.op if is_keras_operation(call.op) else make(call)
-        return made[id(call.op)]
-
-    inputs = new_inputs(graph)
-    outputs = rebuild(graph, inputs, replace)
-    model = keras.Model(
-        inputs if len(inputs) > 1 else inputs[0],
-        outputs if len(outputs) > 1 else outputs[0],
-        name=name,
-    )
-    for call in graph.calls:
-        _copy_weights(call.op, made[id(call.op)])
-    return model
+    return remade(model.name, traced.graph, make)
 
 
 def _check_plan(traced: Trace, plan: SplitPlan) -> None:
@@ -121,18 +92,6 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
         sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
     sides.update(call.overrides, num_groups=kernel.num_groups, split_losses=losses)
     return copy_of(call.op, layer_name(call.name), sides, grouped_type)
-
-
-def _copy_weights(source, target) -> None:
-    if source is target or not source.weights:
-        return
-    if isinstance(source, GroupedKernel) or isinstance(target, GroupedKernel):
-        for name in ("kernel", "depthwise_kernel", "pointwise_kernel", "bias"):
-            if getattr(source, name, None) is not None and hasattr(target, name):
-                getattr(target, name).assign(getattr(source, name))
-        return
-    for a, b in zip(target.weights, source.weights, strict=True):
-        a.assign(b)
 
 
 def _legal(name: str) -> str:

@@ -2,34 +2,80 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 
 import keras
 
 from splitnet_tf.models.alexnet import alexnet
 from splitnet_tf.models.mlp import mlp
+from splitnet_tf.models.resnet import resnet
 from splitnet_tf.models.wide_resnet import wide_resnet
 
-KNOWN = ("wrn-<depth>-<width>", "alexnet", "mlp")
+KNOWN = (
+    "wrn-<depth>-<width>",
+    "resnet-<depth>",
+    "resnet-<depth>x<width>",
+    "alexnet",
+    "mlp",
+    "or a name from keras.applications, such as ResNet50",
+)
 
 
-def build(name: str, num_classes: int, input_shape: tuple[int, ...], **settings) -> keras.Model:
-    """Builds a model by name: ``wrn-16-8``, ``alexnet`` or ``mlp``.
+def build(
+    name: str,
+    num_classes: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    **settings,
+) -> keras.Model:
+    """Builds a model by name, with random weights; it returns logits.
 
     Args:
-      name: of the model; case does not matter.
-      num_classes: size of the logits.
-      input_shape: of one example.
+      name: ``wrn-16-8``, ``resnet-18x2``, ``alexnet``, ``mlp``, or a function of
+        ``keras.applications``; case does not matter.
+      num_classes: size of the logits; by default the model's own.
+      input_shape: of one example; by default the model's own.
       **settings: handed on to the model's function.
 
     Raises:
-      ValueError: an unknown name.
+      ValueError: an unknown name, or a setting or size that the model does not take.
     """
+    chosen = {"num_classes": num_classes, "input_shape": input_shape}
+    chosen = {k: v for k, v in chosen.items() if v is not None}
     wide = re.fullmatch(r"wrn-(\d+)-(\d+)", name.lower())
     if wide:
-        depth, width = int(wide[1]), int(wide[2])
-        return wide_resnet(depth, width, num_classes, input_shape, **settings)
-    plain = {"alexnet": alexnet, "mlp": mlp}.get(name.lower())
-    if plain is None:
+        return _call(
+            wide_resnet, name, depth=int(wide[1]), width=int(wide[2]), **chosen, **settings
+        )
+    deep = re.fullmatch(r"resnet-(\d+)(?:x(\d+(?:\.\d+)?))?", name.lower())
+    if deep:
+        width = float(deep[2] or 1)
+        return _call(resnet, name, depth=int(deep[1]), width=width, **chosen, **settings)
+    own = {"alexnet": alexnet, "mlp": mlp}.get(name.lower())
+    if own is not None:
+        return _call(own, name, **chosen, **settings)
+    function = applications().get(name.lower())
+    if function is None:
         raise ValueError(f"model must be one of {', '.join(KNOWN)}; got {name!r}.")
-    return plain(num_classes=num_classes, input_shape=input_shape, **settings)
+    if "num_classes" in chosen:
+        chosen["classes"] = chosen.pop("num_classes")
+    if "include_preprocessing" in inspect.signature(function).parameters:
+        settings.setdefault("include_preprocessing", False)
+    return _call(function, name, weights=None, classifier_activation=None, **chosen, **settings)
+
+
+def applications() -> dict[str, Callable[..., keras.Model]]:
+    """The model functions of ``keras.applications`` by lower-case name."""
+    return {
+        name.lower(): function
+        for name, function in vars(keras.applications).items()
+        if name[0].isupper() and callable(function)
+    }
+
+
+def _call(function, name, **settings) -> keras.Model:
+    unknown = settings.keys() - inspect.signature(function).parameters
+    if unknown:
+        raise ValueError(f"{name} has no setting '{sorted(unknown)[0]}'.")
+    return function(**settings)

@@ -46,13 +46,13 @@ def wide_resnet(
     first_dropped = names.index(dropout_from) if dropout_from else 0
 
     inputs = keras.Input(input_shape, name="images")
-    x = _conv(16, 3, 1, "init_conv")(inputs)
+    x = conv(16, 3, 1, "init_conv")(inputs)
     for i, unit in enumerate(names):
         stage, index = divmod(i, units)
         rate = dropout if i >= first_dropped else 0.0
         strides = 2 if stage > 0 and index == 0 else 1
         x = _unit(x, 16 * width * 2**stage, strides, rate, bn_scale, unit)
-    x = _norm("unit_last_bn", bn_scale)(x)
+    x = norm("unit_last_bn", bn_scale)(x)
     x = layers.ReLU(name="unit_last_relu")(x)
     x = layers.GlobalAveragePooling2D(name="unit_last_pool")(x)
     outputs = layers.Dense(num_classes, name="logits")(x)
@@ -61,22 +61,23 @@ def wide_resnet(
 
 def _unit(x, filters, strides, dropout, bn_scale, name):
     """BN, ReLU, conv, BN, ReLU, (dropout), conv, added to the input or its 1x1 convolution."""
-    y = _norm(f"{name}_bn_1", bn_scale)(x)
+    y = norm(f"{name}_bn_1", bn_scale)(x)
     y = layers.ReLU(name=f"{name}_relu_1")(y)
     shortcut = x
     if strides != 1 or x.shape[-1] != filters:
-        shortcut = _conv(filters, 1, strides, f"{name}_shortcut")(y)
-    y = _conv(filters, 3, strides, f"{name}_conv_1")(y)
-    y = _norm(f"{name}_bn_2", bn_scale)(y)
+        shortcut = conv(filters, 1, strides, f"{name}_shortcut")(y)
+    y = conv(filters, 3, strides, f"{name}_conv_1")(y)
+    y = norm(f"{name}_bn_2", bn_scale)(y)
     y = layers.ReLU(name=f"{name}_relu_2")(y)
     if dropout > 0:
         y = layers.Dropout(dropout, name=f"{name}_dropout")(y)
-    y = _conv(filters, 3, 1, f"{name}_conv_2")(y)
+    y = conv(filters, 3, 1, f"{name}_conv_2")(y)
     return layers.Add(name=f"{name}_add")([y, shortcut])
 
 
-def _conv(filters, size, strides, name):
-    # Normal with variance 2 / (size^2 filters), He et al. 2015, as in the 2017 code.
+def conv(filters: int, size: int, strides: int, name: str) -> layers.Conv2D:
+    """A padded convolution without bias, started as in the 2017 code."""
+    # Normal with variance 2 / (size^2 filters), He et al. 2015.
     start = keras.initializers.VarianceScaling(
         2.0, mode="fan_out", distribution="untruncated_normal"
     )
@@ -91,5 +92,6 @@ def _conv(filters, size, strides, name):
     )
 
 
-def _norm(name, scale):
+def norm(name: str, scale: bool = True) -> layers.BatchNormalization:
+    """Batch norm with the momentum and epsilon of the 2017 code."""
     return layers.BatchNormalization(momentum=MOMENTUM, epsilon=EPSILON, scale=scale, name=name)

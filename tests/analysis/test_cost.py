@@ -91,3 +91,53 @@ def test_tables_line_up():
         "x     10",
         "long   2",
     ]
+
+
+def mixed_net():
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(8, 3, strides=2, name="a")(inputs)
+    x = keras.layers.DepthwiseConv2D(3, name="b")(x)
+    x = keras.layers.SeparableConv2D(6, 3, use_bias=False, name="c")(x)
+    x = keras.layers.Flatten()(keras.layers.ReLU()(x))
+    return keras.Model(inputs, keras.layers.Dense(5, name="d")(x))
+
+
+@pytest.mark.parametrize(
+    "make", [sn.models.wide_resnet, sn.models.alexnet, lambda: sn.models.resnet(50), mixed_net]
+)
+def test_flops_are_those_that_tensorflow_counts(make):
+    """TensorFlow's profiler, its convolutions and matrix products; dense biases by hand."""
+    import tensorflow as tf
+
+    model = make()
+    spec = tf.TensorSpec((1, *model.input_shape[1:]))
+    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(spec).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    found = tf.compat.v1.profiler.profile(graph, cmd="op", options=options)
+    by_kind = {}
+    while True:
+        by_kind[found.name] = found.total_float_ops
+        if not found.children:
+            break
+        found = found.children[0]
+    kinds = list(by_kind)
+    # Totals run from each kind to the last; a kind's own share is the difference.
+    own = {
+        k: by_kind[k] - (by_kind[kinds[i + 1]] if i + 1 < len(kinds) else 0)
+        for i, k in enumerate(kinds)
+    }
+    counted = sum(own.get(k, 0) for k in ("Conv2D", "MatMul", "DepthwiseConv2dNative"))
+    biases = sum(x.units for x in model.layers if isinstance(x, keras.layers.Dense))
+    assert sn.cost(model).flops == counted + biases
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "params"),
+    # torchvision's models, batch norm included: 11,689,512, 21,797,672 and 25,557,032.
+    [(18, 1, 11_689_512), (34, 1, 21_797_672), (50, 1, 25_557_032)],
+)
+def test_resnets_are_those_of_torchvision(depth, width, params):
+    model = sn.models.resnet(depth, width)
+    trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    assert trainable == params

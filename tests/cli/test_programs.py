@@ -134,7 +134,17 @@ def test_a_base_model_is_taken_over(chain, tmp_path):
     """A plain training, then grouping from it."""
     more = [*SMALL, "--model=wrn-10-1", "--dropout_keep_prob=1"]
     run("group", *more, "--splits=1-1-1", "--max_steps=40", f"--train_dir={tmp_path / 'plain'}")
-    assert (tmp_path / "plain" / "model.keras").is_file()
+    trained = tmp_path / "plain" / "model.keras"
+    run(
+        "group",
+        *SMALL,
+        f"--model={trained}",
+        "--splits=unit_2_0:2,logits:2",
+        "--max_steps=3",
+        "--warmup_epochs=0",
+        f"--train_dir={tmp_path / 'file'}",
+        "--initial_lr=0",
+    )
     run(
         "group",
         *more,
@@ -146,12 +156,33 @@ def test_a_base_model_is_taken_over(chain, tmp_path):
         f"--train_dir={tmp_path / 'grouped'}",
         "--initial_lr=0",
     )
-    accuracy = [
-        json.loads((tmp_path / n / "result.json").read_text())["test_accuracy"]
-        for n in ("plain", "grouped")
-    ]
-    assert accuracy[0] > 0.2
-    assert accuracy[1] == pytest.approx(accuracy[0], abs=0.1)
+    plain, file, grouped = (
+        json.loads((tmp_path / n / "result.json").read_text()) for n in ("plain", "file", "grouped")
+    )
+    assert plain["valid_accuracy"] > 0.2
+    assert file["valid_accuracy_at_start"] == plain["valid_accuracy"]
+    assert grouped["valid_accuracy_at_start"] == plain["valid_accuracy"]
+    assert grouped["test_accuracy"] == pytest.approx(plain["test_accuracy"], abs=0.1)
+
+
+def test_the_tables_of_the_paper_by_name():
+    for table, rows in (("2", 5), ("3", 5), ("4", 4)):
+        found = json.loads(run("cost", f"--table={table}", "--format=json")[0])["rows"]
+        assert len(found) == rows
+        exact = found if table == "3" else found[:2]
+        for row in exact:
+            for what, unit in (("params", 1e6), ("flops", 1e9)):
+                if row["published"][what] is not None:
+                    assert row[what] / unit == pytest.approx(row["published"][what], rel=3e-3)
+    assert (found[0]["params"], round(found[0]["flops"] / 1e9, 3)) == (45673832, 14.038)
+
+
+def test_cuts_are_suggested():
+    found = json.loads(run("cost", "--model=wrn-10-1", "--suggest", "--format=json")[0])
+    starts = [cut["start"] for cut in found["cuts"]]
+    assert starts[0] == "init_conv" and starts[-1] == "logits"
+    assert {"unit_2", "unit_3"} <= set(starts)
+    assert found["refused"] == []
 
 
 def test_cost_prints_json_and_a_table():

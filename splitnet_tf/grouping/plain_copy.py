@@ -1,0 +1,100 @@
+"""Copies of functional models, with their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.activations import activation_name
+from splitnet_tf.graph.keras_graph import (
+    Call,
+    Graph,
+    is_keras_operation,
+    layer_name,
+    new_inputs,
+    operation_key,
+    read_graph,
+    rebuild,
+)
+from splitnet_tf.graph.trace import trace
+from splitnet_tf.grouping.grouped_layers import GroupedKernel, copy_of
+
+
+def plain_copy(model: keras.Model) -> keras.Model:
+    """A copy of a functional model with its weights, grouped layers turned into stock ones."""
+    return remade(model.name, trace(model).graph, plain_layer)
+
+
+def plain_layer(call: Call) -> keras.layers.Layer:
+    """A stock layer of the settings of the one called."""
+    return copy_of(call.op, layer_name(call.name), call.overrides)
+
+
+def remade(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
+    """The graph as a new model with ``make(call)`` for each layer, and the same weights."""
+    made: dict[int, object] = {}
+
+    def replace(call):
+        if id(call.op) not in made:
+            made[id(call.op)] = call.op if is_keras_operation(call.op) else make(call)
+        return made[id(call.op)]
+
+    inputs = new_inputs(graph)
+    outputs = rebuild(graph, inputs, replace)
+    model = keras.Model(
+        inputs if len(inputs) > 1 else inputs[0],
+        outputs if len(outputs) > 1 else outputs[0],
+        name=name,
+    )
+    for call in graph.calls:
+        _copy_weights(call.op, made[id(call.op)])
+    return model
+
+
+def _copy_weights(source, target) -> None:
+    if source is target or not source.weights:
+        return
+    if isinstance(source, GroupedKernel) or isinstance(target, GroupedKernel):
+        for name in ("kernel", "depthwise_kernel", "pointwise_kernel", "bias"):
+            if getattr(source, name, None) is not None and hasattr(target, name):
+                getattr(target, name).assign(getattr(source, name))
+        return
+    for a, b in zip(target.weights, source.weights, strict=True):
+        a.assign(b)
+
+
+def logits_model(model: keras.Model) -> keras.Model:
+    """The same classifier without the softmax at its end; the model itself if there is none.
+
+    Raises:
+      PlanError: the model is no classifier of one label: several outputs, an output that is not
+        (batch, classes), or another function than a softmax at its end.
+    """
+    graph = read_graph(model)
+    if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
+        shapes = ", ".join(str(graph.shapes[t]) for t in graph.outputs)
+        raise PlanError(
+            f"Model '{model.name}' has outputs of shape {shapes}; a classifier with one output "
+            "(batch, classes) is needed."
+        )
+    last = graph.calls[graph.producers()[graph.outputs[0]]]
+    end = getattr(last.op, "activation", None)
+    is_softmax = (
+        isinstance(last.op, keras.layers.Softmax)
+        or operation_key(last.op) == "ops.Softmax"
+        or (end is not None and activation_name(end).lower() == "softmax")
+    )
+    if is_softmax:
+        calls = tuple(c for c in graph.calls if c is not last)
+        without = dataclasses.replace(graph, calls=calls, outputs=last.inputs)
+        return remade(model.name, without, plain_layer)
+    if end is not None and activation_name(end) != "linear":
+        raise PlanError(
+            f"Model '{model.name}' ends in '{activation_name(end)}'; a classifier of one label is "
+            "needed, that ends in logits or a softmax."
+        )
+    return model
