@@ -19,6 +19,9 @@ settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True
 settings.register_profile("long", deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+# Of a tensor on any backend, part of a gradient or not.
+to_numpy = keras.ops.convert_to_numpy
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -295,6 +295,8 @@ class _Planner:
             spaces = [s for t in call.outputs for s in self.trace.layouts[t].spaces]
             if len(set(spaces)) == len(spaces) or call.name in self.trace.kernels:
                 continue
+            if call.name in self.trace.whole:
+                continue
             if outputs.intersection(call.outputs) or levels[call.name] == len(self.groups):
                 continue
             readers = [i for t in call.outputs for i in consumers.get(t, ())]

@@ -134,6 +134,17 @@ def test_layers_that_need_all_channels(kind):
         sn.SplitPlan.from_sections(model, [("stem", 2)])
 
 
+def test_a_layer_that_needs_all_channels_is_not_moved_into_the_branches():
+    """Beside a tensor of its own space, where what branches read is scattered over the channels."""
+    inputs = keras.Input((4, 4, 3))
+    x = layers.DepthwiseConv2D(3)(inputs)
+    x = layers.LayerNormalization()(layers.Concatenate()([x, layers.Cropping2D(1)(inputs)]))
+    x = layers.Dense(4, name="logits")(layers.GlobalAveragePooling2D()(x))
+    model = scramble(keras.Model(inputs, x))
+    for seed in range(3):
+        check_split(model, [("logits", 2)], seed)
+
+
 @pytest.mark.parametrize("kind", ORDERED)
 def test_layers_bound_to_the_order(kind):
     model = image_net(ORDERED[kind])
