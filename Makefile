@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow test-long test-backends applications lint format clean
 
 $(READY): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,21 @@ test: $(READY) lint
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow
+
+# Every property test with 200 examples, 200 random graphs among them.
+test-long: $(READY)
+	HYPOTHESIS_PROFILE=long $(VENV)/bin/python -m pytest tests/graph tests/grouping tests/splitting
+
+# The method on JAX and on PyTorch, which must be installed in $(VENV) for this.
+METHOD_TESTS = tests/models tests/graph tests/grouping tests/splitting tests/analysis
+test-backends: $(READY)
+	$(VENV)/bin/python -m pytest $(METHOD_TESTS) tests/test_backends.py
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(METHOD_TESTS)
+	KERAS_BACKEND=torch $(VENV)/bin/python -m pytest $(METHOD_TESTS)
+
+# Splits every model of keras.applications and writes the table of docs/.
+applications: $(READY)
+	$(VENV)/bin/python -m tests.applications docs/applications.md
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

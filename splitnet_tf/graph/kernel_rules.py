@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from keras import layers
+from keras.ops import convert_to_numpy
 
 from splitnet_tf.graph.layer_rules import same_axis
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
@@ -23,7 +24,7 @@ class DenseRule(LayerRule):
         return [ctx.new(ctx.op.units, rank - 1)]
 
     def slice(self, op, ins, outs):
-        kernel = np.asarray(op.kernel)[ins[0]][:, outs[0]]
+        kernel = convert_to_numpy(op.kernel)[ins[0]][:, outs[0]]
         return {"units": len(outs[0])}, [kernel, *_bias(op, outs[0])]
 
 
@@ -53,7 +54,7 @@ class ConvRule(LayerRule):
         return [ctx.inputs[0] if self._depthwise(ctx.op) else ctx.new(ctx.op.filters, axis)]
 
     def slice(self, op, ins, outs):
-        kernel = np.asarray(op.kernel)
+        kernel = convert_to_numpy(op.kernel)
         if self._depthwise(op):
             settings = {"filters": len(outs[0]), "groups": len(outs[0])}
             return settings, [kernel[..., outs[0]], *_bias(op, outs[0])]
@@ -84,7 +85,7 @@ class DepthwiseConvRule(LayerRule):
     def slice(self, op, ins, outs):
         if op.depth_multiplier > 1:  # whole: both are the identity
             return {}, op.get_weights()
-        return {}, [np.asarray(op.kernel)[..., ins[0], :], *_bias(op, outs[0])]
+        return {}, [convert_to_numpy(op.kernel)[..., ins[0], :], *_bias(op, outs[0])]
 
 
 @register_rule(layers.SeparableConv1D, layers.SeparableConv2D)
@@ -109,10 +110,10 @@ class SeparableConvRule(LayerRule):
     def slice(self, op, ins, outs):
         if op.depth_multiplier > 1:  # whole: both are the identity
             return {}, op.get_weights()
-        depthwise = np.asarray(op.depthwise_kernel)[..., ins[0], :]
-        pointwise = np.asarray(op.pointwise_kernel)[..., ins[0], :][..., outs[0]]
+        depthwise = convert_to_numpy(op.depthwise_kernel)[..., ins[0], :]
+        pointwise = convert_to_numpy(op.pointwise_kernel)[..., ins[0], :][..., outs[0]]
         return {"filters": len(outs[0])}, [depthwise, pointwise, *_bias(op, outs[0])]
 
 
 def _bias(op, kept: np.ndarray) -> list[np.ndarray]:
-    return [np.asarray(op.bias)[kept]] if op.use_bias else []
+    return [convert_to_numpy(op.bias)[kept]] if op.use_bias else []

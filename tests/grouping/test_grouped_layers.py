@@ -66,11 +66,11 @@ def test_memberships_are_merged_for_the_lower_section():
     space = next(a for a in sn.split_losses(grouped).assignments() if a.logits is lower.beta)
     space.logits.assign(np.random.default_rng(0).normal(size=space.logits.shape))
     fine = softmax(space.logits.numpy())
-    np.testing.assert_allclose(upper.p, fine, rtol=1e-5)
-    np.testing.assert_allclose(lower.q, [fine[0] + fine[1], fine[2] + fine[3]], rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(upper.p), fine, rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(lower.q), [fine[0] + fine[1], fine[2] + fine[3]], rtol=1e-5)
     for layer in sn.split_losses(grouped).grouped_layers():
-        np.testing.assert_allclose(np.sum(layer.p, axis=0), 1, rtol=1e-6)
-        np.testing.assert_allclose(np.sum(layer.q, axis=0), 1, rtol=1e-6)
+        np.testing.assert_allclose(np.sum(to_numpy(layer.p), axis=0), 1, rtol=1e-6)
+        np.testing.assert_allclose(np.sum(to_numpy(layer.q), axis=0), 1, rtol=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "weighted"])
@@ -87,16 +87,16 @@ def test_model_losses_are_the_equations(images, scaling, reduction):
     weights = np.array(
         [
             slow_group_weight(
-                np.asarray(layer.kernel, "float64"),
-                np.asarray(layer.p),
-                np.asarray(layer.q),
+                to_numpy(layer.kernel).astype("float64"),
+                to_numpy(layer.p),
+                to_numpy(layer.q),
                 scaling,
             )
             for layer in losses.grouped_layers()
         ]
     )
     r_w = weights.mean() if reduction == "mean" else (weights**2).sum() / weights.sum()
-    p = [np.asarray(a.p(), "float64") for a in losses.assignments()]
+    p = [to_numpy(a.p()).astype("float64") for a in losses.assignments()]
     expected = [
         r_w,
         np.mean([slow_disjointness(x, scaling) for x in p]),
@@ -118,7 +118,8 @@ def test_a_kernel_reads_a_space_repeated_by_flatten():
     layer = grouped.get_layer("fc6")
     assert layer.p.shape == (2, layer.kernel.shape[0])
     channels = layer.in_assignments[0].size
-    np.testing.assert_array_equal(layer.p[:, :channels], layer.p[:, channels : 2 * channels])
+    p = to_numpy(layer.p)
+    np.testing.assert_array_equal(p[:, :channels], p[:, channels : 2 * channels])
 
 
 def test_grouped_model_survives_its_file(tmp_path, images):
