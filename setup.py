@@ -42,6 +42,7 @@ setup(
             "splitnet-split=splitnet_tf.cli.split:cli",
             "splitnet-evaluate=splitnet_tf.cli.evaluate:cli",
             "splitnet-cost=splitnet_tf.cli.cost:cli",
+            "splitnet-export=splitnet_tf.cli.export:cli",
             "splitnet-benchmark=splitnet_tf.cli.benchmark:cli",
         ]
     },

@@ -1,0 +1,60 @@
+"""Export: a tree and each of its nodes, for serving and for other runtimes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.analysis import text_table
+from splitnet_tf.cli.output import define_output_flags, show
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.exporting import FORMATS, export_tree
+from splitnet_tf.saving import load_model
+from splitnet_tf.splitting import SplitTree
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string(
+        "basemodel", None, "Run folder of a split, or a tree's .keras file.", required=True
+    )
+    flags.DEFINE_string("export_dir", None, "Folder to make; must not exist.", required=True)
+    flags.DEFINE_list(
+        "formats",
+        ["saved_model", "keras"],
+        f"Of {', '.join(FORMATS)}; onnx needs the packages onnx and tf2onnx.",
+    )
+    define_output_flags()
+
+
+def main() -> None:
+    path = Path(FLAGS.basemodel)
+    tree = SplitTree(load_model(path / "tree.keras" if path.is_dir() else path))
+    show(export_tree(tree, FLAGS.export_dir, FLAGS.formats), as_text)
+
+
+def as_text(manifest: dict) -> str:
+    """The nodes as a table."""
+
+    def reads(node):
+        return ", ".join(f"{f['source'] or 'images'}:{f['index']}" for f in node["feeds"])
+
+    def shapes(tensors):
+        return " ".join("x".join(str(d) for d in t["shape"][1:]) for t in tensors)
+
+    rows = [(n["name"], reads(n), shapes(n["outputs"])) for n in manifest["nodes"]]
+    table = text_table(("node", "reads", "makes"), rows)
+    formats = ", ".join(manifest["tree"]["files"])
+    return f"{table}\n\nWritten to {FLAGS.export_dir} as {formats}; see its manifest.json."
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-export``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

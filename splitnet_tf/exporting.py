@@ -1,0 +1,120 @@
+"""Export: a tree and each of its nodes as files that need neither this package nor, some, Keras."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from splitnet_tf.errors import RunError
+from splitnet_tf.splitting import Node, SplitTree
+
+# Format to the suffix of its files, Keras' name for it, and the packages it needs besides.
+FORMATS = {
+    "saved_model": ("", "tf_saved_model", ()),
+    "keras": (".keras", None, ()),
+    "onnx": (".onnx", "onnx", ("onnx", "tf2onnx")),
+    "litert": (".tflite", "litert", ()),
+}
+
+
+def export_tree(
+    tree: SplitTree, folder: str | Path, formats: Sequence[str] = ("saved_model", "keras")
+) -> dict:
+    """Writes a tree whole and node by node, with a manifest that says who feeds whom.
+
+    ``folder/tree`` is the whole tree, ``folder/nodes/<name>`` each node; a format's suffix is
+    added to both. ``folder/manifest.json`` lists the nodes in the order in which they can run; each
+    input of a node is output ``index`` of node ``source``, or of the images where that is null.
+
+    Args:
+      tree: to export.
+      folder: made by this; must not exist, or be empty.
+      formats: of ``saved_model``, ``keras``, ``onnx``, ``litert``.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      RunError: an unknown format, a package that is missing, or a folder that is not empty.
+    """
+    folder = Path(folder)
+    _check(folder, formats)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.export")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        (beside / "nodes").mkdir(parents=True)
+        manifest = _manifest(tree, formats)
+        for name in formats:
+            _write(tree.model, beside, manifest["tree"]["files"][name], name)
+            for node, entry in zip(tree.nodes(), manifest["nodes"], strict=True):
+                _write(node.model, beside, entry["files"][name], name)
+        text = json.dumps(manifest, indent=2) + "\n"
+        (beside / "manifest.json").write_text(text, encoding="utf-8")
+        if folder.is_dir():
+            folder.rmdir()
+        os.replace(beside, folder)
+    except OSError as error:
+        raise RunError(f"Export folder {folder} cannot be written: {error.strerror}.") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return manifest
+
+
+def _check(folder: Path, formats: Sequence[str]) -> None:
+    for name in formats:
+        if name not in FORMATS:
+            raise RunError(f"formats must be of {', '.join(FORMATS)}; got '{name}'.")
+        for package in FORMATS[name][2]:
+            if importlib.util.find_spec(package) is None:
+                raise RunError(
+                    f"Format '{name}' needs the package {package}, which is not installed; "
+                    f"install it or leave the format out."
+                )
+    if not formats:
+        raise RunError(f"No formats given; choose of {', '.join(FORMATS)}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"Export folder {folder} is not empty; choose another or remove it.")
+
+
+def _manifest(tree: SplitTree, formats: Sequence[str]) -> dict:
+    def files(stem):
+        return {name: stem + FORMATS[name][0] for name in formats}
+
+    def entry(node: Node) -> dict:
+        return {
+            "name": node.name,
+            "parent": node.parent,
+            "feeds": [{"source": f.source, "index": f.index} for f in node.feeds],
+            "inputs": [_tensor(x) for x in node.model.inputs],
+            "outputs": [_tensor(x) for x in node.model.outputs],
+            "files": files(f"nodes/{node.name}"),
+        }
+
+    return {
+        "version": 1,
+        "model": tree.model.name,
+        "tree": {
+            "inputs": [_tensor(x) for x in tree.model.inputs],
+            "outputs": [_tensor(x) for x in tree.model.outputs],
+            "files": files("tree"),
+        },
+        "nodes": [entry(node) for node in tree.nodes()],
+    }
+
+
+def _tensor(x) -> dict:
+    return {"name": x.name, "shape": list(x.shape), "dtype": str(x.dtype)}
+
+
+def _write(model: keras.Model, folder: Path, file: str, name: str) -> None:
+    kind = FORMATS[name][1]
+    if kind is None:
+        model.save(folder / file)
+    else:
+        model.export(str(folder / file), format=kind, verbose=False)
