@@ -24,6 +24,7 @@ DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
 
 test: $(READY) lint
 	$(VENV)/bin/python -m pytest
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/graph tests/grouping
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow
@@ -32,7 +33,7 @@ test-slow: $(READY)
 test-long: $(READY)
 	HYPOTHESIS_PROFILE=long $(VENV)/bin/python -m pytest tests/graph tests/grouping tests/splitting
 
-# The method on JAX and on PyTorch, which must be installed in $(VENV) for this.
+# The method on JAX and on PyTorch; the latter must be installed in $(VENV) for this.
 METHOD_TESTS = tests/models tests/graph tests/grouping tests/splitting tests/analysis
 test-backends: $(READY)
 	$(VENV)/bin/python -m pytest $(METHOD_TESTS) tests/test_backends.py

@@ -34,7 +34,8 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6"],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6", "jax>=0.6"],
+        "export": ["onnx>=1.17", "tf2onnx>=1.16"],
     },
     entry_points={
         "console_scripts": [

@@ -19,10 +19,12 @@ from splitnet_tf.errors import (
     SplitNetError,
     TrainingError,
 )
+from splitnet_tf.exporting import export_tree
 from splitnet_tf.graph import SplitPlan, register_activation, register_rule
 from splitnet_tf.grouping import (
     Grouping,
     group_model,
+    logits_model,
     plain_copy,
     split_losses,
     start_from_clusters,
@@ -49,9 +51,11 @@ __all__ = [
     "SplitTree",
     "TrainingError",
     "cost",
+    "export_tree",
     "graph",
     "group_model",
     "grouping",
+    "logits_model",
     "models",
     "plain_copy",
     "read_grouping",

@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
 def test_the_python_runs(tmp_path):
@@ -26,6 +26,16 @@ def test_the_python_runs(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "unit_3_1_conv_2" in done.stdout
     assert "['trunk', 'branch_0', 'branch_1', 'head']" in done.stdout
+
+
+def test_the_python_of_the_other_pages_runs(tmp_path):
+    code = "\n".join(blocks("python", (ROOT / "docs" / "models.md").read_text(encoding="utf-8")))
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "layer  kernel  groups" in done.stdout
 
 
 def test_the_commands_are_accepted(tmp_path):

@@ -1,33 +1,34 @@
-"""Benchmark: what grouping costs a step, what a split saves, whether the data keeps up."""
+"""Benchmark: a grouping step, a split forward pass, the input pipeline, making a tree."""
 
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from splitnet_tf import models
 from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Split, training_batches
 from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import group_model
+from splitnet_tf.grouping import group_model, plain_copy
 from splitnet_tf.parallel import Timing, interleave, ratio
 from splitnet_tf.splitting import split_model
 from splitnet_tf.training import TrainOptions, TrainStep
 
 FLAGS = flags.FLAGS
-CASES = ("grouping_step", "split_forward", "input_pipeline")
+CASES = ("grouping_step", "split_forward", "input_pipeline", "conversion")
 PIPELINE_BATCHES = 40  # timed at once, or prefetching would hide their cost
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", "wrn-16-8", "wrn-16-8, alexnet or mlp.")
+    flags.DEFINE_string("model", "wrn-16-8", MODEL_HELP)
     flags.DEFINE_string("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...")
     flags.DEFINE_list("cases", list(CASES), f"What to time, of {', '.join(CASES)}.")
     flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
@@ -43,15 +44,14 @@ def main() -> None:
             raise flags.Error(f"--cases must be of {', '.join(CASES)}; got '{case}'.")
     keras.utils.set_random_seed(0)
     shape = (FLAGS.image_size, FLAGS.image_size, 3)
-    try:
-        model = models.build(FLAGS.model, FLAGS.num_classes, shape)
-    except ValueError as error:
-        raise flags.Error(f"--model={FLAGS.model}: {error}") from None
+    model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
     plan = SplitPlan.from_sections(model, parse_splits(FLAGS.splits, FLAGS.model))
+    rows = []
+    if "conversion" in FLAGS.cases:  # first, while memory holds nothing but the model
+        rows.append(conversion(model))
     rng = np.random.default_rng(0)
     images = tf.constant(rng.normal(size=(FLAGS.batch_size, *shape)), tf.float32)
     labels = tf.constant(rng.integers(0, FLAGS.num_classes, FLAGS.batch_size), tf.int32)
-    rows = []
     if "grouping_step" in FLAGS.cases:
         rows.append(grouping_step(model, plan, images, labels))
     if "split_forward" in FLAGS.cases:
@@ -127,6 +127,35 @@ def input_pipeline(model, images, labels, rng) -> dict:
         "batch": lambda: [next(batches) for _ in range(PIPELINE_BATCHES)],
     }
     return compare("input_pipeline", cases, None, {"batch": PIPELINE_BATCHES})
+
+
+def conversion(model) -> dict:
+    """Tracing, planning and cutting a model, against Keras' making an equal one."""
+    sections = parse_splits(FLAGS.splits, FLAGS.model)
+
+    def convert():
+        plan = SplitPlan.from_sections(model, sections)
+        return split_model(model, even_grouping(plan))
+
+    more = memory_growth(convert)
+    row = compare("conversion", {"clone": lambda: plain_copy(model), "convert": convert}, None)
+    return {**row, "peak_bytes_more": more, "model_bytes": 4 * model.count_params()}
+
+
+def memory_growth(work) -> int | None:
+    """The most bytes that the process held beyond what it held before, on Linux."""
+
+    def held(field):
+        with open("/proc/self/status", encoding="utf-8") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith(field))
+
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = held("VmRSS")
+    except OSError:
+        return None
+    work()
+    return held("VmHWM") - before
 
 
 def compare(name, cases, bound, times=None) -> dict:

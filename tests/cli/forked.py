@@ -63,6 +63,7 @@ def main():
     import splitnet_tf.cli.benchmark
     import splitnet_tf.cli.cost
     import splitnet_tf.cli.evaluate
+    import splitnet_tf.cli.export
     import splitnet_tf.cli.group
     import splitnet_tf.cli.split  # noqa: F401
 

@@ -90,6 +90,17 @@ def test_the_chain_finds_the_planted_groups(chain):
         assert (chain / "split" / name).is_file()
 
 
+def test_a_split_is_exported(chain, tmp_path):
+    out, _ = run("export", f"--basemodel={chain / 'split'}", f"--export_dir={tmp_path / 'e'}")
+    assert "branch_0" in out and "trunk:0" in out
+    assert (tmp_path / "e" / "manifest.json").is_file()
+    assert (tmp_path / "e" / "nodes" / "branch_1" / "saved_model.pb").is_file()
+    _, err = run(
+        "export", f"--basemodel={chain / 'split'}", f"--export_dir={tmp_path / 'e'}", code=1
+    )
+    assert "e is not empty; choose another" in err
+
+
 def test_damaged_files_are_named(chain, tmp_path):
     grouping = tmp_path / "grouping.json"
     grouping.write_text("{")
@@ -165,24 +176,35 @@ def test_a_base_model_is_taken_over(chain, tmp_path):
     assert grouped["test_accuracy"] == pytest.approx(plain["test_accuracy"], abs=0.1)
 
 
-def test_the_tables_of_the_paper_by_name():
-    for table, rows in (("2", 5), ("3", 5), ("4", 4)):
-        found = json.loads(run("cost", f"--table={table}", "--format=json")[0])["rows"]
-        assert len(found) == rows
-        exact = found if table == "3" else found[:2]
-        for row in exact:
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    """JSON of several calls of the cost program, by name."""
+    folder = tmp_path_factory.mktemp("cost")
+    calls = {f"table{n}": [f"--table={n}"] for n in (2, 3, 4)}
+    calls["cuts"] = ["--model=wrn-10-1", "--suggest"]
+    commands = [("cost", [*args, f"--output_file={name}.json"]) for name, args in calls.items()]
+    for code, err in run_programs(commands, folder):
+        assert code == 0, err[-500:]
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in calls}
+
+
+def test_the_tables_of_the_paper_by_name(counted):
+    for table, count, exact in (("2", 5, 2), ("3", 5, 5), ("4", 4, 0)):
+        rows = counted[f"table{table}"]["rows"]
+        assert len(rows) == count
+        for row in rows[:exact]:
             for what, unit in (("params", 1e6), ("flops", 1e9)):
-                if row["published"][what] is not None:
-                    assert row[what] / unit == pytest.approx(row["published"][what], rel=3e-3)
-    assert (found[0]["params"], round(found[0]["flops"] / 1e9, 3)) == (45673832, 14.038)
+                published = row["published"][what]
+                assert row[what] / unit == pytest.approx(published, rel=3e-3)
+    first = counted["table4"]["rows"][0]
+    assert (first["params"], round(first["flops"] / 1e9, 3)) == (45673832, 14.038)
 
 
-def test_cuts_are_suggested():
-    found = json.loads(run("cost", "--model=wrn-10-1", "--suggest", "--format=json")[0])
-    starts = [cut["start"] for cut in found["cuts"]]
+def test_cuts_are_suggested(counted):
+    starts = [cut["start"] for cut in counted["cuts"]["cuts"]]
     assert starts[0] == "init_conv" and starts[-1] == "logits"
     assert {"unit_2", "unit_3"} <= set(starts)
-    assert found["refused"] == []
+    assert counted["cuts"]["refused"] == []
 
 
 def test_cost_prints_json_and_a_table():
@@ -226,6 +248,10 @@ WRONG_USAGE = [
     ("cost", ["--model=vgg"], 2, "--model=vgg: model must be one of"),
     ("cost", ["--splits=2-2-1"], 1, "'logits' has 1 groups, fewer than the 2"),
     ("cost", ["--model=none.keras"], 1, "none.keras does not exist"),
+    ("cost", ["--model=InceptionV3", "--image_size=40"], 2, "Input size must be at least 75x75"),
+    ("cost", ["--model=resnet-19"], 2, "depth must be one of 18, 34, 50; got 19"),
+    ("cost", ["--model=VGG16", "--splits=2-2"], 2, "'VGG16' has no short form; name the layers"),
+    ("export", ["--basemodel=none.keras", "--export_dir=e"], 1, "none.keras does not exist"),
     (
         "group",
         ["--train_dir=t", "--data_dir=/nowhere"],

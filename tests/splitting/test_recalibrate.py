@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import splitnet_tf as sn
+from tests.conftest import to_numpy
 
 
 def net():
@@ -25,7 +26,7 @@ def test_statistics_are_the_means_over_batches():
     weights = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
     assert sn.recalibrate_batch_norm(model, batches) == 5
     dense = model.get_layer("a")
-    outputs = [np.array(dense(b)) for b in batches]
+    outputs = [to_numpy(dense(b)) for b in batches]
     bn = model.get_layer("bn")
     np.testing.assert_allclose(
         bn.moving_mean, np.mean([o.mean(axis=0) for o in outputs], axis=0), rtol=1e-4, atol=1e-5
@@ -38,7 +39,7 @@ def test_statistics_are_the_means_over_batches():
     # The norm in the nested model saw what the first one gives in training, dropout off.
     inner = model.get_layer("inner")
     normed = [(o - o.mean(axis=0)) / np.sqrt(o.var(axis=0) + bn.epsilon) for o in outputs]
-    expected = np.mean([np.array(inner.get_layer("b")(n)).mean(axis=0) for n in normed], axis=0)
+    expected = np.mean([to_numpy(inner.get_layer("b")(n)).mean(axis=0) for n in normed], axis=0)
     np.testing.assert_allclose(
         inner.get_layer("inner_bn").moving_mean, expected, rtol=1e-3, atol=1e-5
     )
