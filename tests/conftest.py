@@ -15,6 +15,13 @@ from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.grouping import SpaceGroups
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # Three devices to place branches on, before anything runs.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
+
 settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "analysis": {"graph", "grouping", "splitting"},
     "data": set(),
     "training": {"graph", "grouping", "splitting", "data"},
-    "parallel": {"graph", "grouping", "splitting", "analysis"},
+    "parallel": {"graph", "grouping", "splitting", "analysis", "training"},
     "cli": set(),
 }
 KERAS_ONLY = ("models", "graph", "grouping", "splitting", "analysis")

@@ -1,5 +1,18 @@
-"""Timing; later, placing the nodes of a tree on devices."""
+"""Trees on several devices, and timing."""
 
+from splitnet_tf.parallel.placed_step import PlacedTrainStep
+from splitnet_tf.parallel.placed_tree import PlacedTree, place
+from splitnet_tf.parallel.placement import Placement, PlacementError, make_placement
 from splitnet_tf.parallel.timing import Timing, interleave, ratio
 
-__all__ = ["Timing", "interleave", "ratio"]
+__all__ = [
+    "PlacedTrainStep",
+    "PlacedTree",
+    "Placement",
+    "PlacementError",
+    "Timing",
+    "interleave",
+    "make_placement",
+    "place",
+    "ratio",
+]

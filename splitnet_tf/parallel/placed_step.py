@@ -1,0 +1,155 @@
+"""A training step of a placed tree: every node's backward products on that node's device.
+
+One gradient tape over the whole tree would put them all on the first device. Here each copy of a
+node has a tape of its own, and the gradients are handed from node to node as the outputs were.
+"""
+
+from __future__ import annotations
+
+import collections
+
+import keras
+import tensorflow as tf
+
+from splitnet_tf.parallel.placed_tree import PlacedTree
+from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+from splitnet_tf.training.options import TrainOptions
+from splitnet_tf.training.step import is_kernel
+
+
+class PlacedTrainStep:
+    """Trains a placed tree on one batch: cross entropy, the layers' own losses, L2, momentum.
+
+    Copies of the trunk get the sum of their gradients, so that they stay equal. Under ``shard``
+    batch norm in the trunk normalizes by the statistics of each device's share of the batch.
+
+    Args:
+      placed: of a tree with one input and one output, logits (B, classes).
+      options: momentum, l2_weight.
+    """
+
+    def __init__(self, placed: PlacedTree, options: TrainOptions):
+        self.placed = placed
+        self.options = options
+        self._optimizers = {}
+        for name, copies in placed.copies.items():
+            for c, model in enumerate(copies):
+                if not model.trainable_variables:
+                    continue
+                with tf.device(placed.device(name, c)):
+                    optimizer = keras.optimizers.SGD(
+                        0.0, momentum=options.momentum, nesterov=options.nesterov
+                    )
+                    optimizer.build(model.trainable_variables)
+                self._optimizers[name, c] = optimizer
+        shapes = [(None, *placed.tree.model.input_shape[1:]), (None,), ()]
+        kinds = (placed.tree.model.inputs[0].dtype, tf.int32, tf.float32)
+        self._step = tf.function(
+            self._run,
+            input_signature=[tf.TensorSpec(s, k) for s, k in zip(shapes, kinds, strict=True)],
+        )
+
+    def __call__(self, images, labels, learning_rate: float) -> dict[str, tf.Tensor]:
+        """Trains on one batch.
+
+        Args:
+          images: float32 (B, H, W, C).
+          labels: int32 (B,).
+          learning_rate: of this step.
+
+        Returns:
+          Scalars before the step: cross_entropy, accuracy.
+        """
+        return self._step(images, labels, tf.constant(learning_rate, tf.float32))
+
+    def graph(self) -> tf.Graph:
+        """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
+        return self._step.get_concrete_function().graph
+
+    def _run(self, images, labels, learning_rate):
+        placed, head = self.placed, self.placed.tree.head.name
+        made, tapes = {}, {}
+        for node in placed.placement.nodes:
+            for c in range(len(node.devices)):
+                made[node.name, c] = self._forward(node.name, c, images, made, tapes)
+        logits = made[head, 0][0]
+        with tf.device(placed.device(head, 0)), tf.GradientTape() as tape:
+            tape.watch(logits)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            cross_entropy = tf.reduce_mean(losses)
+        arrived = collections.defaultdict(list)
+        arrived[head, 0, 0].append(tape.gradient(cross_entropy, logits))
+        gradients = {}
+        for node in reversed(placed.placement.nodes):
+            for c in range(len(node.devices)):
+                gradients[node.name, c] = self._backward(
+                    node.name, c, tf.shape(images)[0], made, tapes, arrived
+                )
+        self._apply(gradients, learning_rate)
+        hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+        return {
+            "cross_entropy": cross_entropy,
+            "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
+        }
+
+    def _forward(self, name, copy, images, made, tapes) -> list:
+        placed, model = self.placed, self.placed.copies[name][copy]
+        feeds = placed.read(name, copy, (images,), made)
+        with tf.device(placed.device(name, copy)):
+            tape = tf.GradientTape()
+            with tape, fused_batch_norms(model):
+                for x in feeds:
+                    tape.watch(x)
+                outputs = placed.run(name, copy, feeds, (images,), training=True)
+                # Each copy adds its share, so that the copies together add a loss once.
+                own = [v / len(placed.copies[name]) for v in model.losses]
+        tapes[name, copy] = (tape, feeds, own)
+        return outputs
+
+    def _backward(self, name, copy, batch, made, tapes, arrived) -> list:
+        """Gradients of a copy's variables; hands those of its inputs to where they came from."""
+        placed = self.placed
+        tape, feeds, own = tapes[name, copy]
+        variables = [v.value for v in placed.copies[name][copy].trainable_variables]
+        outputs = made[name, copy]
+        with tf.device(placed.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
+            above = [
+                tf.add_n(arrived[name, copy, i]) if arrived[name, copy, i] else tf.zeros_like(y)
+                for i, y in enumerate(outputs)
+            ]
+            found = tape.gradient(
+                [*outputs, *own],
+                [*feeds, *variables],
+                output_gradients=[*above, *[tf.ones_like(v) for v in own]],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+            sources = placed.nodes[name].feeds
+            for feed, gradient in zip(sources, found[: len(feeds)], strict=True):
+                if feed.source is None:
+                    continue
+                for piece in placed.pieces(name, copy, feed.source, feed.index):
+                    part = gradient
+                    if placed.shares(piece.node):
+                        begin, end = placed.bounds(piece.copy, batch)
+                        part = gradient[begin:end]
+                    arrived[piece.node, piece.copy, piece.index].append(part)
+        return found[len(feeds) :]
+
+    def _apply(self, gradients, learning_rate) -> None:
+        placed = self.placed
+        for (name, copy), optimizer in self._optimizers.items():
+            variables = placed.copies[name][copy].trainable_variables
+            with tf.device(placed.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
+                total = [
+                    tf.add_n(list(parts))
+                    for parts in zip(
+                        *(gradients[name, c] for c in range(len(placed.copies[name]))), strict=True
+                    )
+                ]
+                if self.options.l2_weight:
+                    total = [
+                        g + self.options.l2_weight * v.value if is_kernel(v) else g
+                        for g, v in zip(total, variables, strict=True)
+                    ]
+                optimizer.learning_rate.assign(learning_rate)
+                optimizer.apply(total, variables)

@@ -1,0 +1,179 @@
+"""A tree whose nodes run on devices of their own, in one ``tf.function``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from splitnet_tf.parallel.placement import Placement, PlacementError, make_placement
+from splitnet_tf.splitting import SplitTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A part of a tensor's batch: output ``index`` of copy ``copy`` of a node."""
+
+    node: str
+    copy: int
+    index: int
+
+
+def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> PlacedTree:
+    """Places a tree on devices.
+
+    Args:
+      tree: to place; its weights are copied.
+      devices: such as ``["/GPU:0", "/GPU:1"]``, local or of a cluster.
+      trunk: ``replicate``, ``separate`` or ``shard``; see ``make_placement``.
+
+    Raises:
+      PlacementError: a device that is not there, or a placement that cannot be.
+    """
+    known = [d.name for d in tf.config.list_logical_devices()]
+    for name in devices:
+        if not any(_same_device(name, other) for other in known):
+            short = ", ".join(n.removeprefix("/device:") for n in known)
+            raise PlacementError(f"Device '{name}' is not there; there are {short}.")
+    return PlacedTree(tree, make_placement(tree, devices, trunk))
+
+
+def _same_device(name: str, known: str) -> bool:
+    a, b = (tf.DeviceSpec.from_string(n) for n in (name, known))
+    if a.job is None or b.job is None:
+        return (a.device_type, a.device_index) == (b.device_type, b.device_index)
+    return a == b
+
+
+class PlacedTree:
+    """Callable like the tree's model; every node's variables and operations are on its device.
+
+    Attributes:
+      placement: which node is where; prints as a table.
+    """
+
+    def __init__(self, tree: SplitTree, placement: Placement):
+        self.tree = tree
+        self.placement = placement
+        self.nodes = {n.name: n for n in tree.nodes()}
+        self.copies = {
+            n.name: [_copy_on(self.nodes[n.name].model, placement.devices[d]) for d in n.devices]
+            for n in placement.nodes
+        }
+        signature = [
+            tf.TensorSpec((None, *x.shape[1:]), x.dtype, name=f"images_{i}")
+            for i, x in enumerate(tree.model.inputs)
+        ]
+        self._function = tf.function(self.forward, input_signature=signature)
+
+    def __call__(self, inputs, training=False):
+        """The tree's outputs on a batch (B, ...); any B from 1.
+
+        Raises:
+          ValueError: ``training``; a placed tree is trained by ``PlacedTrainStep``.
+        """
+        if training:
+            raise ValueError("A placed tree is trained by PlacedTrainStep.")
+        return self._function(*_as_list(inputs))
+
+    def graph(self) -> tf.Graph:
+        """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
+        return self._function.get_concrete_function().graph
+
+    def forward(self, *inputs):
+        """The outputs, from symbolic or eager inputs."""
+        made: dict[tuple[str, int], list] = {}
+        for node in self.placement.nodes:
+            for copy in range(len(node.devices)):
+                feeds = self.read(node.name, copy, inputs, made)
+                made[node.name, copy] = self.run(node.name, copy, feeds, inputs)
+        outputs = made[self.tree.head.name, 0]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def device(self, name: str, copy: int) -> str:
+        """Name of the device of a node's copy."""
+        node = next(n for n in self.placement.nodes if n.name == name)
+        return self.placement.devices[node.devices[copy]]
+
+    def run(self, name: str, copy: int, feeds: list, inputs, training: bool = False) -> list:
+        """Runs one copy of a node on its device."""
+        with tf.device(self.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
+            outputs = _as_list(self.copies[name][copy](_one(feeds), training=training))
+            if self.shares(name):  # of no image: see read
+                begin, end = self.bounds(copy, tf.shape(inputs[0])[0])
+                outputs = [y[: end - begin] for y in outputs]
+        return outputs
+
+    def bounds(self, copy: int, batch) -> tuple:
+        """First image and the one after the last of a trunk copy's share of the batch."""
+        copies = len(self.copies[self.tree.trunk.name])
+        return batch * copy // copies, batch * (copy + 1) // copies
+
+    def shares(self, name: str) -> bool:
+        """Whether each copy of a node does a share of the batch."""
+        return self.placement.trunk == "shard" and name == self.tree.trunk.name
+
+    def pieces(self, name: str, copy: int, source: str, index: int) -> list[Piece]:
+        """The tensors that, batch after batch, make one input of a node's copy."""
+        count = len(self.copies[source])
+        if self.shares(source):
+            return [Piece(source, c, index) for c in range(count)]
+        here = self.device(name, copy)
+        near = [c for c in range(count) if self.device(source, c) == here]
+        return [Piece(source, near[0] if near else 0, index)]
+
+    def read(self, name: str, copy: int, inputs, made) -> list:
+        """The inputs of a node's copy, on its device.
+
+        Not all operations take an empty batch: with fewer images than devices, a copy whose share
+        is empty computes one image, which ``run`` drops.
+        """
+        feeds = []
+        with tf.device(self.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
+            for feed in self.nodes[name].feeds:
+                if feed.source is None:
+                    x = inputs[feed.index]
+                    if self.shares(name):
+                        begin, end = self.bounds(copy, tf.shape(x)[0])
+                        begin = tf.minimum(begin, tf.shape(x)[0] - 1)
+                        x = x[begin : tf.maximum(end, begin + 1)]
+                    feeds.append(x)
+                    continue
+                parts = [
+                    made[p.node, p.copy][p.index]
+                    for p in self.pieces(name, copy, feed.source, feed.index)
+                ]
+                feeds.append(parts[0] if len(parts) == 1 else tf.concat(parts, axis=0))
+        return feeds
+
+    def gather(self) -> SplitTree:
+        """Puts the weights back into the tree that was placed, and returns it.
+
+        Copies of the trunk agree but for batch-norm statistics under ``shard``; their mean is
+        taken.
+        """
+        for name, copies in self.copies.items():
+            values = [copy.get_weights() for copy in copies]
+            self.nodes[name].model.set_weights(
+                [v[0] if len(v) == 1 else np.mean(v, axis=0) for v in zip(*values, strict=True)]
+            )
+        return self.tree
+
+
+def _copy_on(model: keras.Model, device: str) -> keras.Model:
+    """A copy whose variables are on a device: Keras puts them where a layer is built."""
+    with tf.device(device):
+        copy = keras.Model.from_config(model.get_config())
+        copy.set_weights(model.get_weights())
+    return copy
+
+
+def _as_list(values) -> list:
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+def _one(values: list):
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,203 @@
+"""Trees placed on three logical CPU devices: the same answers, each node where it should be."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import splitnet_tf as sn
+from tests.conftest import random_grouping, scramble
+
+tf = pytest.importorskip("tensorflow")
+
+from splitnet_tf.parallel import PlacedTrainStep, PlacementError, make_placement, place  # noqa: E402
+from splitnet_tf.training import TrainOptions, TrainStep  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="placement is TensorFlow's"
+)
+
+DEVICES = ["/CPU:0", "/CPU:1", "/CPU:2"]
+MODES = ["replicate", "separate", "shard"]
+SECTIONS = {
+    "deep 2": [("unit_2_0", 2)],
+    "hierarchical": [("unit_2_0", 2), ("unit_3_0", 4)],
+    "deep 3": [("unit_2_0", 3)],
+    "last": [("logits", 4)],
+}
+
+
+def make_tree(kind):
+    model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
+    plan = sn.SplitPlan.from_sections(model, SECTIONS[kind])
+    return sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
+
+
+@pytest.fixture(scope="module", params=SECTIONS)
+def tree(request):
+    return make_tree(request.param)
+
+
+@pytest.fixture(scope="module", params=MODES)
+def placed(request, tree):
+    return place(tree, DEVICES, request.param)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 12])
+def test_a_placed_tree_computes_what_the_tree_computes(placed, batch):
+    x = np.random.default_rng(batch).normal(size=(batch, 8, 8, 3)).astype("float32")
+    expected = placed.tree.model(x, training=False).numpy()
+    np.testing.assert_allclose(placed(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_node_is_on_its_device(placed):
+    """From the variables, and from the traced graph."""
+    seen = set()
+    for node in placed.placement.nodes:
+        for copy, device in enumerate(node.devices):
+            number = int(DEVICES[device][-1])
+            for variable in placed.copies[node.name][copy].variables:
+                assert variable.value.device.endswith(f"CPU:{number}"), variable.path
+    for op in placed.graph().get_operations():
+        found = re.match(r"(\w+)\.(\d+)/", op.name)
+        # Reading a variable happens where the variable is, which is checked above.
+        if not found or op.type in ("Const", "Placeholder", "ReadVariableOp"):
+            continue
+        name, copy = found[1], int(found[2])
+        assert op.device.endswith(f"CPU:{DEVICES[_node(placed, name).devices[copy]][-1]}"), op.name
+        if op.type == "Conv2D":
+            seen.add((name, copy))
+    assert seen == {
+        (n.name, c)
+        for n in placed.placement.nodes
+        for c in range(len(n.devices))
+        if any(isinstance(x, keras.layers.Conv2D) for x in placed.nodes[n.name].model.layers)
+    }
+
+
+def _node(placed, name):
+    return next(n for n in placed.placement.nodes if n.name == name)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_devices_are_all_used_and_the_plan_adds_up(mode):
+    tree = make_tree("hierarchical")
+    placement = make_placement(tree, DEVICES, mode)
+    whole = sn.cost(tree.model)
+    own = sum(n.params for n in placement.nodes if n.name != "trunk")
+    trunk = sn.cost(tree.trunk.model)
+    assert own + trunk.params == whole.params
+    copies = len(placement.nodes[0].devices)
+    held = sum(placement.params_on(d) for d in range(3))
+    assert held == whole.params + (copies - 1) * trunk.params
+    done = sum(placement.flops_on(d) for d in range(3))
+    more = (copies - 1) * trunk.flops if mode == "replicate" else 0
+    assert done == pytest.approx(whole.flops + more)
+    assert all(placement.flops_on(d) > 0 for d in range(3))
+    text = str(placement)
+    assert f"trunk: {mode}" in text and "/CPU:2" in text
+
+
+def test_bytes_that_cross_are_those_of_the_tensors():
+    """Deep split in two over two devices, counted by hand in float32."""
+    tree = make_tree("deep 2")
+    read = [4 * int(np.prod(n.model.input_shape[1:])) for n in tree.branches]
+    logits = [4 * n.model.output_shape[-1] for n in tree.branches]
+    image = 4 * 8 * 8 * 3
+    two = DEVICES[:2]
+    replicate = make_placement(tree, two, "replicate")
+    other = next(i for i, n in enumerate(tree.branches) if replicate.device_of(n.name) == 1)
+    assert replicate.bytes_crossing == logits[other]
+    assert [t.bytes for t in replicate.transfers if t.source < 0] == [image, image]
+    shard = make_placement(tree, two, "shard")
+    assert shard.bytes_crossing == sum(read) / 2 + logits[other]
+    assert [t.bytes for t in shard.transfers if t.source < 0] == [image / 2, image / 2]
+    separate = make_placement(tree, DEVICES, "separate")
+    assert separate.bytes_crossing == sum(read) + sum(logits)
+
+
+def test_more_devices_than_branches_and_the_reverse():
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 3)).astype("float32")
+    for kind, devices in (
+        ("deep 2", DEVICES),
+        ("last", DEVICES[:2]),
+        ("hierarchical", DEVICES[:1]),
+    ):
+        tree = make_tree(kind)
+        for mode in ("replicate", "shard"):
+            found = place(tree, devices, mode)(x).numpy()
+            np.testing.assert_allclose(found, tree.model(x).numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_placed_step_is_the_step_of_the_tree(mode):
+    """Weights after three steps, but for ``shard``: its trunk's batch norm sees shares."""
+    tree = make_tree("hierarchical")
+    options = TrainOptions(max_steps=3, l2_weight=1e-3)
+    placed = place(tree, DEVICES, mode)
+    step = PlacedTrainStep(placed, options)
+    reference = TrainStep(tree.model, options)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x = rng.normal(size=(12, 8, 8, 3)).astype("float32")
+        y = rng.integers(0, 10, 12).astype("int32")
+        ours, theirs = step(x, y, 0.05), reference(x, y, 0.05)
+        if mode != "shard":
+            assert float(ours["cross_entropy"]) == pytest.approx(
+                float(theirs["cross_entropy"]), rel=1e-4
+            )
+    for name, copies in placed.copies.items():
+        for copy in copies[1:]:
+            for a, b in zip(copy.trainable_variables, copies[0].trainable_variables, strict=True):
+                np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
+        if mode == "shard":
+            continue
+        expected = placed.nodes[name].model.get_weights()
+        for found, wanted in zip(copies[0].get_weights(), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-4)
+
+
+def test_a_sharded_step_without_batch_norm_is_the_step_of_the_tree():
+    inputs = keras.Input((6,))
+    x = keras.layers.Dense(8, activation="relu", name="a")(inputs)
+    x = keras.layers.Dense(8, activation="relu", name="b")(x)
+    model = scramble(keras.Model(inputs, keras.layers.Dense(4, name="logits")(x)))
+    plan = sn.SplitPlan.from_sections(model, [("b", 2)])
+    tree = sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
+    options = TrainOptions(max_steps=3)
+    placed = place(tree, DEVICES, "shard")
+    step, reference = PlacedTrainStep(placed, options), TrainStep(tree.model, options)
+    rng = np.random.default_rng(0)
+    for batch in (7, 3, 1):
+        x = rng.normal(size=(batch, 6)).astype("float32")
+        y = rng.integers(0, 4, batch).astype("int32")
+        step(x, y, 0.1), reference(x, y, 0.1)
+    expected = tree.model.get_weights()
+    placed.gather()
+    for found, wanted in zip(tree.model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_backward_products_run_on_the_device_of_their_node():
+    tree = make_tree("deep 3")
+    placed = place(tree, DEVICES, "replicate")
+    graph = PlacedTrainStep(placed, TrainOptions(max_steps=1)).graph()
+    counts = dict.fromkeys(DEVICES, 0)
+    for op in graph.get_operations():
+        if op.type in ("Conv2DBackpropFilter", "Conv2DBackpropInput"):
+            counts[f"/CPU:{op.device[-1]}"] += 1
+    assert len(set(counts.values())) == 1 and counts[DEVICES[0]] > 0, counts
+
+
+def test_impossible_placements_are_refused():
+    tree = make_tree("last")
+    for devices, mode, sentence in (
+        (["/CPU:9"], "replicate", "Device '/CPU:9' is not there; there are CPU:0, CPU:1, CPU:2"),
+        (["/CPU:0"], "separate", "trunk=separate needs two devices or more"),
+        ([], "shard", "devices must name one device or more"),
+        (["/CPU:0", "/CPU:0"], "shard", "each once"),
+        (["/CPU:0"], "other", "trunk must be one of replicate, separate, shard; got 'other'"),
+    ):
+        with pytest.raises(PlacementError, match=re.escape(sentence)):
+            place(tree, devices, mode)
