@@ -6,6 +6,7 @@ grouped = sn.group_model(model, plan, gamma1=1.0, gamma2=1.0, gamma3=10.0)
 ...                                          # train it; model.losses are the split losses
 grouping = sn.read_grouping(grouped)
 tree    = sn.split_model(grouped, grouping)  # tree.model is one stock Keras model
+placed  = sn.place(tree, ["/GPU:0", "/GPU:1"], trunk="replicate")
 """
 
 from splitnet_tf import graph, grouping, models, splitting
@@ -38,12 +39,25 @@ from splitnet_tf.splitting import (
 
 __version__ = "0.1.0"
 
+_ON_TENSORFLOW = ("PlacedTrainStep", "place")
+
+
+def __getattr__(name):
+    """What runs on TensorFlow only is imported when it is asked for."""
+    if name in _ON_TENSORFLOW:
+        from splitnet_tf import parallel
+
+        return getattr(parallel, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "CheckpointError",
     "Cost",
     "DataError",
     "Grouping",
     "GroupingError",
+    "PlacedTrainStep",
     "PlanError",
     "RunError",
     "SplitNetError",
@@ -57,6 +71,7 @@ __all__ = [
     "grouping",
     "logits_model",
     "models",
+    "place",
     "plain_copy",
     "read_grouping",
     "recalibrate_batch_norm",

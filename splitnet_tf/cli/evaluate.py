@@ -16,7 +16,9 @@ from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping, plain_copy
+from splitnet_tf.parallel import TRUNK_MODES, place, prepare_devices
 from splitnet_tf.saving import load_model
+from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training import compiled_forward, evaluate, read_config
 
 FLAGS = flags.FLAGS
@@ -34,6 +36,13 @@ def define_flags() -> None:
         "figure", None, "Draw the split kernels of the unsplit model, sorted by group, here."
     )
     flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
+    flags.DEFINE_list("devices", [], "Also run the tree on these, such as /GPU:0,/GPU:1.")
+    flags.DEFINE_enum(
+        "trunk",
+        "replicate",
+        list(TRUNK_MODES),
+        "Where the trunk runs with --devices: on each, alone on the first, or a share on each.",
+    )
     flags.DEFINE_integer("speed_batches", 10, "At least so many batches are timed.", lower_bound=3)
     define_output_flags()
 
@@ -48,8 +57,8 @@ def model_file(path: Path) -> Path:
     raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
 
 
-def measure(path: Path, dataset) -> dict:
-    """Accuracy, cost and speed of one model file."""
+def measure(path: Path, dataset, devices: tuple[str, ...] = ()) -> dict:
+    """Accuracy, cost and speed of one model file; of the placed tree with devices."""
     model = plain_copy(load_model(path)) if path.name == "grouped.keras" else load_model(path)
     if model.output_shape[-1] != dataset.num_classes:
         raise RunError(
@@ -58,9 +67,14 @@ def measure(path: Path, dataset) -> dict:
         )
     split = getattr(dataset, FLAGS.images)
     batch = min(FLAGS.batch_size, max(1, len(split) // FLAGS.speed_batches))
-    found = evaluate(compiled_forward(model), evaluation_batches(split, batch))
+    forward, placement = compiled_forward(model), {}
+    if devices:
+        forward = place(SplitTree(model), devices, FLAGS.trunk)
+        placement = {"trunk": FLAGS.trunk, "placement": str(forward.placement)}
+    found = evaluate(forward, evaluation_batches(split, batch))
     counted = cost(model)
     return {
+        **placement,
         "model": str(path),
         "images": found.images,
         "top1": found.top1,
@@ -75,6 +89,7 @@ def measure(path: Path, dataset) -> dict:
 
 
 def main() -> None:
+    prepare_devices(FLAGS.devices)
     path = Path(FLAGS.basemodel)
     dataset = load_data()
     file = model_file(path)
@@ -84,6 +99,8 @@ def main() -> None:
     entries = [("split" if file.name == "tree.keras" else "model", measure(file, dataset))]
     if compare:
         entries.insert(0, ("unsplit", measure(model_file(Path(compare)), dataset)))
+    if FLAGS.devices:
+        entries.append(("placed", measure(file, dataset, tuple(FLAGS.devices))))
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
     grouping_file = file.parent / "grouping.json"
     if grouping_file.is_file():
@@ -127,7 +144,7 @@ def describe_groups(grouping: Grouping, dataset) -> dict:
 def as_text(document: dict) -> str:
     """The document as tables."""
     rows = []
-    for name in ("unsplit", "split", "model"):
+    for name in ("unsplit", "split", "model", "placed"):
         if name in document:
             e = document[name]
             time = e["seconds_per_image"]
@@ -150,6 +167,8 @@ def as_text(document: dict) -> str:
             f"{100 * (1 - b['params'] / a['params']):.1f}% fewer parameters, "
             f"{100 * (1 - b['flops'] / a['flops']):.1f}% fewer FLOPs"
         )
+    if "placed" in document:
+        parts.append(document["placed"]["placement"])
     if "stages" in document:
         names = {
             "before": "before the split",

@@ -1,11 +1,13 @@
 """Trees on several devices, and timing."""
 
+from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
 from splitnet_tf.parallel.placed_tree import PlacedTree, place
-from splitnet_tf.parallel.placement import Placement, PlacementError, make_placement
+from splitnet_tf.parallel.placement import TRUNK_MODES, Placement, PlacementError, make_placement
 from splitnet_tf.parallel.timing import Timing, interleave, ratio
 
 __all__ = [
+    "TRUNK_MODES",
     "PlacedTrainStep",
     "PlacedTree",
     "Placement",
@@ -14,5 +16,6 @@ __all__ = [
     "interleave",
     "make_placement",
     "place",
+    "prepare_devices",
     "ratio",
 ]

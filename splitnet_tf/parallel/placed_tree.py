@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -68,6 +69,8 @@ class PlacedTree:
             for i, x in enumerate(tree.model.inputs)
         ]
         self._function = tf.function(self.forward, input_signature=signature)
+        self._trunk = tf.function(self._run_trunk, input_signature=signature)
+        self._rest = tf.function(self._run_rest, reduce_retracing=True)
 
     def __call__(self, inputs, training=False):
         """The tree's outputs on a batch (B, ...); any B from 1.
@@ -79,15 +82,43 @@ class PlacedTree:
             raise ValueError("A placed tree is trained by PlacedTrainStep.")
         return self._function(*_as_list(inputs))
 
+    def stream(self, batches: Iterable) -> Iterator:
+        """The outputs on many batches, in order.
+
+        Under ``separate`` the trunk works on a batch while the branches work on the one before.
+        """
+        if self.placement.trunk != "separate":
+            yield from map(self, batches)
+            return
+        with concurrent.futures.ThreadPoolExecutor(1) as trunk:
+            before = None
+            for batch in batches:
+                inputs = _as_list(batch)
+                running = trunk.submit(self._trunk, *inputs)
+                if before is not None:
+                    yield self._rest(before[0], before[1].result())
+                before = inputs, running
+            if before is not None:
+                yield self._rest(before[0], before[1].result())
+
+    def _run_trunk(self, *inputs) -> list:
+        name = self.tree.trunk.name
+        return self.run(name, 0, self.read(name, 0, inputs, {}), inputs)
+
+    def _run_rest(self, inputs, trunk_outputs):
+        return self.forward(*inputs, made={(self.tree.trunk.name, 0): trunk_outputs})
+
     def graph(self) -> tf.Graph:
         """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
         return self._function.get_concrete_function().graph
 
-    def forward(self, *inputs):
-        """The outputs, from symbolic or eager inputs."""
-        made: dict[tuple[str, int], list] = {}
+    def forward(self, *inputs, made: dict[tuple[str, int], list] | None = None):
+        """The outputs, from symbolic or eager inputs; ``made``: what copies have made already."""
+        made = dict(made or {})
         for node in self.placement.nodes:
             for copy in range(len(node.devices)):
+                if (node.name, copy) in made:
+                    continue
                 feeds = self.read(node.name, copy, inputs, made)
                 made[node.name, copy] = self.run(node.name, copy, feeds, inputs)
         outputs = made[self.tree.head.name, 0]

@@ -90,6 +90,21 @@ def test_the_chain_finds_the_planted_groups(chain):
         assert (chain / "split" / name).is_file()
 
 
+def test_a_placed_tree_is_evaluated(chain, tmp_path):
+    out, _ = run(
+        "evaluate",
+        "--dataset=planted",
+        f"--basemodel={chain / 'split'}",
+        "--devices=/CPU:0,/CPU:1",
+        "--trunk=shard",
+        f"--output_file={tmp_path / 'found.json'}",
+    )
+    assert "branch_1          /CPU:1" in out
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["placed"]["top1"] == found["split"]["top1"]
+    assert found["placed"]["confusion"] == found["split"]["confusion"]
+
+
 def test_a_split_is_exported(chain, tmp_path):
     out, _ = run("export", f"--basemodel={chain / 'split'}", f"--export_dir={tmp_path / 'e'}")
     assert "branch_0" in out and "trunk:0" in out
@@ -251,6 +266,7 @@ WRONG_USAGE = [
     ("cost", ["--model=InceptionV3", "--image_size=40"], 2, "Input size must be at least 75x75"),
     ("cost", ["--model=resnet-19"], 2, "depth must be one of 18, 34, 50; got 19"),
     ("cost", ["--model=VGG16", "--splits=2-2"], 2, "'VGG16' has no short form; name the layers"),
+    ("evaluate", ["--basemodel=x", "--devices=nonsense"], 1, "'nonsense' is no device; a name is"),
     ("export", ["--basemodel=none.keras", "--export_dir=e"], 1, "none.keras does not exist"),
     (
         "group",

@@ -51,6 +51,22 @@ def test_a_placed_tree_computes_what_the_tree_computes(placed, batch):
     np.testing.assert_allclose(placed(x).numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_a_stream_of_batches_comes_out_in_order(placed):
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(size=(n, 8, 8, 3)).astype("float32") for n in (4, 4, 3, 1)]
+    found = list(placed.stream(iter(batches)))
+    assert len(found) == 4
+    for x, y in zip(batches, found, strict=True):
+        expected = placed.tree.model(x, training=False).numpy()
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert list(placed.stream([])) == []
+
+
+def test_placing_is_at_the_top_of_the_package():
+    assert sn.place is place
+    assert sn.PlacedTrainStep is PlacedTrainStep
+
+
 def test_every_node_is_on_its_device(placed):
     """From the variables, and from the traced graph."""
     seen = set()

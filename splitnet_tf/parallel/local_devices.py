@@ -1,0 +1,39 @@
+"""Several CPU devices in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from splitnet_tf.parallel.placement import PlacementError
+
+
+def prepare_devices(names: Sequence[str]) -> None:
+    """Makes as many logical CPU devices as ``/CPU:N`` among the names ask for.
+
+    They share the machine's threads. Must come before TensorFlow has run anything.
+
+    Raises:
+      PlacementError: a name that is no device's, or TensorFlow has already begun.
+    """
+    highest = 0
+    for name in names:
+        try:
+            spec = tf.DeviceSpec.from_string(name)
+        except ValueError:
+            spec = tf.DeviceSpec()
+        if spec.device_type is None or spec.device_index is None:
+            raise PlacementError(f"'{name}' is no device; a name is such as /CPU:0 or /GPU:1.")
+        if spec.device_type == "CPU" and spec.job is None:
+            highest = max(highest, spec.device_index)
+    if not highest:
+        return
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * (highest + 1)
+    try:
+        tf.config.set_logical_device_configuration(cpu, logical)
+    except RuntimeError:
+        raise PlacementError(
+            f"TensorFlow has already begun without CPU:{highest}; choose devices first."
+        ) from None
