@@ -10,13 +10,14 @@ from absl import flags
 
 from splitnet_tf.analysis import agreement, cost, text_table
 from splitnet_tf.analysis.figures import block_figure
+from splitnet_tf.cli.device_flags import define_device_flags
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping, plain_copy
-from splitnet_tf.parallel import TRUNK_MODES, place, prepare_devices
+from splitnet_tf.parallel import place, prepare_devices
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training import compiled_forward, evaluate, read_config
@@ -36,13 +37,7 @@ def define_flags() -> None:
         "figure", None, "Draw the split kernels of the unsplit model, sorted by group, here."
     )
     flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
-    flags.DEFINE_list("devices", [], "Also run the tree on these, such as /GPU:0,/GPU:1.")
-    flags.DEFINE_enum(
-        "trunk",
-        "replicate",
-        list(TRUNK_MODES),
-        "Where the trunk runs with --devices: on each, alone on the first, or a share on each.",
-    )
+    define_device_flags("Also evaluate")
     flags.DEFINE_integer("speed_batches", 10, "At least so many batches are timed.", lower_bound=3)
     define_output_flags()
 

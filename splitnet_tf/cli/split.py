@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost
+from splitnet_tf.cli.device_flags import define_device_flags
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -29,6 +30,7 @@ from splitnet_tf.errors import RunError
 from splitnet_tf.files import write_atomically
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
+from splitnet_tf.parallel import PlacedTrainStep, place, prepare_devices
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import (
     mask_off_blocks,
@@ -65,8 +67,13 @@ def define_flags() -> None:
         "patience", 0, "Evaluations without improvement before stopping; 0: never.", lower_bound=0
     )
 
+    define_device_flags("Finetune")
+
 
 def main() -> None:
+    prepare_devices(FLAGS.devices)
+    if FLAGS.devices and FLAGS.jit_compile:
+        raise flags.Error("--jit_compile does not work across --devices; leave one of them out.")
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -93,8 +100,13 @@ def main() -> None:
         )
         stages["recalibrated"] = test_accuracy(tree.model, dataset)
     save_model(tree.model, run.path / "cut.keras")
+    forward, step = tree.model, None
+    if FLAGS.devices:
+        forward = place(tree, FLAGS.devices, FLAGS.trunk)
+        step = PlacedTrainStep(forward, train_options(dataset))
+        logging.info("%s", forward.placement)
     trainer = Trainer(
-        tree.model,
+        forward,
         train_options(dataset),
         run,
         lambda start: training_batches(
@@ -104,10 +116,13 @@ def main() -> None:
         learning_rate=learning_rate(dataset),
         patience=FLAGS.patience,
         steps_per_epoch=epoch_steps(dataset),
+        train_step=step,
     )
     result = trainer.train()
     if FLAGS.patience:
         trainer.restore_best()
+    if FLAGS.devices:
+        forward.gather()
     stages["finetuned"] = test_accuracy(tree.model, dataset)
     save_model(tree.model, run.path / "tree.keras")
     grouping.save(run.path / "grouping.json")

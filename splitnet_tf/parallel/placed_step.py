@@ -14,7 +14,7 @@ import tensorflow as tf
 from splitnet_tf.parallel.placed_tree import PlacedTree
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 from splitnet_tf.training.options import TrainOptions
-from splitnet_tf.training.step import is_kernel
+from splitnet_tf.training.step import half_squares, is_kernel, mean_cross_entropy
 
 
 class PlacedTrainStep:
@@ -58,9 +58,21 @@ class PlacedTrainStep:
           learning_rate: of this step.
 
         Returns:
-          Scalars before the step: cross_entropy, accuracy.
+          Scalars, as ``TrainStep`` does.
         """
         return self._step(images, labels, tf.constant(learning_rate, tf.float32))
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a checkpoint must hold: every copy's and every optimizer's."""
+        models = [v for copies in self.placed.copies.values() for c in copies for v in c.variables]
+        return models + [v for o in self._optimizers.values() for v in o.variables]
+
+    def l2(self) -> float:
+        """The L2 term as it stands, for logging."""
+        return self.options.l2_weight * sum(
+            half_squares(copies[0].trainable_variables) for copies in self.placed.copies.values()
+        )
 
     def graph(self) -> tf.Graph:
         """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
@@ -75,8 +87,8 @@ class PlacedTrainStep:
         logits = made[head, 0][0]
         with tf.device(placed.device(head, 0)), tf.GradientTape() as tape:
             tape.watch(logits)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            cross_entropy = tf.reduce_mean(losses)
+            smoothing = self.options.label_smoothing
+            cross_entropy = mean_cross_entropy(labels, tf.cast(logits, tf.float32), smoothing)
         arrived = collections.defaultdict(list)
         arrived[head, 0, 0].append(tape.gradient(cross_entropy, logits))
         gradients = {}
@@ -85,11 +97,14 @@ class PlacedTrainStep:
                 gradients[node.name, c] = self._backward(
                     node.name, c, tf.shape(images)[0], made, tapes, arrived
                 )
-        self._apply(gradients, learning_rate)
+        total = self._apply(gradients, learning_rate)
+        own = [tf.cast(v, tf.float32) for _, _, losses in tapes.values() for v in losses]
         hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
         return {
             "cross_entropy": cross_entropy,
+            "model_losses": tf.add_n(own) if own else tf.zeros(()),
             "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
+            "gradients": total,
         }
 
     def _forward(self, name, copy, images, made, tapes) -> list:
@@ -135,8 +150,9 @@ class PlacedTrainStep:
                     arrived[piece.node, piece.copy, piece.index].append(part)
         return found[len(feeds) :]
 
-    def _apply(self, gradients, learning_rate) -> None:
-        placed = self.placed
+    def _apply(self, gradients, learning_rate) -> tf.Tensor:
+        """One step of each optimizer; the sum of all gradients, finite if they are."""
+        placed, sums = self.placed, []
         for (name, copy), optimizer in self._optimizers.items():
             variables = placed.copies[name][copy].trainable_variables
             with tf.device(placed.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
@@ -153,3 +169,5 @@ class PlacedTrainStep:
                     ]
                 optimizer.learning_rate.assign(learning_rate)
                 optimizer.apply(total, variables)
+                sums += [tf.cast(tf.reduce_sum(g), tf.float32) for g in total]
+        return tf.add_n(sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
@@ -16,6 +16,28 @@ KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 def is_kernel(variable: keras.Variable) -> bool:
     """Whether L2 applies: convolution and dense kernels, not biases, norms or assignments."""
     return variable.name in KERNELS
+
+
+def half_squares(variables: Iterable[keras.Variable]) -> float:
+    """Half the sum of the squared kernels."""
+    return sum(float(tf.nn.l2_loss(v.value)) for v in variables if is_kernel(v))
+
+
+def mean_cross_entropy(labels, logits, smoothing: float = 0.0) -> tf.Tensor:
+    """The mean softmax cross entropy of a batch.
+
+    Args:
+      labels: int (B,).
+      logits: float32 (B, classes).
+      smoothing: share of the target spread over all classes.
+    """
+    if not smoothing:
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    else:
+        classes = logits.shape[-1]
+        targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+    return tf.reduce_mean(losses)
 
 
 class TrainStep:
@@ -45,6 +67,11 @@ class TrainStep:
         self._scales = [float(scale(v)) for v in model.trainable_variables]
         self._step = tf.function(self._run, jit_compile=options.jit_compile)
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a checkpoint must hold."""
+        return [*self.model.variables, *self.optimizer.variables]
+
     def __call__(self, images, labels, learning_rate: float) -> dict[str, tf.Tensor]:
         """Trains on one batch.
 
@@ -63,7 +90,7 @@ class TrainStep:
         model = self.model
         with tf.GradientTape() as tape, fused_batch_norms(model):
             logits = tf.cast(model(images, training=True), tf.float32)
-            cross_entropy = tf.reduce_mean(self._cross_entropy(labels, logits))
+            cross_entropy = mean_cross_entropy(labels, logits, self.options.label_smoothing)
             extra = tf.add_n(model.losses) if model.losses else tf.zeros(())
             loss = cross_entropy + tf.cast(extra, tf.float32)
         variables = model.trainable_variables
@@ -85,17 +112,6 @@ class TrainStep:
             "gradients": tf.add_n([tf.cast(tf.reduce_sum(g), tf.float32) for g in scaled]),
         }
 
-    def _cross_entropy(self, labels, logits):
-        smoothing = self.options.label_smoothing
-        if not smoothing:
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        classes = logits.shape[-1]
-        targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-
     def l2(self) -> float:
         """The L2 term as it stands, for logging."""
-        total = sum(
-            float(tf.nn.l2_loss(v.value)) for v in self.model.trainable_variables if is_kernel(v)
-        )
-        return self.options.l2_weight * total
+        return self.options.l2_weight * half_squares(self.model.trainable_variables)

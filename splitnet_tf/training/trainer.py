@@ -67,6 +67,7 @@ class Trainer:
       steps_per_epoch: for the epoch in the log.
       summarize: writes summaries other than scalars at each evaluation.
       status: a few words for the line of progress.
+      train_step: in place of ``TrainStep(model, options, scale)``.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Trainer:
         patience: int = 0,
         steps_per_epoch: int = 1,
         status: Callable[[], str] | None = None,
+        train_step=None,
     ):
         self.model = model
         self.options = options
@@ -100,9 +102,9 @@ class Trainer:
         self._converged = converged
         self._patience = Patience(patience)
         self._steps_per_epoch = steps_per_epoch
-        self._train_step = TrainStep(model, options, scale)
+        self._train_step = train_step or TrainStep(model, options, scale)
         self._forward = compiled_forward(model)
-        self._variables = [*model.variables, *self._train_step.optimizer.variables]
+        self._variables = self._train_step.variables
         self._state = {"step": 0, "best": -1.0, "best_step": 0, "valid": 0.0, "stopped": ""}
         self._sums = {"cross_entropy": 0.0, "model_losses": 0.0, "accuracy": 0.0}
         self._signal = 0

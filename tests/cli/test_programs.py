@@ -90,6 +90,24 @@ def test_the_chain_finds_the_planted_groups(chain):
         assert (chain / "split" / name).is_file()
 
 
+def test_a_split_is_finetuned_on_devices_and_resumed(chain, tmp_path):
+    common = [
+        *SMALL,
+        f"--basemodel={chain / 'group'}",
+        "--devices=/CPU:0,/CPU:1",
+        "--max_steps=62",
+        "--lr_schedule=cosine",
+        "--initial_lr=0.05",
+    ]
+    run("split", *common, f"--train_dir={tmp_path / 'placed'}")
+    found = json.loads((tmp_path / "placed" / "result.json").read_text())
+    assert found["test_accuracy"]["finetuned"] > found["test_accuracy"]["cut"]
+    assert found["test_accuracy"]["finetuned"] > 0.9
+    run("split", *common, f"--train_dir={tmp_path / 'placed'}")  # nothing left to do
+    again = json.loads((tmp_path / "placed" / "result.json").read_text())
+    assert again["test_accuracy"]["finetuned"] == found["test_accuracy"]["finetuned"]
+
+
 def test_a_placed_tree_is_evaluated(chain, tmp_path):
     out, _ = run(
         "evaluate",
@@ -266,6 +284,12 @@ WRONG_USAGE = [
     ("cost", ["--model=InceptionV3", "--image_size=40"], 2, "Input size must be at least 75x75"),
     ("cost", ["--model=resnet-19"], 2, "depth must be one of 18, 34, 50; got 19"),
     ("cost", ["--model=VGG16", "--splits=2-2"], 2, "'VGG16' has no short form; name the layers"),
+    (
+        "split",
+        ["--basemodel=x", "--train_dir=t", "--devices=/CPU:0", "--jit_compile"],
+        2,
+        "--jit_compile does not work across --devices",
+    ),
     ("evaluate", ["--basemodel=x", "--devices=nonsense"], 1, "'nonsense' is no device; a name is"),
     ("export", ["--basemodel=none.keras", "--export_dir=e"], 1, "none.keras does not exist"),
     (
