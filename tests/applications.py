@@ -38,7 +38,11 @@ table: why not lower.
 
 
 def make_nontrivial(model: keras.Model, rng: np.random.Generator) -> None:
-    """Values that matter in batch norm, biases and layer scales; kernels stay as initialized."""
+    """Values that matter in batch norm, biases and layer scales; kernels stay as initialized.
+
+    Batch-norm statistics are then those of random images: with others a deep network of random
+    weights is chaotic, and no two orders of summation agree on its outputs.
+    """
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             continue
@@ -48,6 +52,8 @@ def make_nontrivial(model: keras.Model, rng: np.random.Generator) -> None:
             noise = rng.normal(0, 0.2, weight.shape)
             positive = weight.name in ("gamma", "moving_variance", "scale", "variance")
             weight.assign(np.exp(noise) if positive else noise)
+    images = rng.normal(size=(8, *model.input_shape[1:])).astype("float32")
+    sn.recalibrate_batch_norm(model, [images])
 
 
 def masked_outputs(model, plan, grouping, x) -> np.ndarray:

@@ -22,7 +22,9 @@ if keras.backend.backend() == "tensorflow":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
 
-settings.register_profile("ci", deadline=None, max_examples=12, derandomize=True)
+# JAX compiles every operation anew for every shape.
+EXAMPLES = 3 if keras.backend.backend() == "jax" else 12
+settings.register_profile("ci", deadline=None, max_examples=EXAMPLES, derandomize=True)
 settings.register_profile("long", deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

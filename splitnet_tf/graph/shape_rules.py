@@ -25,6 +25,7 @@ PAIRWISE = (
     layers.Average,
     layers.Maximum,
     layers.Minimum,
+    "keras.applications.inception_resnet_v2.CustomScaleLayer",
     *(f"ops.{name}" for name in PAIRWISE),
 )
 class JoinRule(LayerRule):
