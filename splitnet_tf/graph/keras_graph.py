@@ -224,7 +224,8 @@ class _Reader:
 
 def _ends_in_softmax(op: Any) -> bool:
     layer = isinstance(op, keras.layers.Layer) and not isinstance(op, keras.layers.Activation)
-    return layer and getattr(op, "kernel", None) is not None and mixes_channels(op)
+    has_kernel = hasattr(op, "kernel") or hasattr(op, "pointwise_kernel")
+    return layer and has_kernel and mixes_channels(op)
 
 
 def _takes_training(op) -> bool:

@@ -86,6 +86,11 @@ WHOLE = {
     "layer norm": lambda x: layers.LayerNormalization()(x),
     "rms norm": lambda x: layers.RMSNormalization()(x),
     "softmax activation": lambda x: layers.Activation("softmax")(x),
+    "softmax after a convolution": lambda x: layers.Conv2D(8, 1, activation="softmax")(x),
+    "softmax after a separable one": lambda x: layers.SeparableConv2D(8, 1, activation="softmax")(
+        x
+    ),
+    "softmax after a depthwise one": lambda x: layers.DepthwiseConv2D(1, activation="softmax")(x),
 }
 
 # Exact in a trunk that is not permuted; refused where the cut would permute it, and above.
