@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 import keras
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.hierarchy import merge_map
-from splitnet_tf.graph.keras_graph import layer_name
+from splitnet_tf.graph.levels import call_levels, calls_named, why
 from splitnet_tf.graph.rules import split_kernel
 from splitnet_tf.graph.trace import Trace, trace
 
@@ -135,17 +134,6 @@ def _shorten(spaces: tuple[str, ...]) -> str:
     return "+".join(unique[:3]) + (f"+{len(unique) - 3} more" if len(unique) > 3 else "")
 
 
-def calls_named(names: Sequence[str], start: str) -> frozenset[str]:
-    """The calls at which a section starts: of the layer of that name, or else of that block.
-
-    A block is the common beginning of names: ``unit_2`` is that of ``unit_2_0_conv_1``, not of
-    ``unit_20``. A layer's own name comes first, or ``dense`` would mean ``dense_1`` as well.
-    """
-    own = frozenset(n for n in names if layer_name(n) == start)
-    block = re.compile(re.escape(start) + r"(?![A-Za-z0-9])")
-    return own or frozenset(n for n in names if block.match(n))
-
-
 class _Planner:
     def __init__(self, traced: Trace, sections):
         self.trace = traced
@@ -180,8 +168,7 @@ class _Planner:
         return tuple(checked)
 
     def plan(self) -> SplitPlan:
-        levels = self._call_levels()
-        self._promote(levels)
+        levels = call_levels(self.trace, self.sections, self.groups)
         space_levels = self._space_levels(levels)
         self._check_whole(levels, space_levels)
         names = [s.name for s in self.trace.spaces]
@@ -235,75 +222,6 @@ class _Planner:
     def _first_name(self, call) -> str:
         return next(c.name for c in self.graph.calls if c.op is call.op)
 
-    def _call_levels(self) -> dict[str, int]:
-        """The level of each call: the highest section that starts at it or below it."""
-        level_of_section = [self.groups.index(g) if g > 1 else 0 for _, g in self.sections]
-        reached: dict[int, int] = {}  # tensor id to section index
-        levels = {}
-        names = [call.name for call in self.graph.calls]
-        starts = [calls_named(names, start) for start, _ in self.sections]
-        for call in self.graph.calls:
-            own = max(
-                (i for i, started in enumerate(starts) if call.name in started),
-                default=-1,
-            )
-            below = max((reached.get(t, -1) for t in call.inputs), default=-1)
-            section = max(own, below)
-            if 0 <= own < below:
-                raise PlanError(
-                    f"Section '{self.sections[own][0]}' lies above '{self.sections[below][0]}' in "
-                    "the model; list sections from the bottom up."
-                )
-            levels[call.name] = level_of_section[section] if section >= 0 else 0
-            for t in call.outputs:
-                reached[t] = section
-        # A call after the merge of the branches needs all channels: the tail.
-        tail, tail_tensors = len(self.groups), set()
-        for call in self.graph.calls:
-            whole = call.name in self.trace.whole and levels[call.name] > 0
-            if not whole and not tail_tensors.intersection(call.inputs):
-                continue
-            if call.name in self.trace.kernels or self._feeds_kernel(call):
-                raise PlanError(
-                    f"Layer '{call.name}' ({type(call.op).__name__}) {self._why(call)}, "
-                    "so that it cannot run inside a branch; start the sections above it."
-                )
-            levels[call.name] = tail
-            tail_tensors.update(call.outputs)
-        return levels
-
-    def _feeds_kernel(self, call) -> bool:
-        consumers, stack, seen = self.graph.consumers(), list(call.outputs), set()
-        while stack:
-            t = stack.pop()
-            for i in consumers.get(t, ()):
-                if i in seen:
-                    continue
-                seen.add(i)
-                if self.graph.calls[i].name in self.trace.kernels:
-                    return True
-                stack.extend(self.graph.calls[i].outputs)
-        return False
-
-    def _promote(self, levels: dict[str, int]) -> None:
-        """Moves flattening and the like up into the branches that alone read it.
-
-        A branch then takes whole channels from below, not scattered positions of them.
-        """
-        consumers, outputs = self.graph.consumers(), set(self.graph.outputs)
-        for call in reversed(self.graph.calls):
-            spaces = [s for t in call.outputs for s in self.trace.layouts[t].spaces]
-            if len(set(spaces)) == len(spaces) or call.name in self.trace.kernels:
-                continue
-            if call.name in self.trace.whole:
-                continue
-            if outputs.intersection(call.outputs) or levels[call.name] == len(self.groups):
-                continue
-            readers = [i for t in call.outputs for i in consumers.get(t, ())]
-            above = min((levels[self.graph.calls[i].name] for i in readers), default=0)
-            if above < len(self.groups):
-                levels[call.name] = max(levels[call.name], above)
-
     def _space_levels(self, levels: dict[str, int]) -> dict[int, int]:
         """The level of each space that carries variables: the highest that touches it."""
         found: dict[int, int] = {}
@@ -319,10 +237,6 @@ class _Planner:
                     found[s] = max(found.get(s, 0), level)
         return found
 
-    def _why(self, call, need: str = "needs all channels at once") -> str:
-        reason = self.trace.opaque.get(call.name)
-        return f"{need} ({reason})" if reason else need
-
     def _check_whole(self, levels, space_levels) -> None:
         order = "needs the channels in their original order"
         for call in self.graph.calls:
@@ -331,9 +245,9 @@ class _Planner:
             touched = {s for t in (*call.inputs, *call.outputs) for s in self._spaces(t)}
             if touched.intersection(space_levels):
                 raise PlanError(
-                    f"Layer '{call.name}' ({type(call.op).__name__}) {self._why(call, order)}, but "
-                    "the cut above it sorts them by group; move the start of the lowest section "
-                    f"'{self.sections[0][0]}'."
+                    f"Layer '{call.name}' ({type(call.op).__name__}) "
+                    f"{why(self.trace, call, order)}, but the cut above it sorts them by group; "
+                    f"move the start of the lowest section '{self.sections[0][0]}'."
                 )
         for call in self.graph.calls:
             shared = self.trace.broadcast(call)

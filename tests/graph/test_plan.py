@@ -8,7 +8,7 @@ from splitnet_tf import models
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.graph.hierarchy import even_sizes, merge_map, node_names, spread
-from splitnet_tf.graph.plan import calls_named
+from splitnet_tf.graph.levels import calls_named
 from tests.conftest import small_alexnet
 
 

@@ -1,0 +1,112 @@
+"""Levels: which calls of a model belong to the trunk, to the branches, or come after the merge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.keras_graph import Call, layer_name
+from splitnet_tf.graph.trace import Trace
+
+
+def calls_named(names: Sequence[str], start: str) -> frozenset[str]:
+    """The calls at which a section starts: of the layer of that name, or else of that block.
+
+    A block is the common beginning of names: ``unit_2`` is that of ``unit_2_0_conv_1``, not of
+    ``unit_20``. A layer's own name comes first, or ``dense`` would mean ``dense_1`` as well.
+    """
+    own = frozenset(n for n in names if layer_name(n) == start)
+    block = re.compile(re.escape(start) + r"(?![A-Za-z0-9])")
+    return own or frozenset(n for n in names if block.match(n))
+
+
+def call_levels(
+    traced: Trace, sections: tuple[tuple[str, int], ...], groups: tuple[int, ...]
+) -> dict[str, int]:
+    """The level of each call: that of the highest section that starts at it or below it.
+
+    Args:
+      traced: the model.
+      sections: (start, num_groups) from the bottom up.
+      groups: number of groups of each level; the level ``len(groups)`` is the tail.
+
+    Raises:
+      PlanError: sections out of order, or a call inside a branch that needs all channels.
+    """
+    level_of_section = [groups.index(g) if g > 1 else 0 for _, g in sections]
+    reached: dict[int, int] = {}  # tensor id to section index
+    levels = {}
+    names = [call.name for call in traced.graph.calls]
+    starts = [calls_named(names, start) for start, _ in sections]
+    for call in traced.graph.calls:
+        own = max(
+            (i for i, started in enumerate(starts) if call.name in started),
+            default=-1,
+        )
+        below = max((reached.get(t, -1) for t in call.inputs), default=-1)
+        section = max(own, below)
+        if 0 <= own < below:
+            raise PlanError(
+                f"Section '{sections[own][0]}' lies above '{sections[below][0]}' in "
+                "the model; list sections from the bottom up."
+            )
+        levels[call.name] = level_of_section[section] if section >= 0 else 0
+        for t in call.outputs:
+            reached[t] = section
+    # A call after the merge of the branches needs all channels: the tail.
+    tail, tail_tensors = len(groups), set()
+    for call in traced.graph.calls:
+        whole = call.name in traced.whole and levels[call.name] > 0
+        if not whole and not tail_tensors.intersection(call.inputs):
+            continue
+        if call.name in traced.kernels or _feeds_kernel(traced, call):
+            raise PlanError(
+                f"Layer '{call.name}' ({type(call.op).__name__}) {why(traced, call)}, "
+                "so that it cannot run inside a branch; start the sections above it."
+            )
+        levels[call.name] = tail
+        tail_tensors.update(call.outputs)
+    _promote(traced, levels, tail)
+    return levels
+
+
+def _feeds_kernel(traced: Trace, call: Call) -> bool:
+    """Whether a kernel that can be split lies above a call."""
+    consumers, stack, seen = traced.graph.consumers(), list(call.outputs), set()
+    while stack:
+        t = stack.pop()
+        for i in consumers.get(t, ()):
+            if i in seen:
+                continue
+            seen.add(i)
+            if traced.graph.calls[i].name in traced.kernels:
+                return True
+            stack.extend(traced.graph.calls[i].outputs)
+    return False
+
+
+def _promote(traced: Trace, levels: dict[str, int], tail: int) -> None:
+    """Moves flattening and the like up into the branches that alone read it.
+
+    A branch then takes whole channels from below, not scattered positions of them.
+    """
+    consumers, outputs = traced.graph.consumers(), set(traced.graph.outputs)
+    for call in reversed(traced.graph.calls):
+        spaces = [s for t in call.outputs for s in traced.layouts[t].spaces]
+        if len(set(spaces)) == len(spaces) or call.name in traced.kernels:
+            continue
+        if call.name in traced.whole:
+            continue
+        if outputs.intersection(call.outputs) or levels[call.name] == tail:
+            continue
+        readers = [i for t in call.outputs for i in consumers.get(t, ())]
+        above = min((levels[traced.graph.calls[i].name] for i in readers), default=0)
+        if above < tail:
+            levels[call.name] = max(levels[call.name], above)
+
+
+def why(traced: Trace, call: Call, need: str = "needs all channels at once") -> str:
+    """What a call needs, with the reason where no rule describes it."""
+    reason = traced.opaque.get(call.name)
+    return f"{need} ({reason})" if reason else need
