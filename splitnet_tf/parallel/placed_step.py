@@ -14,10 +14,16 @@ import tensorflow as tf
 from splitnet_tf.parallel.placed_tree import PlacedTree
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 from splitnet_tf.training.options import TrainOptions
-from splitnet_tf.training.step import half_squares, is_kernel, mean_cross_entropy
+from splitnet_tf.training.step import (
+    BaseTrainStep,
+    half_squares,
+    mean_cross_entropy,
+    step_scalars,
+    with_l2,
+)
 
 
-class PlacedTrainStep:
+class PlacedTrainStep(BaseTrainStep):
     """Trains a placed tree on one batch: cross entropy, the layers' own losses, L2, momentum.
 
     Copies of the trunk get the sum of their gradients, so that they stay equal. Under ``shard``
@@ -49,27 +55,12 @@ class PlacedTrainStep:
             input_signature=[tf.TensorSpec(s, k) for s, k in zip(shapes, kinds, strict=True)],
         )
 
-    def __call__(self, images, labels, learning_rate: float) -> dict[str, tf.Tensor]:
-        """Trains on one batch.
-
-        Args:
-          images: float32 (B, H, W, C).
-          labels: int32 (B,).
-          learning_rate: of this step.
-
-        Returns:
-          Scalars, as ``TrainStep`` does.
-        """
-        return self._step(images, labels, tf.constant(learning_rate, tf.float32))
-
     @property
     def variables(self) -> list[keras.Variable]:
-        """All that a checkpoint must hold: every copy's and every optimizer's."""
         models = [v for copies in self.placed.copies.values() for c in copies for v in c.variables]
         return models + [v for o in self._optimizers.values() for v in o.variables]
 
     def l2(self) -> float:
-        """The L2 term as it stands, for logging."""
         return self.options.l2_weight * sum(
             half_squares(copies[0].trainable_variables) for copies in self.placed.copies.values()
         )
@@ -97,15 +88,9 @@ class PlacedTrainStep:
                 gradients[node.name, c] = self._backward(
                     node.name, c, tf.shape(images)[0], made, tapes, arrived
                 )
-        total = self._apply(gradients, learning_rate)
-        own = [tf.cast(v, tf.float32) for _, _, losses in tapes.values() for v in losses]
-        hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
-        return {
-            "cross_entropy": cross_entropy,
-            "model_losses": tf.add_n(own) if own else tf.zeros(()),
-            "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
-            "gradients": total,
-        }
+        applied = self._apply(gradients, learning_rate)
+        own = [v for _, _, losses in tapes.values() for v in losses]
+        return step_scalars(labels, logits, cross_entropy, own, applied)
 
     def _forward(self, name, copy, images, made, tapes) -> list:
         placed, model = self.placed, self.placed.copies[name][copy]
@@ -150,9 +135,9 @@ class PlacedTrainStep:
                     arrived[piece.node, piece.copy, piece.index].append(part)
         return found[len(feeds) :]
 
-    def _apply(self, gradients, learning_rate) -> tf.Tensor:
-        """One step of each optimizer; the sum of all gradients, finite if they are."""
-        placed, sums = self.placed, []
+    def _apply(self, gradients, learning_rate) -> list[tf.Tensor]:
+        """One step of each optimizer; returns the gradients that were applied."""
+        placed, applied = self.placed, []
         for (name, copy), optimizer in self._optimizers.items():
             variables = placed.copies[name][copy].trainable_variables
             with tf.device(placed.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
@@ -162,12 +147,8 @@ class PlacedTrainStep:
                         *(gradients[name, c] for c in range(len(placed.copies[name]))), strict=True
                     )
                 ]
-                if self.options.l2_weight:
-                    total = [
-                        g + self.options.l2_weight * v.value if is_kernel(v) else g
-                        for g, v in zip(total, variables, strict=True)
-                    ]
+                total = with_l2(total, variables, self.options.l2_weight)
                 optimizer.learning_rate.assign(learning_rate)
                 optimizer.apply(total, variables)
-                sums += [tf.cast(tf.reduce_sum(g), tf.float32) for g in total]
-        return tf.add_n(sums)
+                applied += total
+        return applied

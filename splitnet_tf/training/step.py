@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable
 
 import keras
@@ -40,7 +41,56 @@ def mean_cross_entropy(labels, logits, smoothing: float = 0.0) -> tf.Tensor:
     return tf.reduce_mean(losses)
 
 
-class TrainStep:
+def with_l2(
+    gradients: Iterable[tf.Tensor], variables: Iterable[keras.Variable], weight: float
+) -> list[tf.Tensor]:
+    """Gradients with that of ``weight`` times half the squared kernels added."""
+    return [
+        g + weight * v.value if weight and is_kernel(v) else g
+        for g, v in zip(gradients, variables, strict=True)
+    ]
+
+
+def step_scalars(labels, logits, cross_entropy, model_losses, gradients) -> dict[str, tf.Tensor]:
+    """What a step returns; ``model_losses`` and ``gradients`` are lists of tensors."""
+    hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+    own = [tf.cast(v, tf.float32) for v in model_losses]
+    return {
+        "cross_entropy": cross_entropy,
+        "model_losses": tf.add_n(own) if own else tf.zeros(()),
+        "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
+        "gradients": tf.add_n([tf.cast(tf.reduce_sum(g), tf.float32) for g in gradients]),
+    }
+
+
+class BaseTrainStep(abc.ABC):
+    """What ``Trainer`` needs of a training step; ``self._step`` is the ``tf.function``."""
+
+    @property
+    @abc.abstractmethod
+    def variables(self) -> list[keras.Variable]:
+        """All that a checkpoint must hold."""
+
+    @abc.abstractmethod
+    def l2(self) -> float:
+        """The L2 term as it stands, for logging."""
+
+    def __call__(self, images, labels, learning_rate: float) -> dict[str, tf.Tensor]:
+        """Trains on one batch.
+
+        Args:
+          images: float32 (B, H, W, C).
+          labels: int32 (B,).
+          learning_rate: of this step.
+
+        Returns:
+          Scalars: cross_entropy, model_losses and accuracy of the batch, before the step, and
+          gradients: their sum, which is not finite when any of them is not.
+        """
+        return self._step(images, labels, tf.constant(learning_rate, tf.float32))
+
+
+class TrainStep(BaseTrainStep):
     """Trains a model on one batch; a ``tf.function`` after the first call.
 
     The loss is the mean softmax cross entropy + the sum of ``model.losses`` + l2_weight times
@@ -69,22 +119,7 @@ class TrainStep:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All that a checkpoint must hold."""
         return [*self.model.variables, *self.optimizer.variables]
-
-    def __call__(self, images, labels, learning_rate: float) -> dict[str, tf.Tensor]:
-        """Trains on one batch.
-
-        Args:
-          images: float32 (B, H, W, C).
-          labels: int32 (B,).
-          learning_rate: of this step.
-
-        Returns:
-          Scalars: cross_entropy, model_losses and accuracy of the batch, before the step, and
-          gradients: their sum, which is not finite when any of them is not.
-        """
-        return self._step(images, labels, tf.constant(learning_rate, tf.float32))
 
     def _run(self, images, labels, learning_rate):
         model = self.model
@@ -95,23 +130,18 @@ class TrainStep:
             loss = cross_entropy + tf.cast(extra, tf.float32)
         variables = model.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables])
-        scaled = []
-        for variable, gradient, scale in zip(variables, gradients, self._scales, strict=True):
-            if gradient is None:
-                gradient = tf.zeros_like(variable.value)
-            if self.options.l2_weight and is_kernel(variable):
-                gradient += self.options.l2_weight * variable.value
-            scaled.append(gradient * scale if scale != 1.0 else gradient)
+        gradients = [
+            tf.zeros_like(v.value) if g is None else g
+            for g, v in zip(gradients, variables, strict=True)
+        ]
+        gradients = with_l2(gradients, variables, self.options.l2_weight)
+        scaled = [
+            g * scale if scale != 1.0 else g
+            for g, scale in zip(gradients, self._scales, strict=True)
+        ]
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(scaled, variables)
-        hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
-        return {
-            "cross_entropy": cross_entropy,
-            "model_losses": tf.cast(extra, tf.float32),
-            "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
-            "gradients": tf.add_n([tf.cast(tf.reduce_sum(g), tf.float32) for g in scaled]),
-        }
+        return step_scalars(labels, logits, cross_entropy, [extra], scaled)
 
     def l2(self) -> float:
-        """The L2 term as it stands, for logging."""
         return self.options.l2_weight * half_squares(self.model.trainable_variables)

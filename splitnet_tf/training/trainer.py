@@ -27,7 +27,7 @@ from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.progress import Progress
 from splitnet_tf.training.run_directory import RunDirectory
 from splitnet_tf.training.schedules import Schedule
-from splitnet_tf.training.step import TrainStep
+from splitnet_tf.training.step import BaseTrainStep, TrainStep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Trainer:
         patience: int = 0,
         steps_per_epoch: int = 1,
         status: Callable[[], str] | None = None,
-        train_step=None,
+        train_step: BaseTrainStep | None = None,
     ):
         self.model = model
         self.options = options
