@@ -13,6 +13,10 @@ class GroupingError(SplitNetError):
     """A grouping that is empty, inconsistent or made for another model."""
 
 
+class PlacementError(SplitNetError):
+    """Devices on which a tree cannot be placed."""
+
+
 class DataError(SplitNetError):
     """Data that is missing or not what it must be."""
 

@@ -3,7 +3,7 @@
 from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
 from splitnet_tf.parallel.placed_tree import PlacedTree, place
-from splitnet_tf.parallel.placement import TRUNK_MODES, Placement, PlacementError, make_placement
+from splitnet_tf.parallel.placement import TRUNK_MODES, Placement, make_placement
 from splitnet_tf.parallel.timing import Timing, interleave, ratio
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "PlacedTrainStep",
     "PlacedTree",
     "Placement",
-    "PlacementError",
     "Timing",
     "interleave",
     "make_placement",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from splitnet_tf.parallel.placement import PlacementError
+from splitnet_tf.errors import PlacementError
 
 
 def prepare_devices(names: Sequence[str]) -> None:

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from splitnet_tf.parallel.placement import Placement, PlacementError, make_placement
+from splitnet_tf.errors import PlacementError
+from splitnet_tf.parallel.placement import Placement, make_placement
 from splitnet_tf.splitting import SplitTree
 
 

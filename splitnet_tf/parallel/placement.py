@@ -7,14 +7,10 @@ import math
 from collections.abc import Sequence
 
 from splitnet_tf.analysis import cost, text_table
-from splitnet_tf.errors import SplitNetError
+from splitnet_tf.errors import PlacementError
 from splitnet_tf.splitting import Node, SplitTree
 
 TRUNK_MODES = ("replicate", "separate", "shard")
-
-
-class PlacementError(SplitNetError):
-    """Devices on which a tree cannot be placed."""
 
 
 @dataclasses.dataclass(frozen=True)

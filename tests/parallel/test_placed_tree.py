@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 
 import splitnet_tf as sn
+from splitnet_tf.errors import PlacementError
+from splitnet_tf.parallel import PlacedTrainStep, make_placement, place
+from splitnet_tf.training import TrainOptions, TrainStep
 from tests.conftest import random_grouping, scramble
-
-tf = pytest.importorskip("tensorflow")
-
-from splitnet_tf.parallel import PlacedTrainStep, PlacementError, make_placement, place  # noqa: E402
-from splitnet_tf.training import TrainOptions, TrainStep  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="placement is TensorFlow's"
@@ -176,19 +174,22 @@ def test_a_placed_step_is_the_step_of_the_tree(mode):
 
 def test_a_sharded_step_without_batch_norm_is_the_step_of_the_tree():
     inputs = keras.Input((6,))
-    x = keras.layers.Dense(8, activation="relu", name="a")(inputs)
+    x = keras.layers.Dense(8, activation="relu", kernel_regularizer="l2", name="a")(inputs)
     x = keras.layers.Dense(8, activation="relu", name="b")(x)
     model = scramble(keras.Model(inputs, keras.layers.Dense(4, name="logits")(x)))
     plan = sn.SplitPlan.from_sections(model, [("b", 2)])
     tree = sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
-    options = TrainOptions(max_steps=3)
+    options = TrainOptions(max_steps=3, label_smoothing=0.1)
     placed = place(tree, DEVICES, "shard")
     step, reference = PlacedTrainStep(placed, options), TrainStep(tree.model, options)
     rng = np.random.default_rng(0)
     for batch in (7, 3, 1):
         x = rng.normal(size=(batch, 6)).astype("float32")
         y = rng.integers(0, 4, batch).astype("int32")
-        step(x, y, 0.1), reference(x, y, 0.1)
+        ours, theirs = step(x, y, 0.1), reference(x, y, 0.1)
+        for name in ("cross_entropy", "model_losses", "accuracy"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), rel=1e-5)
+        assert float(ours["model_losses"]) > 0
     expected = tree.model.get_weights()
     placed.gather()
     for found, wanted in zip(tree.model.get_weights(), expected, strict=True):
