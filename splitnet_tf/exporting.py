@@ -41,7 +41,8 @@ def export_tree(
       The manifest.
 
     Raises:
-      RunError: an unknown format, a package that is missing, or a folder that is not empty.
+      RunError: an unknown format, a package that is missing, a folder that is not empty, or a
+        layer that a format does not know.
     """
     folder = Path(folder)
     _check(folder, formats)
@@ -116,5 +117,14 @@ def _write(model: keras.Model, folder: Path, file: str, name: str) -> None:
     kind = FORMATS[name][1]
     if kind is None:
         model.save(folder / file)
-    else:
+        return
+    try:
         model.export(str(folder / file), format=kind, verbose=False)
+    except OSError:
+        raise
+    except Exception as error:  # converters raise many kinds for layers that they do not know
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise RunError(
+            f"Model '{model.name}' cannot be exported as {name} ({type(error).__name__}: "
+            f"{reason[:160]}); leave that format out."
+        ) from error

@@ -138,6 +138,18 @@ def test_what_cannot_be_exported_is_refused(tree, tmp_path, monkeypatch):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_layer_that_a_format_does_not_know_is_one_sentence(tree, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise NotImplementedError("no converter for this\nand a page more")
+
+    monkeypatch.setattr(keras.Model, "export", fail)
+    with pytest.raises(
+        sn.RunError, match="'small' cannot be exported as litert .*no converter for"
+    ):
+        export_tree(tree, tmp_path / "x", ["litert"])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_export_leaves_nothing(tree, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
