@@ -38,12 +38,23 @@ def load() -> keras.Model:
 
 
 def main() -> None:
+    refuse_ignored("table", "model", "splits", "grouping", "num_classes", "image_size", "suggest")
+    refuse_ignored("suggest", "splits", "grouping")
     if FLAGS.table:
         show_table(TABLES[FLAGS.table])
     elif FLAGS.suggest:
         show_cuts(load())
     else:
         show_cost(load())
+
+
+def refuse_ignored(chosen: str, *others: str) -> None:
+    """Raises when a flag would have no effect beside ``chosen``."""
+    if not FLAGS[chosen].value:
+        return
+    for name in others:
+        if FLAGS[name].present:
+            raise flags.Error(f"--{name} has no effect with --{chosen}; leave one of them out.")
 
 
 def show_table(table: PaperTable) -> None:

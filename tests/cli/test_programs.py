@@ -283,6 +283,8 @@ WRONG_USAGE = [
     ("cost", ["--splits=2-2-1"], 1, "'logits' has 1 groups, fewer than the 2"),
     ("cost", ["--model=none.keras"], 1, "none.keras does not exist"),
     ("cost", ["--model=InceptionV3", "--image_size=40"], 2, "Input size must be at least 75x75"),
+    ("cost", ["--table=2", "--model=mlp"], 2, "--model has no effect with --table"),
+    ("cost", ["--model=mlp", "--suggest", "--splits=2-2"], 2, "--splits has no effect with --s"),
     ("cost", ["--model=resnet-19"], 2, "depth must be one of 18, 34, 50; got 19"),
     ("cost", ["--model=VGG16", "--splits=2-2"], 2, "'VGG16' has no short form; name the layers"),
     (
