@@ -23,6 +23,7 @@ from splitnet_tf.analysis import suggest_cuts
 from splitnet_tf.graph.keras_graph import all_layers
 from splitnet_tf.models.registry import applications
 from tests.conftest import random_grouping
+from tests.masked import masked_outputs
 
 CLASSES = 20
 HEAD = """# Models of keras.applications
@@ -54,26 +55,6 @@ def make_nontrivial(model: keras.Model, rng: np.random.Generator) -> None:
             weight.assign(np.exp(noise) if positive else noise)
     images = rng.normal(size=(8, *model.input_shape[1:])).astype("float32")
     sn.recalibrate_batch_norm(model, [images])
-
-
-def masked_outputs(model, plan, grouping, x) -> np.ndarray:
-    """The plain model's logits with every off-block weight set to zero."""
-    copy = sn.plain_copy(model)
-    for kernel in plan.kernels:
-        rows, columns = (
-            np.concatenate(
-                [
-                    np.array(plan.merge(plan.space(n), kernel.level))[grouping.space(n).labels()]
-                    for n in names
-                ]
-            )
-            for names in (kernel.in_spaces, kernel.out_spaces)
-        )
-        layer = copy.get_layer(kernel.name)
-        variable = getattr(layer, "kernel", None)
-        variable = layer.pointwise_kernel if variable is None else variable
-        variable.assign(keras.ops.convert_to_numpy(variable) * (rows[:, None] == columns[None, :]))
-    return keras.ops.convert_to_numpy(copy(x, training=False))
 
 
 def apart(model, sections, rng) -> float:

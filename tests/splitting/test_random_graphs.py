@@ -5,6 +5,7 @@
 
 import keras
 import numpy as np
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from keras import layers, ops
@@ -157,5 +158,7 @@ def test_random_graphs_are_split_exactly_or_refused(network):
 
 def test_most_random_graphs_are_split():
     """Runs after the test above: refusing everything would be no answer."""
-    print(OUTCOMES)
-    assert OUTCOMES["exact"] >= OUTCOMES["refused"] > 0 or np.sum(list(OUTCOMES.values())) == 0
+    if not any(OUTCOMES.values()):
+        pytest.skip("counts what the test above has drawn, which was not run")
+    assert OUTCOMES["exact"] >= OUTCOMES["refused"]
+    assert OUTCOMES["refused"] > 0 or sum(OUTCOMES.values()) < 20

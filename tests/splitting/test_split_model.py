@@ -13,28 +13,7 @@ from keras import layers
 import splitnet_tf as sn
 from splitnet_tf.graph.keras_graph import all_layers
 from tests.conftest import random_grouping, scramble, small_alexnet, to_numpy
-
-
-def masked_outputs(model, plan, grouping, x):
-    """The reference: a plain copy with every off-block weight set to zero, element by element."""
-    copy = sn.plain_copy(model)
-    for kernel in plan.kernels:
-        sides = []
-        for names in (kernel.in_spaces, kernel.out_spaces):
-            own = []
-            for name in names:
-                merge = plan.merge(plan.space(name), kernel.level)
-                own += [merge[g] for g in grouping.space(name).labels()]
-            sides.append(own)
-        layer = copy.get_layer(kernel.name)
-        variable = layer.kernel if hasattr(layer, "kernel") else layer.pointwise_kernel
-        weights = np.array(variable)
-        for i, a in enumerate(sides[0]):
-            for j, b in enumerate(sides[1]):
-                if a != b:
-                    weights[..., i, j] = 0.0
-        variable.assign(weights)
-    return keras.ops.convert_to_numpy(copy(x, training=False))
+from tests.masked import masked_outputs
 
 
 def check_split(model, sections, seed=0):

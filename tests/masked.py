@@ -1,0 +1,24 @@
+"""The reference of every split: the plain model with its off-block weights set to zero."""
+
+import keras
+import numpy as np
+
+import splitnet_tf as sn
+
+
+def masked_outputs(model, plan, grouping, x) -> np.ndarray:
+    """Outputs on ``x`` of a plain copy in which only weights inside a group are left."""
+    copy = sn.plain_copy(model)
+    for kernel in plan.kernels:
+        sides = []
+        for names in (kernel.in_spaces, kernel.out_spaces):
+            own = []
+            for name in names:
+                merge = plan.merge(plan.space(name), kernel.level)
+                own += [merge[g] for g in grouping.space(name).labels()]
+            sides.append(np.array(own))
+        layer = copy.get_layer(kernel.name)
+        variable = layer.kernel if hasattr(layer, "kernel") else layer.pointwise_kernel
+        same_group = sides[0][:, None] == sides[1][None, :]
+        variable.assign(keras.ops.convert_to_numpy(variable) * same_group)
+    return keras.ops.convert_to_numpy(copy(x, training=False))
