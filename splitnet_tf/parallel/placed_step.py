@@ -11,6 +11,7 @@ import collections
 import keras
 import tensorflow as tf
 
+from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 from splitnet_tf.training.options import TrainOptions
@@ -26,8 +27,9 @@ from splitnet_tf.training.step import (
 class PlacedTrainStep(BaseTrainStep):
     """Trains a placed tree on one batch: cross entropy, the layers' own losses, L2, momentum.
 
-    Copies of the trunk get the sum of their gradients, so that they stay equal. Under ``shard``
-    batch norm in the trunk normalizes by the statistics of each device's share of the batch.
+    Copies of the trunk get the sum of their gradients and the mean of their moving statistics, so
+    that they stay equal. Under ``shard`` batch norm in the trunk normalizes by the statistics of
+    each device's share of the batch.
 
     Args:
       placed: of a tree with one input and one output, logits (B, classes).
@@ -56,9 +58,21 @@ class PlacedTrainStep(BaseTrainStep):
         )
 
     @property
-    def variables(self) -> list[keras.Variable]:
-        models = [v for copies in self.placed.copies.values() for c in copies for v in c.variables]
-        return models + [v for o in self._optimizers.values() for v in o.variables]
+    def variables(self) -> list[Copies]:
+        """Those of ``TrainStep`` on the tree itself, in its order: a run may move."""
+        model, optimizers = self.placed.tree.model, list(self._optimizers.values())
+        momenta = {}
+        for name, copies in self.placed.copies.items():
+            own = self.placed.nodes[name].model.trainable_variables
+            slots = [self._optimizers[name, c].variables[2:] for c in range(len(copies)) if own]
+            for i, variable in enumerate(own if self.options.momentum else ()):
+                momenta[id(variable)] = Copies([s[i] for s in slots])
+        return [
+            *self.placed.variables,
+            Copies([o.iterations for o in optimizers]),
+            Copies([o.variables[1] for o in optimizers]),
+            *(momenta[id(v)] for v in model.trainable_variables if id(v) in momenta),
+        ]
 
     def l2(self) -> float:
         return self.options.l2_weight * sum(
@@ -89,6 +103,7 @@ class PlacedTrainStep(BaseTrainStep):
                     node.name, c, tf.shape(images)[0], made, tapes, arrived
                 )
         applied = self._apply(gradients, learning_rate)
+        self._agree()
         own = [v for _, _, losses in tapes.values() for v in losses]
         return step_scalars(labels, logits, cross_entropy, own, applied)
 
@@ -152,3 +167,16 @@ class PlacedTrainStep(BaseTrainStep):
                 optimizer.apply(total, variables)
                 applied += total
         return applied
+
+    def _agree(self) -> None:
+        """Gives the copies of a node the mean of what they have counted, each on its share."""
+        for name, copies in self.placed.copies.items():
+            if not self.placed.shares(name):
+                continue
+            for counted in zip(*(c.non_trainable_variables for c in copies), strict=True):
+                if not counted[0].dtype.startswith("float"):
+                    continue
+                with tf.device(self.placed.device(name, 0)):
+                    mean = tf.add_n([v.value for v in counted]) / len(counted)
+                for v in counted:
+                    v.assign(mean)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.errors import PlacementError
+from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placement import Placement, make_placement
 from splitnet_tf.splitting import SplitTree
 
@@ -181,17 +182,20 @@ class PlacedTree:
                 feeds.append(parts[0] if len(parts) == 1 else tf.concat(parts, axis=0))
         return feeds
 
-    def gather(self) -> SplitTree:
-        """Puts the weights back into the tree that was placed, and returns it.
+    @property
+    def variables(self) -> list[Copies]:
+        """For each of the tree's variables, in its order, the copies of it on the devices."""
+        copies = {}
+        for name, placed in self.copies.items():
+            own = [c.variables for c in placed]
+            for i, variable in enumerate(self.nodes[name].model.variables):
+                copies[id(variable)] = Copies([v[i] for v in own])
+        return [copies[id(v)] for v in self.tree.model.variables]
 
-        Copies of the trunk agree but for batch-norm statistics under ``shard``; their mean is
-        taken.
-        """
-        for name, copies in self.copies.items():
-            values = [copy.get_weights() for copy in copies]
-            self.nodes[name].model.set_weights(
-                [v[0] if len(v) == 1 else np.mean(v, axis=0) for v in zip(*values, strict=True)]
-            )
+    def gather(self) -> SplitTree:
+        """Puts the weights back into the tree that was placed, and returns it."""
+        for variable, copies in zip(self.tree.model.variables, self.variables, strict=True):
+            variable.assign(np.asarray(copies))
         return self.tree
 
 

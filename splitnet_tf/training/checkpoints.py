@@ -43,7 +43,7 @@ def save_checkpoint(
     Raises:
       CheckpointError: it cannot be written (a full disk, a read-only folder).
     """
-    arrays = {f"{i:05d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+    arrays = {f"{i:05d}": np.asarray(v) for i, v in enumerate(variables)}
     arrays[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)

@@ -10,6 +10,7 @@ import splitnet_tf as sn
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.parallel import PlacedTrainStep, make_placement, place
 from splitnet_tf.training import TrainOptions, TrainStep
+from splitnet_tf.training.checkpoints import restore_newest, save_checkpoint
 from tests.conftest import random_grouping, scramble
 
 pytestmark = pytest.mark.skipif(
@@ -163,7 +164,7 @@ def test_a_placed_step_is_the_step_of_the_tree(mode):
             )
     for name, copies in placed.copies.items():
         for copy in copies[1:]:
-            for a, b in zip(copy.trainable_variables, copies[0].trainable_variables, strict=True):
+            for a, b in zip(copy.variables, copies[0].variables, strict=True):
                 np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-6)
         if mode == "shard":
             continue
@@ -194,6 +195,29 @@ def test_a_sharded_step_without_batch_norm_is_the_step_of_the_tree():
     placed.gather()
     for found, wanted in zip(tree.model.get_weights(), expected, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_moves_from_one_placement_to_another_and_to_none(tmp_path):
+    tree = make_tree("hierarchical")
+    options = TrainOptions(max_steps=3)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 8, 8, 3)).astype("float32")
+    y = rng.integers(0, 10, 12).astype("int32")
+    first = PlacedTrainStep(place(tree, DEVICES, "shard"), options)
+    first(x, y, 0.05)
+    save_checkpoint(tmp_path, "step", 1, first.variables, {})
+    other = make_tree("hierarchical")
+    steps = [
+        PlacedTrainStep(place(other, DEVICES[:2], "replicate"), options),
+        TrainStep(other.model, options),
+    ]
+    for step in steps:
+        restore_newest(tmp_path, "step", step.variables)
+        step(x, y, 0.05)  # with the momentum of the first step, or they would differ
+    moved = [np.asarray(v) for v in steps[0].variables]
+    for found, wanted in zip(moved, steps[1].variables, strict=True):
+        np.testing.assert_allclose(found, np.asarray(wanted), rtol=2e-3, atol=2e-4)
+    assert np.abs(moved[0] - np.asarray(first.variables[0])).max() > 1e-3
 
 
 def test_backward_products_run_on_the_device_of_their_node():
