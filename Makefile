@@ -22,9 +22,12 @@ SEED ?= 0
 DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
   --checkpoint_interval=0 --seed=$(SEED) --restart
 
+# Two processes; the tests of one file stay together.
+SIDE_BY_SIDE = -n 2 --dist loadfile
+
 test: $(READY) lint
-	$(VENV)/bin/python -m pytest
-	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/graph tests/grouping
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) tests/graph tests/grouping
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

@@ -32,9 +32,17 @@ setup(
         "importlib_resources>=6.0",  # imported by tensorflow-datasets, not declared there
         "tensorboard>=2.20",
         "tqdm>=4.66",
+        "grpcio>=1.60",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6", "jax>=0.6"],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff>=0.6",
+            "jax>=0.6",
+        ],
         "export": ["onnx>=1.17", "tf2onnx>=1.16"],
     },
     entry_points={
@@ -44,6 +52,7 @@ setup(
             "splitnet-evaluate=splitnet_tf.cli.evaluate:cli",
             "splitnet-cost=splitnet_tf.cli.cost:cli",
             "splitnet-export=splitnet_tf.cli.export:cli",
+            "splitnet-worker=splitnet_tf.cli.worker:cli",
             "splitnet-benchmark=splitnet_tf.cli.benchmark:cli",
         ]
     },

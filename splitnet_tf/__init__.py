@@ -13,6 +13,7 @@ from splitnet_tf import graph, grouping, models, splitting
 from splitnet_tf.analysis import Cost, cost
 from splitnet_tf.errors import (
     CheckpointError,
+    ClusterError,
     DataError,
     GroupingError,
     PlacementError,
@@ -55,6 +56,7 @@ def __getattr__(name):
 __all__ = [
     "CheckpointError",
     "Cost",
+    "ClusterError",
     "DataError",
     "Grouping",
     "GroupingError",

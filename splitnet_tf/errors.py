@@ -17,6 +17,10 @@ class PlacementError(SplitNetError):
     """Devices on which a tree cannot be placed."""
 
 
+class ClusterError(SplitNetError):
+    """Workers that cannot be reached, or no longer."""
+
+
 class DataError(SplitNetError):
     """Data that is missing or not what it must be."""
 

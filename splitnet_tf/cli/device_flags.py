@@ -1,8 +1,25 @@
-"""``--devices`` and ``--trunk``."""
+"""``--devices``, ``--trunk`` and ``--cluster``, and what to do when a worker is lost."""
 
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+import tensorflow as tf
 from absl import flags
 
-from splitnet_tf.parallel import TRUNK_MODES
+from splitnet_tf.cli.program import run_program, say
+from splitnet_tf.errors import ClusterError
+from splitnet_tf.parallel import TRUNK_MODES, Cluster, prepare_devices, wait_for_workers
+
+FLAGS = flags.FLAGS
+
+# One thread decides what happens when a worker is lost; any other waits for the process to end.
+_deciding = threading.Lock()
+_clusters: list[Cluster] = []
 
 
 def define_device_flags(work: str) -> None:
@@ -14,3 +31,80 @@ def define_device_flags(work: str) -> None:
         list(TRUNK_MODES),
         "Where the trunk runs with --devices: on each, alone on the first, or a share on each.",
     )
+    flags.DEFINE_list(
+        "cluster",
+        [],
+        f"{work} the tree on these workers (see splitnet-worker), host:port,...; without "
+        "--devices, on the first device of each.",
+    )
+    flags.DEFINE_enum(
+        "on_worker_loss",
+        "stop",
+        ["stop", "retry", "local"],
+        "When a worker is lost: stop; wait until it is back and go on; or go on without workers. "
+        "Training goes on from its newest checkpoint, an evaluation begins anew.",
+    )
+    flags.DEFINE_float(
+        "worker_timeout", 10.0, "Seconds within which a worker must answer.", lower_bound=0.1
+    )
+    flags.DEFINE_float(
+        "worker_wait", 600.0, "Seconds to wait for a worker with --on_worker_loss=retry.", 0.0
+    )
+
+
+def chosen_devices() -> list[str]:
+    """The devices that the flags name, ready to be used; none: the tree is not placed."""
+    if not FLAGS.cluster:
+        prepare_devices(FLAGS.devices)
+        return FLAGS.devices
+    if FLAGS.worker_timeout < 1:
+        logging.warning("--worker_timeout=%g takes a busy worker for lost.", FLAGS.worker_timeout)
+    try:
+        _clusters.append(Cluster(FLAGS.cluster, FLAGS.worker_timeout, _lost))
+    except ClusterError as error:
+        _lost(error)
+    return FLAGS.devices or list(_clusters[0].devices)
+
+
+def run_on_devices(main: Callable[[], None]) -> None:
+    """``run_program`` for programs with these flags."""
+
+    def guarded():
+        try:
+            main()
+        except tf.errors.OpError as error:
+            if not _clusters:
+                raise
+            _lost(_clusters[0].find_lost() or _restarted(error))
+
+    run_program(guarded)
+
+
+def _restarted(error: tf.errors.OpError) -> ClusterError:
+    reason = (error.message.strip().splitlines() or [type(error).__name__])[-1]
+    return ClusterError(f"A worker of {','.join(FLAGS.cluster)} has begun anew: {reason[:200]}.")
+
+
+def _lost(error: ClusterError) -> None:
+    """Ends the process, or puts the same program in its place; does not return.
+
+    TensorFlow cannot be made to forget a worker, so that what goes on is a new process.
+    """
+    with _deciding:
+        if FLAGS.on_worker_loss == "stop":
+            say(f"{error} See to it, or go on with --on_worker_loss=retry or local.")
+            os._exit(1)  # an orderly exit would wait for the worker
+        command = [sys.executable, *sys.orig_argv[1:]]
+        if FLAGS.on_worker_loss == "local":
+            logging.warning("%s Going on without workers.", error)
+            command += ["--cluster=", "--devices="]
+        else:
+            logging.warning("%s Waiting for it.", error)
+            still = wait_for_workers(FLAGS.cluster, FLAGS.worker_wait, FLAGS.worker_timeout)
+            if still is not None:
+                say(f"{still} It has not come back within --worker_wait={FLAGS.worker_wait:g} s.")
+                os._exit(1)
+            logging.warning("The workers answer; going on.")
+        logging.shutdown()
+        sys.stdout.flush()
+        os.execv(command[0], command)

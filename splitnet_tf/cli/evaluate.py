@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from splitnet_tf.analysis import agreement, cost, text_table
 from splitnet_tf.analysis.figures import block_figure
-from splitnet_tf.cli.device_flags import define_device_flags
+from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.output import define_output_flags, show
-from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping, plain_copy
-from splitnet_tf.parallel import place, prepare_devices
+from splitnet_tf.parallel import place
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training import compiled_forward, evaluate, read_config
@@ -52,7 +52,7 @@ def model_file(path: Path) -> Path:
     raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
 
 
-def measure(path: Path, dataset, devices: tuple[str, ...] = ()) -> dict:
+def measure(path: Path, dataset, devices: Sequence[str] = ()) -> dict:
     """Accuracy, cost and speed of one model file; of the placed tree with devices."""
     model = plain_copy(load_model(path)) if path.name == "grouped.keras" else load_model(path)
     if model.output_shape[-1] != dataset.num_classes:
@@ -84,7 +84,7 @@ def measure(path: Path, dataset, devices: tuple[str, ...] = ()) -> dict:
 
 
 def main() -> None:
-    prepare_devices(FLAGS.devices)
+    devices = chosen_devices()
     path = Path(FLAGS.basemodel)
     dataset = load_data()
     file = model_file(path)
@@ -94,8 +94,8 @@ def main() -> None:
     entries = [("split" if file.name == "tree.keras" else "model", measure(file, dataset))]
     if compare:
         entries.insert(0, ("unsplit", measure(model_file(Path(compare)), dataset)))
-    if FLAGS.devices:
-        entries.append(("placed", measure(file, dataset, tuple(FLAGS.devices))))
+    if devices:
+        entries.append(("placed", measure(file, dataset, devices)))
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
     grouping_file = file.parent / "grouping.json"
     if grouping_file.is_file():
@@ -197,7 +197,7 @@ def as_text(document: dict) -> str:
 def cli() -> None:
     """Entry point of ``splitnet-evaluate``."""
     define_flags()
-    run_program(main)
+    run_on_devices(main)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ def run_program(main: Callable[[], None]) -> None:
         return rest
 
     def guarded(argv):
-        absl_logging.set_verbosity(absl_logging.WARNING)  # of other packages
         logging.getLogger().setLevel(logging.INFO)
+        for package in ("absl", "tensorflow"):  # absl's logger is that of other packages
+            logging.getLogger(package).setLevel(logging.WARNING)
         absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
         try:
             main()
@@ -43,7 +44,13 @@ def run_program(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=parse)
 
 
-def _fail(sentence: str, code: int) -> None:
+def say(sentence: str) -> None:
+    """Prints an error."""
     sys.stdout.flush()
-    print(f"{os.path.basename(sys.argv[0])}: error: {' '.join(sentence.split())}", file=sys.stderr)
+    name = os.path.basename(sys.argv[0])
+    print(f"{name}: error: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+
+
+def _fail(sentence: str, code: int) -> None:
+    say(sentence)
     sys.exit(code)

@@ -13,8 +13,7 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost
-from splitnet_tf.cli.device_flags import define_device_flags
-from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
     define_data_flags,
@@ -30,7 +29,7 @@ from splitnet_tf.errors import RunError
 from splitnet_tf.files import write_atomically
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
-from splitnet_tf.parallel import PlacedTrainStep, place, prepare_devices
+from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import (
     mask_off_blocks,
@@ -71,9 +70,9 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    prepare_devices(FLAGS.devices)
-    if FLAGS.devices and FLAGS.jit_compile:
+    if (FLAGS.devices or FLAGS.cluster) and FLAGS.jit_compile:
         raise flags.Error("--jit_compile does not work across --devices; leave one of them out.")
+    devices = chosen_devices()
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -101,8 +100,8 @@ def main() -> None:
         stages["recalibrated"] = test_accuracy(tree.model, dataset)
     save_model(tree.model, run.path / "cut.keras")
     forward, step = tree.model, None
-    if FLAGS.devices:
-        forward = place(tree, FLAGS.devices, FLAGS.trunk)
+    if devices:
+        forward = place(tree, devices, FLAGS.trunk)
         step = PlacedTrainStep(forward, train_options(dataset))
         logging.info("%s", forward.placement)
     trainer = Trainer(
@@ -121,7 +120,7 @@ def main() -> None:
     result = trainer.train()
     if FLAGS.patience:
         trainer.restore_best()
-    if FLAGS.devices:
+    if devices:
         forward.gather()
     stages["finetuned"] = test_accuracy(tree.model, dataset)
     save_model(tree.model, run.path / "tree.keras")
@@ -205,7 +204,7 @@ def test_accuracy(model, dataset) -> float:
 def cli() -> None:
     """Entry point of ``splitnet-split``."""
     define_flags()
-    run_program(main)
+    run_on_devices(main)
 
 
 if __name__ == "__main__":

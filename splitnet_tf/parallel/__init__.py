@@ -1,13 +1,16 @@
 """Trees on several devices, and timing."""
 
+from splitnet_tf.parallel.cluster import Cluster, wait_for_workers
 from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
 from splitnet_tf.parallel.placed_tree import PlacedTree, place
 from splitnet_tf.parallel.placement import TRUNK_MODES, Placement, make_placement
 from splitnet_tf.parallel.timing import Timing, interleave, ratio
+from splitnet_tf.parallel.worker import start_worker
 
 __all__ = [
     "TRUNK_MODES",
+    "Cluster",
     "PlacedTrainStep",
     "PlacedTree",
     "Placement",
@@ -17,4 +20,6 @@ __all__ = [
     "place",
     "prepare_devices",
     "ratio",
+    "start_worker",
+    "wait_for_workers",
 ]

@@ -46,9 +46,9 @@ def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> 
 
 def _same_device(name: str, known: str) -> bool:
     a, b = (tf.DeviceSpec.from_string(n) for n in (name, known))
-    if a.job is None or b.job is None:
-        return (a.device_type, a.device_index) == (b.device_type, b.device_index)
-    return a == b
+    if (a.device_type, a.device_index) != (b.device_type, b.device_index):
+        return False
+    return a.job is None or (a.job, a.task) == (b.job, b.task)
 
 
 class PlacedTree:

@@ -11,8 +11,20 @@ from typing import Any
 from splitnet_tf.errors import RunError
 from splitnet_tf.files import remove_leftovers, write_atomically
 
-# Settings that do not change how a run trains.
-FREE_SETTINGS = ("data_dir", "train_dir", "restart", "method", "patience")
+# Settings that do not change how a run trains, and devices: a run may go on elsewhere.
+FREE_SETTINGS = (
+    "data_dir",
+    "train_dir",
+    "restart",
+    "method",
+    "patience",
+    "devices",
+    "trunk",
+    "cluster",
+    "on_worker_loss",
+    "worker_timeout",
+    "worker_wait",
+)
 
 # What the programs write when they are done; --restart removes it, or a restarted run that is
 # killed would leave the results of the run before.
