@@ -1,7 +1,8 @@
-"""Benchmark: a grouping step, a split forward pass, the input pipeline, making a tree."""
+"""Benchmark: several devices (the paper's Table 5), or parts of the work on one."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.cli.device_benchmark import as_text as devices_as_text
+from splitnet_tf.cli.device_benchmark import measure, plot
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
@@ -18,11 +21,13 @@ from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Split, training_batches
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, plain_copy
-from splitnet_tf.parallel import Timing, interleave, ratio
+from splitnet_tf.parallel import Cluster, Timing, interleave, prepare_devices, ratio
+from splitnet_tf.parallel.local_workers import LocalWorkers
 from splitnet_tf.splitting import split_model
 from splitnet_tf.training import TrainOptions, TrainStep
 
 FLAGS = flags.FLAGS
+DEVICES = "devices"
 CASES = ("grouping_step", "split_forward", "input_pipeline", "conversion")
 PIPELINE_BATCHES = 40  # timed at once, or prefetching would hide their cost
 
@@ -30,9 +35,18 @@ PIPELINE_BATCHES = 40  # timed at once, or prefetching would hide their cost
 def define_flags() -> None:
     flags.DEFINE_string("model", "wrn-16-8", MODEL_HELP)
     flags.DEFINE_string("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...")
-    flags.DEFINE_list("cases", list(CASES), f"What to time, of {', '.join(CASES)}.")
-    flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 7, "Timed rounds, interleaved.", lower_bound=3)
+    flags.DEFINE_list(
+        "cases",
+        [DEVICES],
+        f"What to time: {DEVICES}, the paper's Table 5 for this machine; or of {', '.join(CASES)}.",
+    )
+    flags.DEFINE_list("devices", [], "Devices of Table 5; default: the GPUs, or --workers.")
+    flags.DEFINE_integer("workers", 2, "Workers without --devices, one to a core.", lower_bound=2)
+    flags.DEFINE_integer("batches", 4, "Batches of Table 5 timed at once.", lower_bound=1)
+    flags.DEFINE_list("rows", [], "Only rows of Table 5 whose names begin so; default: all.")
+    flags.DEFINE_string("figure", None, "Draw Table 5 here.")
+    flags.DEFINE_integer("batch_size", 100, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "Timed rounds, interleaved.", lower_bound=3)
     flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=8)
     flags.DEFINE_integer("num_classes", 100, "Classes.", lower_bound=2)
     define_output_flags()
@@ -40,11 +54,54 @@ def define_flags() -> None:
 
 def main() -> None:
     for case in FLAGS.cases:
-        if case not in CASES:
-            raise flags.Error(f"--cases must be of {', '.join(CASES)}; got '{case}'.")
+        if case not in (DEVICES, *CASES):
+            raise flags.Error(f"--cases must be of {DEVICES}, {', '.join(CASES)}; got '{case}'.")
+    if DEVICES in FLAGS.cases:
+        if len(FLAGS.cases) > 1:
+            raise flags.Error(f"--cases={DEVICES} is measured by itself; name the others apart.")
+        on_devices()
+    else:
+        on_one()
+
+
+def chosen_model() -> keras.Model:
     keras.utils.set_random_seed(0)
     shape = (FLAGS.image_size, FLAGS.image_size, 3)
-    model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
+    return choose_model(FLAGS.model, FLAGS.num_classes, shape)
+
+
+def on_devices() -> None:
+    """The paper's Table 5."""
+    if not FLAGS.model.startswith("wrn-"):
+        raise flags.Error(f"--model={FLAGS.model}: Table 5 is of wide residual networks (wrn-...).")
+    prepare_devices(FLAGS.devices)
+    devices = FLAGS.devices or [
+        d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")
+    ]
+    with contextlib.ExitStack() as stack:
+        workers = cluster = None
+        if len(devices) < 2:
+            workers = stack.enter_context(LocalWorkers(FLAGS.workers))
+            cluster = stack.enter_context(contextlib.closing(Cluster(workers.addresses)))
+            devices = cluster.devices
+        document = measure(
+            chosen_model(),
+            devices,
+            FLAGS.batch_size,
+            FLAGS.batches,
+            FLAGS.repeats,
+            workers,
+            FLAGS.rows,
+        )
+    document = {"model": FLAGS.model, "machine": machine(), **document}
+    if FLAGS.figure:
+        plot(document, FLAGS.figure)
+    show(document, devices_as_text)
+
+
+def on_one() -> None:
+    """The parts of the work, on one device."""
+    model, shape = chosen_model(), (FLAGS.image_size, FLAGS.image_size, 3)
     plan = SplitPlan.from_sections(model, parse_splits(FLAGS.splits, FLAGS.model))
     rows = []
     if "conversion" in FLAGS.cases:  # first, while memory holds nothing but the model

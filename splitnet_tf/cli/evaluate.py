@@ -17,7 +17,7 @@ from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping, plain_copy
-from splitnet_tf.parallel import place
+from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training import compiled_forward, evaluate, read_config
@@ -37,6 +37,13 @@ def define_flags() -> None:
         "figure", None, "Draw the split kernels of the unsplit model, sorted by group, here."
     )
     flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
+    flags.DEFINE_enum(
+        "fuse",
+        "none",
+        [*FORMS, "auto"],
+        "Form of a split model on one device: each branch by itself, the branches of a level as "
+        "one (grouped), compiled by XLA, or the fastest of these here.",
+    )
     define_device_flags("Also evaluate")
     flags.DEFINE_integer("speed_batches", 10, "At least so many batches are timed.", lower_bound=3)
     define_output_flags()
@@ -62,11 +69,16 @@ def measure(path: Path, dataset, devices: Sequence[str] = ()) -> dict:
         )
     split = getattr(dataset, FLAGS.images)
     batch = min(FLAGS.batch_size, max(1, len(split) // FLAGS.speed_batches))
-    forward, placement = compiled_forward(model), {}
+    forward, placement, over = compiled_forward(model), {}, map
+    if FLAGS.fuse != "none" and path.name == "tree.keras" and not devices:
+        images = next(iter(evaluation_batches(split, batch)))[0]
+        form, forward, timings = one_device_forward(SplitTree(model), FLAGS.fuse, images)
+        placement = {"form": form, "forms": {n: t.median / batch for n, t in timings.items()}}
     if devices:
         forward = place(SplitTree(model), devices, FLAGS.trunk)
+        over = stream
         placement = {"trunk": FLAGS.trunk, "placement": str(forward.placement)}
-    found = evaluate(forward, evaluation_batches(split, batch))
+    found = evaluate(forward, evaluation_batches(split, batch), over)
     counted = cost(model)
     return {
         **placement,
@@ -136,6 +148,13 @@ def describe_groups(grouping: Grouping, dataset) -> dict:
     return found
 
 
+def describe_forms(entry: dict) -> str:
+    """Which form a split model had on one device, and what the others took."""
+    others = [f"{name} {1000 * s:.3f}" for name, s in entry["forms"].items()]
+    measured = f" (ms/image: {', '.join(others)})" if others else ""
+    return f"form on one device: {entry['form']}{measured}"
+
+
 def as_text(document: dict) -> str:
     """The document as tables."""
     rows = []
@@ -164,6 +183,8 @@ def as_text(document: dict) -> str:
         )
     if "placed" in document:
         parts.append(document["placed"]["placement"])
+    if "form" in document.get("split", {}):
+        parts.append(describe_forms(document["split"]))
     if "stages" in document:
         names = {
             "before": "before the split",

@@ -2,13 +2,16 @@
 
 from splitnet_tf.parallel.cluster import Cluster, wait_for_workers
 from splitnet_tf.parallel.local_devices import prepare_devices
+from splitnet_tf.parallel.one_device import FORMS, one_device_forward
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
 from splitnet_tf.parallel.placed_tree import PlacedTree, place
 from splitnet_tf.parallel.placement import TRUNK_MODES, Placement, make_placement
+from splitnet_tf.parallel.stream import stream
 from splitnet_tf.parallel.timing import Timing, interleave, ratio
 from splitnet_tf.parallel.worker import start_worker
 
 __all__ = [
+    "FORMS",
     "TRUNK_MODES",
     "Cluster",
     "PlacedTrainStep",
@@ -17,9 +20,11 @@ __all__ = [
     "Timing",
     "interleave",
     "make_placement",
+    "one_device_forward",
     "place",
     "prepare_devices",
     "ratio",
     "start_worker",
+    "stream",
     "wait_for_workers",
 ]

@@ -109,13 +109,17 @@ class PlacedTrainStep(BaseTrainStep):
 
     def _forward(self, name, copy, images, made, tapes) -> list:
         placed, model = self.placed, self.placed.copies[name][copy]
-        feeds = placed.read(name, copy, (images,), made)
+        shares = placed.shares(name)
+        inputs = placed.share(images, copy) if shares else images
+        feeds = placed.read(name, copy, (inputs,), made)
         with tf.device(placed.device(name, copy)):
             tape = tf.GradientTape()
             with tape, fused_batch_norms(model):
                 for x in feeds:
                     tape.watch(x)
-                outputs = placed.run(name, copy, feeds, (images,), training=True)
+                outputs = placed.run(name, copy, feeds, training=True)
+                if shares:
+                    outputs = placed.kept(outputs, copy, tf.shape(images)[0])
                 # Each copy adds its share, so that the copies together add a loss once.
                 own = [v / len(placed.copies[name]) for v in model.losses]
         tapes[name, copy] = (tape, feeds, own)

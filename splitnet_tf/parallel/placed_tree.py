@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placement import Placement, make_placement
+from splitnet_tf.parallel.stream import stream
 from splitnet_tf.splitting import SplitTree
 
 
@@ -63,7 +63,7 @@ class PlacedTree:
         self.placement = placement
         self.nodes = {n.name: n for n in tree.nodes()}
         self.copies = {
-            n.name: [_copy_on(self.nodes[n.name].model, placement.devices[d]) for d in n.devices]
+            n.name: [copy_on(self.nodes[n.name].model, placement.devices[d]) for d in n.devices]
             for n in placement.nodes
         }
         signature = [
@@ -71,8 +71,6 @@ class PlacedTree:
             for i, x in enumerate(tree.model.inputs)
         ]
         self._function = tf.function(self.forward, input_signature=signature)
-        self._trunk = tf.function(self._run_trunk, input_signature=signature)
-        self._rest = tf.function(self._run_rest, reduce_retracing=True)
 
     def __call__(self, inputs, training=False):
         """The tree's outputs on a batch (B, ...); any B from 1.
@@ -84,70 +82,80 @@ class PlacedTree:
             raise ValueError("A placed tree is trained by PlacedTrainStep.")
         return self._function(*_as_list(inputs))
 
-    def stream(self, batches: Iterable) -> Iterator:
-        """The outputs on many batches, in order.
+    def stream(self, batches: Iterable, ahead: int = 2) -> Iterator:
+        """The outputs on many batches, in order; ``ahead`` of them are under way at once.
 
-        Under ``separate`` the trunk works on a batch while the branches work on the one before.
+        While one batch waits, for the trunk on another device or for tensors on their way, the
+        next one computes.
         """
-        if self.placement.trunk != "separate":
-            yield from map(self, batches)
-            return
-        with concurrent.futures.ThreadPoolExecutor(1) as trunk:
-            before = None
-            for batch in batches:
-                inputs = _as_list(batch)
-                running = trunk.submit(self._trunk, *inputs)
-                if before is not None:
-                    yield self._rest(before[0], before[1].result())
-                before = inputs, running
-            if before is not None:
-                yield self._rest(before[0], before[1].result())
-
-    def _run_trunk(self, *inputs) -> list:
-        name = self.tree.trunk.name
-        return self.run(name, 0, self.read(name, 0, inputs, {}), inputs)
-
-    def _run_rest(self, inputs, trunk_outputs):
-        return self.forward(*inputs, made={(self.tree.trunk.name, 0): trunk_outputs})
+        return stream(self, batches, ahead)
 
     def graph(self) -> tf.Graph:
         """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
         return self._function.get_concrete_function().graph
 
-    def forward(self, *inputs, made: dict[tuple[str, int], list] | None = None):
-        """The outputs, from symbolic or eager inputs; ``made``: what copies have made already."""
-        made = dict(made or {})
-        for node in self.placement.nodes:
-            for copy in range(len(node.devices)):
-                if (node.name, copy) in made:
-                    continue
-                feeds = self.read(node.name, copy, inputs, made)
-                made[node.name, copy] = self.run(node.name, copy, feeds, inputs)
-        outputs = made[self.tree.head.name, 0]
+    def forward(self, *inputs):
+        """The outputs, from symbolic or eager inputs.
+
+        Under ``shard`` every node runs on each share of the batch by itself: while the shares of
+        other devices are on their way, a branch computes its own device's.
+        """
+        head = self.tree.head.name
+        if not self.shares(self.tree.trunk.name):
+            outputs = self._forward_share(inputs, None)
+        else:
+            batch = tf.shape(inputs[0])[0]
+            shares = []
+            for copy in range(len(self.copies[self.tree.trunk.name])):
+                made = self._forward_share([self.share(x, copy) for x in inputs], copy)
+                shares.append(self.kept(made, copy, batch))
+            with tf.device(self.device(head, 0)):
+                outputs = [tf.concat(parts, axis=0) for parts in zip(*shares, strict=True)]
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _forward_share(self, inputs, share: int | None) -> list:
+        """The outputs for a batch, or for the share of one of the trunk's copies."""
+        made = {}
+        for node in self.placement.nodes:
+            only = share is not None and self.shares(node.name)
+            for copy in [share] if only else range(len(node.devices)):
+                feeds = self.read(node.name, copy, inputs, made)
+                made[node.name, copy] = self.run(node.name, copy, feeds)
+        return made[self.tree.head.name, 0]
 
     def device(self, name: str, copy: int) -> str:
         """Name of the device of a node's copy."""
         node = next(n for n in self.placement.nodes if n.name == name)
         return self.placement.devices[node.devices[copy]]
 
-    def run(self, name: str, copy: int, feeds: list, inputs, training: bool = False) -> list:
+    def run(self, name: str, copy: int, feeds: list, training: bool = False) -> list:
         """Runs one copy of a node on its device."""
         with tf.device(self.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
-            outputs = _as_list(self.copies[name][copy](_one(feeds), training=training))
-            if self.shares(name):  # of no image: see read
-                begin, end = self.bounds(copy, tf.shape(inputs[0])[0])
-                outputs = [y[: end - begin] for y in outputs]
-        return outputs
-
-    def bounds(self, copy: int, batch) -> tuple:
-        """First image and the one after the last of a trunk copy's share of the batch."""
-        copies = len(self.copies[self.tree.trunk.name])
-        return batch * copy // copies, batch * (copy + 1) // copies
+            return _as_list(self.copies[name][copy](_one(feeds), training=training))
 
     def shares(self, name: str) -> bool:
         """Whether each copy of a node does a share of the batch."""
         return self.placement.trunk == "shard" and name == self.tree.trunk.name
+
+    def bounds(self, copy: int, batch) -> tuple:
+        """First image and the one after the last of a trunk copy's share of the batch."""
+        return share_bounds(copy, len(self.copies[self.tree.trunk.name]), batch)
+
+    def share(self, x, copy: int):
+        """A trunk copy's share of an input, cut where the input is: no more is sent.
+
+        Not all operations take an empty batch: where there are fewer images than copies, an empty
+        share is one image, and ``kept`` drops it.
+        """
+        batch = tf.shape(x)[0]
+        begin, end = self.bounds(copy, batch)
+        begin = tf.minimum(begin, batch - 1)
+        return x[begin : tf.maximum(end, begin + 1)]
+
+    def kept(self, outputs: list, copy: int, batch) -> list:
+        """Of what was made from ``share``, what belongs to the copy's share of the batch."""
+        begin, end = self.bounds(copy, batch)
+        return [y[: end - begin] for y in outputs]
 
     def pieces(self, name: str, copy: int, source: str, index: int) -> list[Piece]:
         """The tensors that, batch after batch, make one input of a node's copy."""
@@ -159,25 +167,17 @@ class PlacedTree:
         return [Piece(source, near[0] if near else 0, index)]
 
     def read(self, name: str, copy: int, inputs, made) -> list:
-        """The inputs of a node's copy, on its device.
-
-        Not all operations take an empty batch: with fewer images than devices, a copy whose share
-        is empty computes one image, which ``run`` drops.
-        """
+        """The inputs of a node's copy, put together there from those pieces that are made."""
         feeds = []
         with tf.device(self.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
             for feed in self.nodes[name].feeds:
                 if feed.source is None:
-                    x = inputs[feed.index]
-                    if self.shares(name):
-                        begin, end = self.bounds(copy, tf.shape(x)[0])
-                        begin = tf.minimum(begin, tf.shape(x)[0] - 1)
-                        x = x[begin : tf.maximum(end, begin + 1)]
-                    feeds.append(x)
+                    feeds.append(inputs[feed.index])
                     continue
                 parts = [
                     made[p.node, p.copy][p.index]
                     for p in self.pieces(name, copy, feed.source, feed.index)
+                    if (p.node, p.copy) in made
                 ]
                 feeds.append(parts[0] if len(parts) == 1 else tf.concat(parts, axis=0))
         return feeds
@@ -199,7 +199,12 @@ class PlacedTree:
         return self.tree
 
 
-def _copy_on(model: keras.Model, device: str) -> keras.Model:
+def share_bounds(part: int, parts: int, count) -> tuple:
+    """Where share ``part`` of ``count`` things begins and ends; a tensor where ``count`` is."""
+    return count * part // parts, count * (part + 1) // parts
+
+
+def copy_on(model: keras.Model, device: str) -> keras.Model:
     """A copy whose variables are on a device: Keras puts them where a layer is built."""
     with tf.device(device):
         copy = keras.Model.from_config(model.get_config())

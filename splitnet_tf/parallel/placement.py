@@ -6,6 +6,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import tensorflow as tf
+
 from splitnet_tf.analysis import cost, text_table
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.splitting import Node, SplitTree
@@ -182,11 +184,11 @@ def _spread(tree: SplitTree, hosts: list[int], flops: dict[str, int]) -> dict[st
 
 def _transfers(tree, trunk, trunks, homes):
     sizes = {
-        (n.name, i): math.prod(x.shape[1:]) * _item_bytes(x.dtype)
+        (n.name, i): tensor_bytes(x.shape, x.dtype)
         for n in tree.nodes()
         for i, x in enumerate(n.model.outputs)
     }
-    image = sum(math.prod(x.shape[1:]) * _item_bytes(x.dtype) for x in tree.model.inputs)
+    image = sum(tensor_bytes(x.shape, x.dtype) for x in tree.model.inputs)
     share = 1 / len(trunks) if trunk == "shard" else 1.0
     for d in trunks:
         yield Transfer(-1, d, "images", image * share)
@@ -214,5 +216,6 @@ def _transfers(tree, trunk, trunks, homes):
                     yield Transfer(d, here, feed.source, size / len(sources))
 
 
-def _item_bytes(dtype: str) -> int:
-    return {"float64": 8, "float16": 2, "bfloat16": 2}.get(dtype, 4)
+def tensor_bytes(shape: Sequence[int | None], dtype: str) -> int:
+    """Bytes of one example of a tensor (B, ...)."""
+    return math.prod(shape[1:]) * tf.as_dtype(dtype).size

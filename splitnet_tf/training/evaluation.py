@@ -43,22 +43,39 @@ def compiled_forward(model: Callable) -> Callable:
     return forward
 
 
-def evaluate(forward: Callable, batches: Iterable) -> Evaluation:
+def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Evaluation:
     """Evaluates a model that returns logits.
 
     Args:
       forward: from ``compiled_forward``: images to logits, float32 (B, classes).
       batches: (float32 images (B, H, W, C), int labels (B,)).
+      over: as ``map``; ``splitnet_tf.parallel.stream`` keeps several batches under way.
 
     Raises:
       DataError: no batch, or a label that is not one of the classes.
     """
     logits, labels, times = [], [], []
-    for images, batch_labels in batches:
-        start = time.perf_counter()
-        logits.append(np.asarray(forward(images)))
-        times.append((time.perf_counter() - start) / len(logits[-1]))
-        labels.append(np.asarray(batch_labels))
+    reading = 0.0  # seconds since the last result
+
+    def images():
+        nonlocal reading
+        rest = iter(batches)
+        while True:
+            begin = time.perf_counter()
+            try:
+                x, batch_labels = next(rest)
+            except StopIteration:
+                return
+            labels.append(np.asarray(batch_labels))
+            reading += time.perf_counter() - begin
+            yield x
+
+    start = time.perf_counter()
+    for found in over(forward, images()):
+        logits.append(np.asarray(found))
+        now = time.perf_counter()
+        times.append((now - start - reading) / len(logits[-1]))
+        start, reading = now, 0.0
     if not logits:
         raise DataError("evaluate needs one batch or more; got none.")
     # The last batch may be smaller, and is traced anew.

@@ -251,6 +251,25 @@ def test_cost_prints_json_and_a_table():
     assert "params 62.38 -> 27.34 million (56.2% fewer)" in out
 
 
+def test_the_paper_s_table_5_on_workers(tmp_path):
+    out, _ = run(
+        "benchmark",
+        *("--model=wrn-10-1", "--image_size=8", "--num_classes=12", "--batch_size=4"),
+        *("--batches=2", "--rows=blocks,deep shard", "--format=json", "--workers=2"),
+        f"--figure={tmp_path / 'table5.png'}",
+    )
+    rows = {row["name"]: row for row in json.loads(out)["rows"]}
+    assert list(rows) == ["unsplit on one device", "blocks in sequence", "deep shard"]
+    one, shard = rows["unsplit on one device"], rows["deep shard"]
+    assert one["speed_up"] == one["bound"] == one["params_share"] == 1
+    assert 2 < shard["bound"] < 4 and shard["params_share"] < 0.5
+    # 8 x 8 x 16 floats of the trunk; each device reads half of the channels for all images and
+    # has made half of the images itself; and the logits of 6 classes of branch 1.
+    assert shard["bytes_crossing_per_image"] == 4 * (8 * 8 * 16 / 2 + 6)
+    assert all(r["peak_bytes"] > 2**27 and r["ms_per_image"] > 0 for r in rows.values())
+    assert (tmp_path / "table5.png").read_bytes()[:4] == b"\x89PNG"
+
+
 WRONG_USAGE = [
     ("group", [], 2, "train_dir"),
     ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),

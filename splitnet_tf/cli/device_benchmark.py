@@ -1,0 +1,204 @@
+"""The paper's Table 5 on this machine: one device against several, in every way there is."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.cli.sections import parse_splits
+from splitnet_tf.graph import SplitPlan
+from splitnet_tf.parallel import TRUNK_MODES, Timing, interleave, place, ratio, stream
+from splitnet_tf.parallel.baselines import (
+    Spread,
+    blocks_in_sequence,
+    data_parallel,
+    layers_side_by_side,
+)
+from splitnet_tf.parallel.local_workers import LocalWorkers
+from splitnet_tf.splitting import SplitTree, split_model
+
+# The paper's splits of WRN-16-8, and what it printed for 2 (3-way: 3) GPUs.
+PAPER_SPLITS = {
+    "shallow": ("1-2-2", 1.37),
+    "deep": ("2-2-2", 1.73),
+    "hierarchical": ("2-4-4", 1.71),
+    "deep 3-way": ("3-3-3", 2.22),
+}
+PAPER_BASELINES = {"layers side by side": 0.52, "blocks in sequence": 1.20}
+ONE = "unsplit on one device"
+
+
+def placed(tree: SplitTree, devices: Sequence[str], trunk: str) -> Spread:
+    """A placed tree with what the table tells of it."""
+    found = place(tree, devices, trunk)
+    placement = found.placement
+    all_devices = range(len(placement.devices))
+    return Spread(
+        found,
+        tuple(placement.flops_on(d) for d in all_devices),
+        tuple(placement.params_on(d) for d in all_devices),
+        placement.bytes_crossing,
+    )
+
+
+def make_cases(model: keras.Model, devices: Sequence[str]) -> dict[str, Callable[[], Spread]]:
+    """Every row of the table, by name; each is made when it is called."""
+    cases = {
+        ONE: lambda: data_parallel(model, devices[:1]),
+        "layers side by side": lambda: layers_side_by_side(model, devices),
+        "blocks in sequence": lambda: blocks_in_sequence(model, devices),
+        "unsplit data parallel": lambda: data_parallel(model, devices),
+    }
+    trees = {}
+    for name, (splits, _) in PAPER_SPLITS.items():
+        plan = SplitPlan.from_sections(model, parse_splits(splits, "wrn-"))
+        trees[name] = split_model(model, even_grouping(plan))
+        for trunk in TRUNK_MODES:
+            cases[f"{name} {trunk}"] = lambda t=trees[name], trunk=trunk: placed(t, devices, trunk)
+    cases["deep data parallel"] = lambda: data_parallel(trees["deep"].model, devices)
+    return cases
+
+
+def measure(
+    model: keras.Model,
+    devices: Sequence[str],
+    batch_size: int,
+    batches: int,
+    repeats: int,
+    workers: LocalWorkers | None,
+    chosen: Sequence[str] = (),
+) -> dict:
+    """Times every way to run a model on devices.
+
+    Args:
+      model: a wide residual network.
+      devices: names; the first is the one device to compare with.
+      batch_size: images in a batch.
+      batches: in a stream that is timed at once; two are under way at any time.
+      repeats: timed rounds, interleaved.
+      workers: the processes behind the devices, for their memory.
+      chosen: only the rows whose names begin with one of these, and the first.
+
+    Returns:
+      The document that ``as_text`` prints.
+    """
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.normal(size=(batch_size, *model.input_shape[1:])), tf.float32)
+    cases = {
+        name: make
+        for name, make in make_cases(model, devices).items()
+        if not chosen or name == ONE or name.startswith(tuple(chosen))
+    }
+
+    def run(spread, count=batches):
+        for logits in stream(spread, [images] * count):
+            logits.numpy()
+
+    # Every row is a function of its own, which TensorFlow takes for one that is traced again.
+    tf.get_logger().setLevel("ERROR")
+    expected = model(images, training=False).numpy()
+    peaks, spreads = {}, {}
+    for name, make in cases.items():
+        if workers is not None:  # by itself, before the others are there
+            workers.forget_peaks()
+            spread = make()
+            run(spread, 2)
+            peaks[name] = max(workers.peak_bytes())
+            del spread
+            gc.collect()
+    for name, make in cases.items():
+        spreads[name] = make()
+        logits = spreads[name](images).numpy()  # and all is traced
+        if name in (*PAPER_BASELINES, "unsplit data parallel"):
+            check(name, logits, expected)
+    found = interleave({n: lambda s=s: run(s) for n, s in spreads.items()}, repeats, warmup=0)
+    whole = cost(model)
+    rows = [
+        row(name, s, found[name], found[ONE], whole, batches * batch_size, peaks.get(name))
+        for name, s in spreads.items()
+    ]
+    return {
+        "devices": list(devices),
+        "batch_size": batch_size,
+        "batches_in_a_stream": batches,
+        "repeats": repeats,
+        "rows": rows,
+    }
+
+
+def check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
+    """What is timed computes what it should."""
+    apart = np.abs(found - expected).max() / np.abs(expected).max()
+    if not apart < 1e-4:
+        raise AssertionError(f"'{name}' computes something else: {apart:.1e} apart.")
+
+
+def row(name, spread, timing: Timing, one: Timing, whole, images, peak) -> dict:
+    """What the table tells of one way."""
+    printed = {**PAPER_BASELINES, **{kind: speed for kind, (_, speed) in PAPER_SPLITS.items()}}
+    paper = printed.get(name) or printed.get(name.rpartition(" ")[0])
+    return {
+        "name": name,
+        "ms_per_image": 1000 * timing.median / images,
+        "spread": timing.spread,
+        "speed_up": 1 / ratio(timing, one),
+        "bound": whole.flops / max(spread.flops),
+        "paper": paper,
+        "bytes_crossing_per_image": spread.bytes_crossing,
+        "params_share": max(spread.params) / whole.params,
+        "peak_bytes": peak,
+        "seconds": list(timing.seconds),
+    }
+
+
+def as_text(document: dict) -> str:
+    """The document as a table."""
+    rows = [
+        (
+            r["name"],
+            f"{r['ms_per_image']:.2f}",
+            f"{100 * r['spread']:.1f}%",
+            f"{r['speed_up']:.2f}x",
+            f"{r['bound']:.2f}x",
+            "-" if r["paper"] is None else f"{r['paper']:.2f}x",
+            f"{r['bytes_crossing_per_image'] / 1024:.1f}",
+            f"{100 * r['params_share']:.0f}%",
+            "-" if r["peak_bytes"] is None else f"{r['peak_bytes'] / 2**20:.0f}",
+        )
+        for r in document["rows"]
+    ]
+    header = (
+        *("", "ms/image", "spread", "speed-up", "bound", "paper"),
+        *("KiB crossing/image", "params/device", "peak MiB"),
+    )
+    return (
+        f"{document['model']}, batch {document['batch_size']}, "
+        f"{document['repeats']} interleaved rounds of {document['batches_in_a_stream']} batches\n"
+        f"on {', '.join(document['devices'])}\n\n{text_table(header, rows)}"
+    )
+
+
+def plot(document: dict, path: str) -> None:
+    """Speed-ups as bars, each with its bound."""
+    from matplotlib.figure import Figure
+
+    rows = document["rows"][1:]
+    figure = Figure(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(rows))
+    axes.barh(places, [r["speed_up"] for r in rows], color="#4878a8", label="measured")
+    axes.plot([r["bound"] for r in rows], places, "k|", markersize=12, label="bound by FLOPs")
+    known = [(r["paper"], i) for i, r in enumerate(rows) if r["paper"]]
+    if known:
+        axes.plot(*zip(*known, strict=True), "o", color="#c44e52", ms=4, label="paper, GPUs")
+    axes.axvline(1, color="gray", lw=0.8)
+    axes.set_yticks(places, [r["name"] for r in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel(f"speed-up over one device ({len(document['devices'])} devices)")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    figure.savefig(path, dpi=150)

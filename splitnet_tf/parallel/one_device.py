@@ -1,0 +1,65 @@
+"""A tree on one device, in the form that is fastest there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.parallel.timing import Timing, interleave
+from splitnet_tf.splitting import SplitTree, fuse_tree
+
+FORMS = ("none", "grouped", "jit", "grouped_jit")
+
+
+def one_device_forward(
+    tree: SplitTree, form: str, images, repeats: int = 3
+) -> tuple[str, Callable, dict[str, Timing]]:
+    """A tree as a function for one device.
+
+    Args:
+      tree: whose branches, for ``grouped``, have equal shapes.
+      form: ``none``, each branch by itself; ``grouped``, the branches of a level as one;
+        ``jit`` and ``grouped_jit``, compiled by XLA; ``auto``, the fastest here.
+      images: float32 (B, H, W, C); ``auto`` times each form on them.
+      repeats: timed rounds of ``auto``.
+
+    Returns:
+      The form, images to logits float32 (B, classes), and what ``auto`` measured.
+
+    Raises:
+      PlanError: a form that the tree does not have.
+    """
+    if form != "auto":
+        return form, _make(tree, form), {}
+    expected = _make(tree, "none")(images).numpy()
+    made = {}
+    for name in FORMS:
+        try:
+            forward = _make(tree, name)
+            found = forward(images).numpy()
+        except (PlanError, tf.errors.OpError) as error:
+            logging.info("%s: %s", name, str(error).splitlines()[0])
+            continue
+        apart = np.abs(found - expected).max() / max(1e-30, np.abs(expected).max())
+        if apart < 1e-5:
+            made[name] = forward
+        else:
+            logging.info("%s: %.1e apart, not used.", name, apart)
+    cases = {n: lambda f=f: f(images).numpy() for n, f in made.items()}
+    timings = interleave(cases, repeats, warmup=1)
+    best = min(timings, key=lambda n: timings[n].median)
+    return best, made[best], timings
+
+
+def _make(tree: SplitTree, form: str) -> Callable:
+    model = fuse_tree(tree) if form.startswith("grouped") else tree.model
+
+    @tf.function(jit_compile=form.endswith("jit"), reduce_retracing=True)
+    def forward(x):
+        return tf.cast(model(x, training=False), tf.float32)
+
+    return forward

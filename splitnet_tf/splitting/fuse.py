@@ -1,0 +1,194 @@
+"""Branches of equal shape as one: grouped convolutions and batched products for one device."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+
+import keras
+import numpy as np
+from keras import layers
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.activations import mixes_channels
+from splitnet_tf.graph.keras_graph import Call, Graph, copy_layer, operation_key, read_graph
+from splitnet_tf.splitting.tree import Node, SplitTree
+
+# They treat every channel alone, so that the channels of all branches can stand side by side.
+_BY_CHANNEL = (
+    layers.Activation,
+    layers.Add,
+    layers.AveragePooling2D,
+    layers.Dropout,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.MaxPooling2D,
+    layers.ReLU,
+    layers.ZeroPadding2D,
+)
+
+
+def fuse_tree(tree: SplitTree) -> keras.Model:
+    """A model that computes what a tree computes, the branches of each level as one.
+
+    The channels of a level's branches stand side by side: their convolutions become one with
+    groups, their dense layers one batched product. For inference; weights are copied.
+
+    Args:
+      tree: with branches of equal shape on each level (a balanced grouping), of channels-last
+        layers.
+
+    Raises:
+      PlanError: branches that differ, or a layer that has no such form.
+    """
+    inputs = [
+        keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in tree.model.inputs
+    ]
+    made = {(None, i): x for i, x in enumerate(inputs)}
+    _run(tree.trunk, made)
+    level = list(tree.branches)
+    while level:
+        _fuse_level(level, made)
+        level = [child for node in level for child in node.children]
+    outputs = _run(tree.head, made)
+    return keras.Model(inputs, outputs, name=f"{tree.model.name}_fused")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Channels ``index`` of ``count`` equal runs of a fused tensor."""
+
+    tensor: object
+    index: int
+    count: int
+
+
+def _run(node: Node, made: dict) -> list:
+    """Calls a node that stands alone."""
+    feeds = [_cut(made[f.source, f.index]) for f in node.feeds]
+    found = node.model(feeds if len(feeds) > 1 else feeds[0])
+    found = found if isinstance(found, (list, tuple)) else [found]
+    made.update({(node.name, i): x for i, x in enumerate(found)})
+    return list(found)
+
+
+def _cut(value):
+    if not isinstance(value, _Part):
+        return value
+    width = value.tensor.shape[-1] // value.count
+    return value.tensor[..., value.index * width : (value.index + 1) * width]
+
+
+def _fuse_level(nodes: list[Node], made: dict) -> None:
+    """Runs the nodes of one level as one and stores each one's outputs as parts."""
+    # Parts of one tensor in their order need no copy.
+    first = [made[n.feeds[0].source, n.feeds[0].index] for n in nodes]
+    if all(isinstance(p, _Part) for p in first):
+        tensors = list(dict.fromkeys(id(p.tensor) for p in first))
+        order = sorted(
+            range(len(nodes)), key=lambda n: (tensors.index(id(first[n].tensor)), first[n].index)
+        )
+        nodes = [nodes[n] for n in order]
+    graphs = [read_graph(n.model) for n in nodes]
+    _check_equal(nodes, graphs)
+    tensors = {
+        t: _join([made[n.feeds[i].source, n.feeds[i].index] for n in nodes])
+        for i, t in enumerate(graphs[0].inputs)
+    }
+    for calls in zip(*(g.calls for g in graphs), strict=True):
+        feeds = [tensors[t] for t in calls[0].inputs]
+        tensors[calls[0].outputs[0]] = _fused_call(calls, graphs[0], feeds)
+    for position, node in enumerate(nodes):
+        for i, t in enumerate(graphs[0].outputs):
+            made[node.name, i] = _Part(tensors[t], position, len(nodes))
+
+
+def _join(values: list):
+    """The tensors of all branches side by side."""
+    whole, pieces = [], collections.deque(values)
+    while pieces:
+        first = pieces[0]
+        run = list(pieces)[: first.count] if isinstance(first, _Part) else []
+        if (
+            run
+            and all(
+                isinstance(p, _Part) and p.tensor is first.tensor and p.index == i
+                for i, p in enumerate(run)
+            )
+            and len(run) == first.count
+        ):
+            whole.append(first.tensor)
+            for _ in run:
+                pieces.popleft()
+        else:
+            whole.append(_cut(pieces.popleft()))
+    return whole[0] if len(whole) == 1 else layers.Concatenate()(whole)
+
+
+def _check_equal(nodes: list[Node], graphs: list[Graph]) -> None:
+    for node, graph in zip(nodes[1:], graphs[1:], strict=True):
+        same = graph.shapes == graphs[0].shapes and [
+            (type(c.op), c.inputs, c.outputs) for c in graph.calls
+        ] == [(type(c.op), c.inputs, c.outputs) for c in graphs[0].calls]
+        if not same:
+            raise PlanError(
+                f"'{nodes[0].name}' and '{node.name}' differ in shape; only branches of equal "
+                "shape can be fused (--method=balanced makes them so)."
+            )
+
+
+def _fused_call(calls: tuple[Call, ...], graph: Graph, feeds: list):
+    first, count = calls[0], len(calls)
+    op, name = first.op, first.name
+    if getattr(op, "data_format", "channels_last") != "channels_last":
+        raise PlanError(f"Layer '{name}' is not channels-last; use --fuse=none.")
+    if isinstance(op, _BY_CHANNEL) and not mixes_channels(op):
+        copy = op if isinstance(op, layers.Add) else copy_layer(op, name, type(op), {})
+        return copy(feeds if len(feeds) > 1 else feeds[0])
+    (x,) = feeds if len(feeds) == 1 else (None,)
+    shape = graph.shapes[first.inputs[0]]
+    weights = [c.op.get_weights() for c in calls] if isinstance(op, layers.Layer) else []
+    beside = [np.concatenate(w, axis=-1) for w in zip(*weights, strict=True)]
+    if type(op) is layers.BatchNormalization and op.axis in (-1, len(shape) - 1):
+        return _apply(copy_layer(op, name, type(op), {}), x, beside)
+    if type(op) is layers.Conv2D and op.groups == 1 and not mixes_channels(op):
+        sizes = {"filters": count * op.filters, "groups": count}
+        return _apply(copy_layer(op, name, type(op), sizes), x, beside)
+    if type(op) is layers.Dense and len(shape) == 2 and not mixes_channels(op):
+        return _batched_dense(op, name, count, shape, x, weights)
+    if operation_key(op) == "ops.GetItem" and _is_channel_slice(calls, len(shape)):
+        parts = layers.Reshape((*shape[1:-1], count, shape[-1]))(x)
+        chosen = parts[..., first.args[1][-1]]
+        return layers.Reshape((*shape[1:-1], count * chosen.shape[-1]))(chosen)
+    if type(op) is layers.Flatten:
+        parts = layers.Reshape((*shape[1:-1], count, shape[-1]))(x)
+        axes = (len(shape) - 1, *range(1, len(shape) - 1), len(shape))
+        return layers.Reshape((count * int(np.prod(shape[1:])),))(layers.Permute(axes)(parts))
+    raise PlanError(f"Layer '{name}' ({type(op).__name__}) has no fused form; use --fuse=none.")
+
+
+def _is_channel_slice(calls: tuple[Call, ...], rank: int) -> bool:
+    """Whether every branch takes the same run of its channels."""
+    keys = [c.args[1] for c in calls]
+    whole = isinstance(keys[0], tuple) and keys[0][:-1] == (slice(None),) * (rank - 1)
+    return whole and isinstance(keys[0][-1], slice) and all(k == keys[0] for k in keys)
+
+
+def _batched_dense(op, name: str, count: int, shape, x, weights: list):
+    parts = layers.Reshape((count, shape[-1]))(x)
+    dense = layers.EinsumDense(
+        "bki,kij->bkj",
+        (count, op.units),
+        activation=op.activation,
+        bias_axes="kj" if op.use_bias else None,
+        dtype=op.dtype_policy,
+        name=name,
+    )
+    stacked = [np.stack(w) for w in zip(*weights, strict=True)]
+    return layers.Reshape((count * op.units,))(_apply(dense, parts, stacked))
+
+
+def _apply(layer, x, weights: list):
+    y = layer(x)
+    layer.set_weights(weights)
+    return y
