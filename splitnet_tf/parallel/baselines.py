@@ -19,6 +19,7 @@ from splitnet_tf.graph.activations import mixes_channels
 from splitnet_tf.graph.keras_graph import Call, Graph, apply_call, copy_layer, read_graph
 from splitnet_tf.parallel.placed_tree import copy_on, share_bounds
 from splitnet_tf.parallel.placement import tensor_bytes
+from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ def data_parallel(model: keras.Model, devices: Sequence[str]) -> Spread:
         for i, (copy, device) in enumerate(zip(copies, devices, strict=True)):
             begin, end = share_bounds(i, len(devices), batch)
             share = images[begin:end]
-            with tf.device(device):
+            with tf.device(device), fused_batch_norms(copy):
                 outputs.append(copy(share, training=False))
         return tf.concat(outputs, axis=0)
 
@@ -78,7 +79,7 @@ def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> Spread:
 
     def forward(images):
         for copy, device in zip(copies, devices, strict=True):
-            with tf.device(device):
+            with tf.device(device), fused_batch_norms(copy):
                 images = copy(images, training=False)
         return images
 
@@ -177,7 +178,8 @@ def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> Spread:
                     else:
                         feeds = [x[d] if len(x) > 1 else x[0] for x in inputs]
                     op = made[call.name][d]
-                    outputs.append(op(feeds if len(feeds) > 1 else feeds[0]))
+                    with fused_batch_norms(op):
+                        outputs.append(op(feeds if len(feeds) > 1 else feeds[0]))
             tensors[call.outputs[0]] = outputs
         with tf.device(devices[0]):
             return tf.concat(tensors[graph.outputs[0]], axis=-1)

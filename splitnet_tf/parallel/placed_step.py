@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
-from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.step import (
     BaseTrainStep,
@@ -114,7 +113,7 @@ class PlacedTrainStep(BaseTrainStep):
         feeds = placed.read(name, copy, (inputs,), made)
         with tf.device(placed.device(name, copy)):
             tape = tf.GradientTape()
-            with tape, fused_batch_norms(model):
+            with tape:
                 for x in feeds:
                     tape.watch(x)
                 outputs = placed.run(name, copy, feeds, training=True)

@@ -14,6 +14,7 @@ from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placement import Placement, make_placement
 from splitnet_tf.parallel.stream import stream
 from splitnet_tf.splitting import SplitTree
+from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +131,9 @@ class PlacedTree:
 
     def run(self, name: str, copy: int, feeds: list, training: bool = False) -> list:
         """Runs one copy of a node on its device."""
-        with tf.device(self.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
-            return _as_list(self.copies[name][copy](_one(feeds), training=training))
+        model, scope = self.copies[name][copy], tf.name_scope(f"{name}.{copy}/")
+        with tf.device(self.device(name, copy)), scope, fused_batch_norms(model):
+            return _as_list(model(_one(feeds), training=training))
 
     def shares(self, name: str) -> bool:
         """Whether each copy of a node does a share of the batch."""

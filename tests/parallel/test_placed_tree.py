@@ -43,11 +43,17 @@ def placed(request, tree):
     return place(tree, DEVICES, request.param)
 
 
+def assert_same(found, expected):
+    """Equal to 1e-5 of the largest logit: the kernels round differently."""
+    assert found.shape == expected.shape
+    assert np.abs(found.numpy() - expected).max() < 1e-5 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize("batch", [1, 2, 7, 12])
 def test_a_placed_tree_computes_what_the_tree_computes(placed, batch):
     x = np.random.default_rng(batch).normal(size=(batch, 8, 8, 3)).astype("float32")
     expected = placed.tree.model(x, training=False).numpy()
-    np.testing.assert_allclose(placed(x).numpy(), expected, rtol=1e-5, atol=1e-5)
+    assert_same(placed(x), expected)
 
 
 def test_a_stream_of_batches_comes_out_in_order(placed):
@@ -57,7 +63,7 @@ def test_a_stream_of_batches_comes_out_in_order(placed):
     assert len(found) == 4
     for x, y in zip(batches, found, strict=True):
         expected = placed.tree.model(x, training=False).numpy()
-        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-5, atol=1e-5)
+        assert_same(y, expected)
     assert list(placed.stream([])) == []
 
 
@@ -141,8 +147,7 @@ def test_more_devices_than_branches_and_the_reverse():
     ):
         tree = make_tree(kind)
         for mode in ("replicate", "shard"):
-            found = place(tree, devices, mode)(x).numpy()
-            np.testing.assert_allclose(found, tree.model(x).numpy(), rtol=1e-5, atol=1e-5)
+            assert_same(place(tree, devices, mode)(x), tree.model(x).numpy())
 
 
 @pytest.mark.parametrize("mode", MODES)
