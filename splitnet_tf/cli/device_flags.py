@@ -14,6 +14,7 @@ from absl import flags
 from splitnet_tf.cli.program import run_program, say
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.parallel import TRUNK_MODES, Cluster, prepare_devices, wait_for_workers
+from splitnet_tf.parallel.cluster import check_addresses
 
 FLAGS = flags.FLAGS
 
@@ -57,6 +58,7 @@ def chosen_devices() -> list[str]:
     if not FLAGS.cluster:
         prepare_devices(FLAGS.devices)
         return FLAGS.devices
+    check_addresses(FLAGS.cluster)  # what is no address will not come back
     if FLAGS.worker_timeout < 1:
         logging.warning("--worker_timeout=%g takes a busy worker for lost.", FLAGS.worker_timeout)
     try:

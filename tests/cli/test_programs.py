@@ -10,6 +10,7 @@ import pytest
 
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.grouping import Grouping
+from splitnet_tf.parallel.network import free_port
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
@@ -312,6 +313,25 @@ WRONG_USAGE = [
         2,
         "--jit_compile does not work across --devices",
     ),
+    ("evaluate", ["--basemodel=x", "--cluster=nonsense"], 1, "'nonsense' is no worker's address"),
+    (
+        "evaluate",
+        ["--basemodel=x", "--cluster=a:1,a:1", "--on_worker_loss=local"],
+        1,
+        "each once",
+    ),
+    ("worker", ["--port=70000"], 2, "--port"),
+    ("worker", ["--port=4601", "--cores=x"], 2, "--cores must be such as 0,1; got x"),
+    ("worker", ["--port=4601", "--cores=4097"], 1, "Cores 4097 cannot be used"),
+    (
+        "worker",
+        [f"--port={free_port()}", "--interface=none0"],
+        1,
+        "cannot be kept to interface 'none0'",
+    ),
+    ("benchmark", ["--cases=devices,conversion"], 2, "--cases=devices is measured by itself"),
+    ("benchmark", ["--model=mlp"], 2, "Table 5 is of wide residual networks"),
+    ("benchmark", ["--workers=4097"], 1, "4097 workers need a core each; there are"),
     ("evaluate", ["--basemodel=x", "--devices=nonsense"], 1, "'nonsense' is no device; a name is"),
     ("export", ["--basemodel=none.keras", "--export_dir=e"], 1, "none.keras does not exist"),
     (
