@@ -66,12 +66,12 @@ def random_grouping(plan: SplitPlan, rng: np.random.Generator) -> Grouping:
     return Grouping("test", plan.sections, "random", tuple(spaces), plan.class_spaces[0])
 
 
-def small_alexnet(num_classes: int = 9) -> keras.Model:
+def small_alexnet(num_classes: int = 9, channels: int = 7) -> keras.Model:
     """Convolutions with biases, pooling, flattening, dense layers with activations."""
     inputs = keras.Input((12, 12, 3))
     x = layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
     x = layers.MaxPooling2D(name="pool1")(x)
-    x = layers.Conv2D(7, 3, padding="same", name="conv2")(x)
+    x = layers.Conv2D(channels, 3, padding="same", name="conv2")(x)
     x = layers.BatchNormalization(name="bn2")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dropout(0.5, name="drop")(x)

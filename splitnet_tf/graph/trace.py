@@ -43,6 +43,17 @@ class Trace:
         """Channels of a tensor."""
         return sum(self.spaces[s].size for s in self.layouts[tensor].spaces)
 
+    def by_channel(self, call: Call) -> bool:
+        """Whether a call makes each channel from the same channel of its inputs alone.
+
+        All tensors have the same spaces, on their last axis.
+        """
+        tensors = (*call.inputs, *call.outputs)
+        spaces = {self.layouts[t].spaces for t in tensors}
+        last = all(self.layouts[t].axis == len(self.graph.shapes[t]) - 1 for t in tensors)
+        alone = call.name not in self.kernels and call.name not in self.whole
+        return alone and last and len(spaces) == 1
+
     def broadcast(self, call: Call) -> frozenset[int]:
         """Input tensors of ``call`` with one channel that its wider inputs share."""
         if not isinstance(self.rule(call), shape_rules.JoinRule):

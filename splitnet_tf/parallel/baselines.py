@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
-from keras import layers
 
 from splitnet_tf.analysis import cost
 from splitnet_tf.errors import PlacementError
-from splitnet_tf.graph.activations import mixes_channels
 from splitnet_tf.graph.keras_graph import Call, Graph, apply_call, copy_layer, read_graph
+from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.parallel.placed_tree import copy_on, share_bounds
 from splitnet_tf.parallel.placement import tensor_bytes
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
@@ -142,52 +142,41 @@ def _part(graph: Graph, calls: Sequence[Call], start: int, end: int) -> keras.Mo
     return keras.Model(x, tensors[end])
 
 
-# They compute each channel from the same channel of their inputs.
-_BY_CHANNEL = (
-    layers.Activation,
-    layers.Add,
-    layers.AveragePooling2D,
-    layers.Dropout,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling2D,
-    layers.MaxPooling2D,
-    layers.ReLU,
-    layers.ZeroPadding2D,
-)
-
-
 def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> Spread:
     """Each layer's output channels spread over the devices; every kernel reads all of them.
 
     Raises:
-      PlacementError: a layer that is not one of convolutional networks' simplest.
+      PlacementError: a layer that neither has a kernel nor works on each channel alone.
     """
-    graph, count = read_graph(model), len(devices)
-    made = {call.name: _slices(graph, call, devices) for call in graph.calls}
+    traced, count = trace(model), len(devices)
+    graph = traced.graph
+    made = {call.name: _slices(traced, call, devices) for call in graph.calls}
 
     def forward(images):
-        tensors = {graph.inputs[0]: [images]}
+        with tf.device(devices[0]):
+            tensors = {graph.inputs[0]: _channel_shares(images, count)}
         for call in graph.calls:
-            inputs = [tensors[t] for t in call.inputs]
             outputs = []
             for d, device in enumerate(devices):
-                with tf.device(device):
-                    if _has_kernel(call):  # of all channels, from all devices
-                        (x,) = inputs
-                        feeds = [x[0] if len(x) == 1 else tf.concat(x, axis=-1)]
-                    else:
-                        feeds = [x[d] if len(x) > 1 else x[0] for x in inputs]
-                    op = made[call.name][d]
-                    with fused_batch_norms(op):
-                        outputs.append(op(feeds if len(feeds) > 1 else feeds[0]))
+                op = made[call.name][d]
+                with tf.device(device), fused_batch_norms(op):
+                    feeds = [
+                        # A kernel reads all channels, from all devices.
+                        tf.concat(tensors[t], axis=-1)
+                        if call.name in traced.kernels
+                        # Everything else its own.
+                        else tensors[t][d]
+                        for t in call.inputs
+                    ]
+                    outputs.append(op(feeds if len(feeds) > 1 else feeds[0]))
             tensors[call.outputs[0]] = outputs
         with tf.device(devices[0]):
             return tf.concat(tensors[graph.outputs[0]], axis=-1)
 
     counted = cost(model)
-    read = [t for call in graph.calls if _has_kernel(call) for t in call.inputs]
+    read = {t for call in graph.calls if call.name in traced.kernels for t in call.inputs}
     crossing = (count - 1) * sum(
-        tensor_bytes(graph.shapes[t], graph.dtypes[t]) for t in set(read) - set(graph.inputs)
+        tensor_bytes(graph.shapes[t], graph.dtypes[t]) for t in read - set(graph.inputs)
     )
     return Spread(
         _compiled(model, forward),
@@ -197,33 +186,31 @@ def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> Spread:
     )
 
 
-def _has_kernel(call: Call) -> bool:
-    return type(call.op) in (layers.Conv2D, layers.Dense)
+def _channel_shares(x, count: int) -> list:
+    bounds = (share_bounds(d, count, x.shape[-1]) for d in range(count))
+    return [x[..., begin:end] for begin, end in bounds]
 
 
-def _slices(graph: Graph, call: Call, devices: Sequence[str]) -> list:
+def _slices(traced: Trace, call: Call, devices: Sequence[str]) -> list:
     """A layer of fewer channels for each device, or the layer itself where it has no weights."""
-    op = call.op
-    if isinstance(op, _BY_CHANNEL) and not mixes_channels(op):
-        return [op] * len(devices)
-    known = _has_kernel(call) or type(op) is layers.BatchNormalization
-    width = op.weights[0].shape[-1] if known else 0
-    if not known or call.overrides or width < len(devices):
+    op, width = call.op, traced.size(call.outputs[0])
+    kernel = call.name in traced.kernels
+    layer = isinstance(op, keras.layers.Layer)
+    if not layer or not (kernel or traced.by_channel(call)) or width < len(devices):
         raise PlacementError(
             f"Layer '{call.name}' ({type(op).__name__}) cannot be computed side by side on "
             f"{len(devices)} devices."
         )
+    if not op.weights:
+        return [op] * len(devices)
     found = []
     for d, device in enumerate(devices):
-        begin, end = share_bounds(d, len(devices), width)
-        own = [w[..., begin:end] for w in op.get_weights()]
-        size = {layers.Conv2D: "filters", layers.Dense: "units"}.get(type(op))
-        copy = copy_layer(op, f"{op.name}_{d}", type(op), {size: end - begin} if size else {})
-        shape = list(graph.shapes[call.inputs[0]])
-        if not size:
-            shape[-1] = end - begin
+        outs = np.arange(*share_bounds(d, len(devices), width))
+        ins = [np.arange(traced.size(t)) if kernel else outs for t in call.inputs]
+        settings, weights = traced.rule(call).slice(op, ins, [outs])
+        copy = copy_layer(op, f"{op.name}_{d}", type(op), {**call.overrides, **settings})
         with tf.device(device):
-            copy.build(tuple(shape))
-            copy.set_weights(own)
+            copy.build((*traced.graph.shapes[call.inputs[0]][:-1], len(ins[0])))
+            copy.set_weights(weights)
         found.append(copy)
     return found

@@ -10,22 +10,9 @@ import numpy as np
 from keras import layers
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.activations import mixes_channels
-from splitnet_tf.graph.keras_graph import Call, Graph, copy_layer, operation_key, read_graph
+from splitnet_tf.graph.keras_graph import Call, Graph, copy_layer, operation_key
+from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.splitting.tree import Node, SplitTree
-
-# They treat every channel alone, so that the channels of all branches can stand side by side.
-_BY_CHANNEL = (
-    layers.Activation,
-    layers.Add,
-    layers.AveragePooling2D,
-    layers.Dropout,
-    layers.GlobalAveragePooling2D,
-    layers.GlobalMaxPooling2D,
-    layers.MaxPooling2D,
-    layers.ReLU,
-    layers.ZeroPadding2D,
-)
 
 
 def fuse_tree(tree: SplitTree) -> keras.Model:
@@ -89,7 +76,8 @@ def _fuse_level(nodes: list[Node], made: dict) -> None:
             range(len(nodes)), key=lambda n: (tensors.index(id(first[n].tensor)), first[n].index)
         )
         nodes = [nodes[n] for n in order]
-    graphs = [read_graph(n.model) for n in nodes]
+    traces = [trace(n.model) for n in nodes]
+    graphs = [t.graph for t in traces]
     _check_equal(nodes, graphs)
     tensors = {
         t: _join([made[n.feeds[i].source, n.feeds[i].index] for n in nodes])
@@ -97,7 +85,7 @@ def _fuse_level(nodes: list[Node], made: dict) -> None:
     }
     for calls in zip(*(g.calls for g in graphs), strict=True):
         feeds = [tensors[t] for t in calls[0].inputs]
-        tensors[calls[0].outputs[0]] = _fused_call(calls, graphs[0], feeds)
+        tensors[calls[0].outputs[0]] = _fused_call(calls, traces[0], feeds)
     for position, node in enumerate(nodes):
         for i, t in enumerate(graphs[0].outputs):
             made[node.name, i] = _Part(tensors[t], position, len(nodes))
@@ -137,34 +125,40 @@ def _check_equal(nodes: list[Node], graphs: list[Graph]) -> None:
             )
 
 
-def _fused_call(calls: tuple[Call, ...], graph: Graph, feeds: list):
+def _fused_call(calls: tuple[Call, ...], traced: Trace, feeds: list):
+    """One call for the calls of all branches; ``traced`` is of the first branch."""
     first, count = calls[0], len(calls)
-    op, name = first.op, first.name
-    if getattr(op, "data_format", "channels_last") != "channels_last":
-        raise PlanError(f"Layer '{name}' is not channels-last; use --fuse=none.")
-    if isinstance(op, _BY_CHANNEL) and not mixes_channels(op):
-        copy = op if isinstance(op, layers.Add) else copy_layer(op, name, type(op), {})
-        return copy(feeds if len(feeds) > 1 else feeds[0])
-    (x,) = feeds if len(feeds) == 1 else (None,)
-    shape = graph.shapes[first.inputs[0]]
-    weights = [c.op.get_weights() for c in calls] if isinstance(op, layers.Layer) else []
-    beside = [np.concatenate(w, axis=-1) for w in zip(*weights, strict=True)]
-    if type(op) is layers.BatchNormalization and op.axis in (-1, len(shape) - 1):
-        return _apply(copy_layer(op, name, type(op), {}), x, beside)
-    if type(op) is layers.Conv2D and op.groups == 1 and not mixes_channels(op):
-        sizes = {"filters": count * op.filters, "groups": count}
-        return _apply(copy_layer(op, name, type(op), sizes), x, beside)
-    if type(op) is layers.Dense and len(shape) == 2 and not mixes_channels(op):
-        return _batched_dense(op, name, count, shape, x, weights)
+    op, name, x = first.op, first.name, feeds[0]
+    shape = traced.graph.shapes[first.inputs[0]]
+    layer = isinstance(op, layers.Layer)
+    weights = [c.op.get_weights() for c in calls] if layer else []
+    if layer and traced.by_channel(first):
+        if not op.weights:
+            ins = [np.arange(count * traced.size(t)) for t in first.inputs]
+            settings, _ = traced.rule(first).slice(op, ins, ins[:1])
+            return copy_layer(op, name, type(op), settings)(feeds if len(feeds) > 1 else x)
+        if type(op) is layers.BatchNormalization:
+            return _apply(copy_layer(op, name, type(op), {}), x, _beside(weights))
+    if first.name in traced.kernels and traced.layouts[first.inputs[0]].axis == len(shape) - 1:
+        if type(op) in (layers.Conv1D, layers.Conv2D, layers.Conv3D):
+            sizes = {"filters": count * op.filters, "groups": count, **first.overrides}
+            return _apply(copy_layer(op, name, type(op), sizes), x, _beside(weights))
+        if type(op) is layers.Dense and len(shape) == 2:
+            return _batched_dense(first, count, shape, x, weights)
     if operation_key(op) == "ops.GetItem" and _is_channel_slice(calls, len(shape)):
         parts = layers.Reshape((*shape[1:-1], count, shape[-1]))(x)
         chosen = parts[..., first.args[1][-1]]
         return layers.Reshape((*shape[1:-1], count * chosen.shape[-1]))(chosen)
-    if type(op) is layers.Flatten:
+    if type(op) is layers.Flatten and op.data_format == "channels_last":
         parts = layers.Reshape((*shape[1:-1], count, shape[-1]))(x)
         axes = (len(shape) - 1, *range(1, len(shape) - 1), len(shape))
         return layers.Reshape((count * int(np.prod(shape[1:])),))(layers.Permute(axes)(parts))
     raise PlanError(f"Layer '{name}' ({type(op).__name__}) has no fused form; use --fuse=none.")
+
+
+def _beside(weights: list[list]) -> list:
+    """The weights of all branches, one branch's channels after the other's."""
+    return [np.concatenate(w, axis=-1) for w in zip(*weights, strict=True)]
 
 
 def _is_channel_slice(calls: tuple[Call, ...], rank: int) -> bool:
@@ -174,15 +168,16 @@ def _is_channel_slice(calls: tuple[Call, ...], rank: int) -> bool:
     return whole and isinstance(keys[0][-1], slice) and all(k == keys[0] for k in keys)
 
 
-def _batched_dense(op, name: str, count: int, shape, x, weights: list):
+def _batched_dense(call: Call, count: int, shape, x, weights: list):
+    op = call.op
     parts = layers.Reshape((count, shape[-1]))(x)
     dense = layers.EinsumDense(
         "bki,kij->bkj",
         (count, op.units),
-        activation=op.activation,
+        activation=call.overrides.get("activation", op.activation),
         bias_axes="kj" if op.use_bias else None,
         dtype=op.dtype_policy,
-        name=name,
+        name=call.name,
     )
     stacked = [np.stack(w) for w in zip(*weights, strict=True)]
     return layers.Reshape((count * op.units,))(_apply(dense, parts, stacked))

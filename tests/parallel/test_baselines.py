@@ -85,6 +85,17 @@ def test_bytes_that_cross():
     assert blocks_in_sequence(model, DEVICES[:2]).bytes_crossing == 4 * 8 * 8 * 4
 
 
+def test_layers_before_the_first_kernel_are_spread_too():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.ZeroPadding2D(1)(layers.BatchNormalization(name="norm")(inputs))
+    x = layers.Conv2D(4, 3, activation="relu", name="a")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = scramble(keras.Model(inputs, layers.Dense(5, name="logits")(x)))
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+    found = layers_side_by_side(model, DEVICES[:2])(images).numpy()
+    np.testing.assert_allclose(found, model(images).numpy(), rtol=1e-5, atol=1e-5)
+
+
 def test_what_cannot_be_spread_is_named():
     x = inputs = keras.Input((8,))
     a = layers.Dense(4)(x)

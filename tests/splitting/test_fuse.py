@@ -13,7 +13,7 @@ from splitnet_tf.errors import PlanError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.grouping import SpaceGroups
 from splitnet_tf.splitting import fuse_tree
-from tests.conftest import random_grouping, scramble, to_numpy
+from tests.conftest import random_grouping, scramble, small_alexnet, to_numpy
 
 
 def shuffled_grouping(plan, rng) -> Grouping:
@@ -26,15 +26,14 @@ def shuffled_grouping(plan, rng) -> Grouping:
     return dataclasses.replace(even, spaces=spaces)
 
 
-def with_flatten() -> keras.Model:
-    inputs = keras.Input((8, 8, 3))
-    x = layers.Conv2D(6, 3, activation="relu", name="conv1")(inputs)
-    x = layers.MaxPooling2D(name="pool1")(x)
-    x = layers.Conv2D(8, 3, padding="same", name="conv2")(x)
-    x = layers.BatchNormalization(name="bn2")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dropout(0.5, name="drop")(x)
-    x = layers.Dense(16, activation="relu", name="fc1")(x)
+def with_other_pooling() -> keras.Model:
+    """Layers that have weights for no channel, one of which knows how many there are."""
+    inputs = keras.Input((12, 4))
+    x = layers.Conv1D(4, 3, activation="relu", padding="same", name="a")(inputs)
+    x = layers.Conv1D(8, 3, padding="same", name="b")(x)
+    x = layers.LeakyReLU()(layers.UpSampling1D(2)(x))
+    x = layers.Reshape((8, 3, 8))(x)
+    x = layers.GlobalMaxPooling2D()(x)
     return keras.Model(inputs, layers.Dense(8, name="logits")(x))
 
 
@@ -48,7 +47,8 @@ CASES = {
         lambda: sn.models.wide_resnet(10, 1, 24, (8, 8, 3)),
         [("unit_2_0", 2), ("unit_3_0", 4), ("logits", 8)],
     ),
-    "flatten and biases": (with_flatten, [("conv2", 2), ("fc1", 4)]),
+    "flatten and biases": (lambda: small_alexnet(8, channels=8), [("conv2", 2)]),
+    "other layers": (with_other_pooling, [("b", 2), ("logits", 4)]),
     "perceptron": (lambda: sn.models.mlp((12, 18), 12, (4, 4, 3)), [("fc2", 3)]),
 }
 
@@ -78,12 +78,12 @@ def test_branches_that_differ_are_refused():
 
 
 def test_a_layer_without_a_fused_form_is_named():
-    inputs = keras.Input((8, 4))
-    x = layers.Conv1D(4, 3, name="a")(inputs)
-    x = layers.Conv1D(4, 3, name="b")(x)
-    x = layers.GlobalAveragePooling1D()(x)
+    inputs = keras.Input((8, 8, 4))
+    x = layers.Conv2D(4, 3, name="a")(inputs)
+    x = layers.SeparableConv2D(4, 3, name="b")(x)
+    x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(4, name="logits")(x))
     plan = sn.SplitPlan.from_sections(model, [("b", 2)])
     tree = sn.split_model(model, even_grouping(plan), plan)
-    with pytest.raises(PlanError, match="Conv1D. has no fused form"):
+    with pytest.raises(PlanError, match="SeparableConv2D. has no fused form"):
         fuse_tree(tree)
