@@ -59,8 +59,8 @@ def model_file(path: Path) -> Path:
     raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
 
 
-def measure(path: Path, dataset, devices: Sequence[str] = ()) -> dict:
-    """Accuracy, cost and speed of one model file; of the placed tree with devices."""
+def measure(path: Path, dataset, form: str = "none", devices: Sequence[str] = ()) -> dict:
+    """Accuracy, cost and speed of one model file; of a tree in a form, or placed on devices."""
     model = plain_copy(load_model(path)) if path.name == "grouped.keras" else load_model(path)
     if model.output_shape[-1] != dataset.num_classes:
         raise RunError(
@@ -70,9 +70,9 @@ def measure(path: Path, dataset, devices: Sequence[str] = ()) -> dict:
     split = getattr(dataset, FLAGS.images)
     batch = min(FLAGS.batch_size, max(1, len(split) // FLAGS.speed_batches))
     forward, placement, over = compiled_forward(model), {}, map
-    if FLAGS.fuse != "none" and path.name == "tree.keras" and not devices:
+    if form != "none":
         images = next(iter(evaluation_batches(split, batch)))[0]
-        form, forward, timings = one_device_forward(SplitTree(model), FLAGS.fuse, images)
+        form, forward, timings = one_device_forward(SplitTree(model), form, images)
         placement = {"form": form, "forms": {n: t.median / batch for n, t in timings.items()}}
     if devices:
         forward = place(SplitTree(model), devices, FLAGS.trunk)
@@ -103,11 +103,12 @@ def main() -> None:
     compare = FLAGS.compare
     if compare is None and (file.parent / "config.json").is_file():
         compare = read_config(file.parent).get("basemodel")
-    entries = [("split" if file.name == "tree.keras" else "model", measure(file, dataset))]
+    kind = "split" if file.name == "tree.keras" else "model"
+    entries = [(kind, measure(file, dataset, FLAGS.fuse))]
     if compare:
         entries.insert(0, ("unsplit", measure(model_file(Path(compare)), dataset)))
     if devices:
-        entries.append(("placed", measure(file, dataset, devices)))
+        entries.append(("placed", measure(file, dataset, devices=devices)))
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
     grouping_file = file.parent / "grouping.json"
     if grouping_file.is_file():
@@ -183,8 +184,9 @@ def as_text(document: dict) -> str:
         )
     if "placed" in document:
         parts.append(document["placed"]["placement"])
-    if "form" in document.get("split", {}):
-        parts.append(describe_forms(document["split"]))
+    for name in ("split", "model"):
+        if "form" in document.get(name, {}):
+            parts.append(describe_forms(document[name]))
     if "stages" in document:
         names = {
             "before": "before the split",
