@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "cli": set(),
 }
 KERAS_ONLY = ("models", "graph", "grouping", "splitting", "analysis")
-BASE = {"errors", "files", "saving"}
+BASE = {"errors", "files", "json_files", "saving"}
 
 
 def imported(path):

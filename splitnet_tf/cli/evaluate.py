@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping, plain_copy
+from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
@@ -127,9 +127,12 @@ def main() -> None:
 def stages_of(folder: Path) -> dict | None:
     """Test accuracy before the cut, right after it, and after finetuning."""
     file = folder / "result.json"
-    if not file.is_file():
+    try:
+        found = read_json(file).get("test_accuracy")
+    except FileNotFoundError:
         return None
-    found = json.loads(file.read_text(encoding="utf-8")).get("test_accuracy")
+    except ValueError as error:
+        raise RunError(f"{file}: {error}; write it anew with the program that made it.") from None
     return found if isinstance(found, dict) else None
 
 

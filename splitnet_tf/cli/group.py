@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -26,9 +25,9 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import evaluation_batches, training_batches
 from splitnet_tf.errors import PlanError, RunError
-from splitnet_tf.files import write_atomically
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
+from splitnet_tf.json_files import write_json
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import read_grouping
 from splitnet_tf.training import (
@@ -289,7 +288,7 @@ def write_result(run, dataset, model, result, more) -> None:
         "test_cross_entropy": found.cross_entropy,
         **more,
     }
-    write_atomically(run.path / "result.json", (json.dumps(document, indent=2) + "\n").encode())
+    write_json(run.path / "result.json", document)
     logging.info(
         "Stopped at step %d (%s): test accuracy %.2f%%. Written to %s.",
         result.step,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from pathlib import Path
 
@@ -26,9 +25,9 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
 from splitnet_tf.errors import RunError
-from splitnet_tf.files import write_atomically
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
+from splitnet_tf.json_files import write_json
 from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import (
@@ -137,7 +136,7 @@ def main() -> None:
         "flops": {"before": whole.flops, "after": parts.flops},
         "group_sizes": [len(m) for m in grouping.classes.members],
     }
-    write_atomically(run.path / "result.json", (json.dumps(document, indent=2) + "\n").encode())
+    write_json(run.path / "result.json", document)
     for stage, accuracy in stages.items():
         logging.info("test accuracy %-13s %.2f%%", stage, 100 * accuracy)
     logging.info(

@@ -11,10 +11,10 @@ import numpy as np
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.files import write_atomically
+from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
 
 FORMAT = "splitnet_tf.grouping"
 VERSION = 1
-MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Grouping:
         return [[names[i] for i in members] for members in self.classes.members]
 
     def to_json(self) -> str:
-        """The text of the JSON file."""
+        """The text of the JSON file, with its checksum."""
         document = {
             "format": FORMAT,
             "version": VERSION,
@@ -143,7 +143,7 @@ class Grouping:
                 for s in self.spaces
             ],
         }
-        return _compact_json(document)
+        return _compact_json({**document, CHECKSUM: checksum(document)})
 
     def save(self, path: str | Path) -> None:
         """Writes the JSON file, beside and renamed."""
@@ -156,16 +156,11 @@ class Grouping:
         Raises:
           GroupingError: the file is missing or is not a whole, consistent grouping.
         """
-        path = Path(path)
         try:
-            if path.stat().st_size > MAX_BYTES:
-                raise GroupingError(f"Grouping file {path} is larger than {MAX_BYTES} bytes.")
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise GroupingError(f"Grouping file {path} cannot be read: {error}.") from None
-        try:
-            return cls.from_json(text)
-        except GroupingError as error:
+            return cls._from_document(read_json(path))
+        except FileNotFoundError:
+            raise GroupingError(f"Grouping file {path} does not exist.") from None
+        except ValueError as error:
             raise GroupingError(f"Grouping file {path}: {error}") from None
 
     @classmethod
@@ -176,12 +171,14 @@ class Grouping:
           GroupingError: with a sentence that names the key at fault.
         """
         try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise GroupingError(
-                f"not valid JSON ({error}); write it again with splitnet_tf.cli.group."
-            ) from None
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            document = parse_json(text)
+        except ValueError as error:
+            raise GroupingError(f"{error}; write it again with splitnet_tf.cli.group.") from None
+        return cls._from_document(document)
+
+    @classmethod
+    def _from_document(cls, document: dict[str, Any]) -> Grouping:
+        if document.get("format") != FORMAT:
             raise GroupingError(f"not a grouping file: its 'format' must be '{FORMAT}'.")
         if document.get("version") != VERSION:
             raise GroupingError(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.files import remove_leftovers, write_atomically
+from splitnet_tf.files import remove_leftovers
+from splitnet_tf.json_files import read_json, write_json
 
 # Settings that do not change how a run trains, and devices: a run may go on elsewhere.
 FREE_SETTINGS = (
@@ -122,7 +123,7 @@ class RunDirectory:
                     "use those, another --train_dir, or --restart to begin anew."
                 )
         try:
-            write_atomically(self.config, (json.dumps(config, indent=2) + "\n").encode())
+            write_json(self.config, config)
         except OSError as error:
             raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
 
@@ -131,15 +132,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """The ``config.json`` of a run folder.
 
     Raises:
-      RunError: missing or not a JSON object.
+      RunError: missing, damaged, or not settings.
     """
     file = Path(path) / "config.json"
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file)
     except FileNotFoundError:
         raise RunError(f"{path} is not a run folder: it has no config.json.") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{file} cannot be read ({error}); begin anew with --restart.") from None
-    if not isinstance(config, dict):
-        raise RunError(f"{file} must hold a JSON object; begin anew with --restart.")
+    except ValueError as error:
+        raise RunError(f"{file}: {error}; begin anew with --restart.") from None
+    for key, value in config.items():
+        items = value if isinstance(value, list) else [value]
+        if not all(v is None or isinstance(v, (str, int, float)) for v in items):
+            raise RunError(f"{file}: '{key}' is no setting; begin anew with --restart.")
     return config

@@ -156,7 +156,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
     with pytest.raises(RunError, match=r"other settings \(batch 2 -> 3\).*--restart"):
         RunDirectory(tmp_path, {"seed": 1, "batch": 3, "method": "balanced"})
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(RunError, match="config.json cannot be read"):
+    with pytest.raises(RunError, match="config.json: not valid JSON"):
         RunDirectory(tmp_path, {})
     with pytest.raises(RunError, match="no config.json"):
         read_config(tmp_path / "nowhere")
