@@ -8,6 +8,7 @@ from keras import ops
 from splitnet_tf.grouping.regularizers import balance, check_scaling, disjointness, group_weight
 
 REDUCTIONS = ("mean", "weighted")
+TERMS = ("group_weight", "disjointness", "balance")  # R_W, R_D, R_E
 
 
 class _Members:
@@ -98,17 +99,18 @@ class SplitLosses(keras.layers.Layer):
         return tuple(found.values())
 
     def terms(self) -> dict:
-        """The three unweighted losses by name: group_weight, disjointness, balance (scalars)."""
+        """The three unweighted losses (scalars) by name, see ``TERMS``."""
         weights = [
             group_weight(layer.kernel, layer.p, layer.q, self.scaling)
             for layer in self._members.layers
         ]
         spaces = [assignment.p() for assignment in self.assignments()]
-        return {
-            "group_weight": self._reduce(weights),
-            "disjointness": _mean([disjointness(p, self.scaling) for p in spaces]),
-            "balance": _mean([balance(p, self.scaling) for p in spaces]),
-        }
+        values = (
+            self._reduce(weights),
+            _mean([disjointness(p, self.scaling) for p in spaces]),
+            _mean([balance(p, self.scaling) for p in spaces]),
+        )
+        return dict(zip(TERMS, values, strict=True))
 
     def _reduce(self, values):
         if self.reduction == "mean":

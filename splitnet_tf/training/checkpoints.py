@@ -28,7 +28,7 @@ _STATE = "trainer_state"
 def save_checkpoint(
     folder: Path, kind: str, step: int, variables: Sequence[keras.Variable], state: dict
 ) -> Path:
-    """Writes a checkpoint; earlier ones stay.
+    """Writes a checkpoint; earlier ones stay, and one of the same step goes once this is whole.
 
     Args:
       folder: of the checkpoints.
@@ -57,15 +57,18 @@ def save_checkpoint(
             f"The checkpoint {path} cannot be written: {error.strerror}; earlier checkpoints are "
             "intact. Free space or permissions, then run the same command again."
         ) from None
+    for same in list_checkpoints(folder, kind, after=step - 1):
+        if same.name.startswith(f"{kind}-{step:08d}-") and same != path:
+            same.unlink(missing_ok=True)
     return path
 
 
-def list_checkpoints(folder: Path, kind: str) -> list[Path]:
-    """The checkpoints of one kind, oldest first."""
+def list_checkpoints(folder: Path, kind: str, after: int = -1) -> list[Path]:
+    """The checkpoints of one kind of more than ``after`` steps, oldest first."""
     found = []
     for path in folder.glob(f"{kind}-*.npz") if folder.is_dir() else ():
         match = _NAME.fullmatch(path.name)
-        if match:
+        if match and int(match[2]) > after:
             found.append((int(match[2]), path))
     return [path for _, path in sorted(found)]
 

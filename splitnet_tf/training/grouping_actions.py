@@ -12,17 +12,26 @@ from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping import SplitLosses, start_from_clusters
 from splitnet_tf.training.schedules import Schedule
 
+# A group is emptying when it holds less than this of an even share.
+EMPTYING = 0.25
+# Assignments should be decided, by their mean largest p, after this share of the steps.
+DECIDED = 0.9
+UNDECIDED_AFTER = 0.8
+
 
 class GroupingWatch:
     """Reads how far the groupings of a grouped model are.
 
     Args:
       losses: the model's ``SplitLosses``.
+      max_steps: of the run; None: it is not known how long it takes.
     """
 
-    def __init__(self, losses: SplitLosses):
+    def __init__(self, losses: SplitLosses, max_steps: int | None = None):
         self._losses = losses
+        self._max_steps = max_steps
         self._terms = tf.function(losses.terms)
+        self._warned: set[tuple] = set()
 
     def memberships(self) -> list[np.ndarray]:
         """p of every space, (G, size)."""
@@ -61,6 +70,34 @@ class GroupingWatch:
             f"groups {100 * decided:.0f}% decided, class sizes "
             f"{'/'.join(str(s) for s in sizes)}, {100 * self.off_block_energy():.1f}% off-block"
         )
+
+    def warnings(self, step: int) -> list[str]:
+        """What is going wrong, with a remedy; each fault once."""
+        found = {}
+        spaces = [
+            (a.name.removeprefix("space_"), p)
+            for a, p in zip(self._losses.assignments(), self.memberships(), strict=True)
+        ]
+        for name, p in spaces:
+            sizes = np.bincount(p.argmax(axis=0), minlength=len(p))
+            for g, share in enumerate(p.mean(axis=1) * len(p)):
+                if sizes[g] == 0 or share < EMPTYING:
+                    state = "empty" if sizes[g] == 0 else "emptying"
+                    found[name, g, state] = (
+                        f"Group {g} of {name} is {state} ({sizes[g]} of {p.shape[1]} channels): "
+                        "raise --gamma3."
+                    )
+        if self._max_steps and step >= UNDECIDED_AFTER * self._max_steps:
+            for name, p in spaces:
+                if p.max(axis=0).mean() < DECIDED:
+                    found[name, "undecided"] = (
+                        f"The assignments of {name} are undecided (mean largest p "
+                        f"{p.max(axis=0).mean():.2f}) after {100 * UNDECIDED_AFTER:.0f}% of the "
+                        "steps: raise --assignment_lr_scale."
+                    )
+        new = [sentence for key, sentence in found.items() if key not in self._warned]
+        self._warned.update(found)
+        return new
 
     def histograms(self, step: int, writer: tf.summary.SummaryWriter) -> None:
         """Writes a histogram of every space's largest p."""

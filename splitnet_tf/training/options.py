@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+ON_NAN = ("stop", "rollback")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
@@ -19,6 +21,8 @@ class TrainOptions:
       checkpoint_interval: steps between two checkpoints.
       keep: checkpoints kept besides the best.
       jit_compile: compile the step with XLA.
+      on_nan: when a loss or a gradient is not finite: ``stop``, or ``rollback``: back to the newest
+        checkpoint with half the learning rate, three times at most.
     """
 
     max_steps: int
@@ -31,8 +35,11 @@ class TrainOptions:
     checkpoint_interval: int = 500
     keep: int = 2
     jit_compile: bool = False
+    on_nan: str = "stop"
 
     def __post_init__(self):
+        if self.on_nan not in ON_NAN:
+            raise ValueError(f"on_nan must be one of {', '.join(ON_NAN)}; got {self.on_nan!r}.")
         for name in ("max_steps", "display", "val_interval", "checkpoint_interval", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}.")

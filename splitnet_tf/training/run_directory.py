@@ -19,6 +19,7 @@ FREE_SETTINGS = (
     "restart",
     "method",
     "patience",
+    "on_nan",
     "devices",
     "trunk",
     "cluster",

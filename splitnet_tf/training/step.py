@@ -57,6 +57,7 @@ def step_scalars(labels, logits, cross_entropy, model_losses, gradients) -> dict
     own = [tf.cast(v, tf.float32) for v in model_losses]
     return {
         "cross_entropy": cross_entropy,
+        **{f"model_loss_{i}": value for i, value in enumerate(own)},
         "model_losses": tf.add_n(own) if own else tf.zeros(()),
         "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
         "gradients": tf.add_n([tf.cast(tf.reduce_sum(g), tf.float32) for g in gradients]),
@@ -84,8 +85,8 @@ class BaseTrainStep(abc.ABC):
           learning_rate: of this step.
 
         Returns:
-          Scalars: cross_entropy, model_losses and accuracy of the batch, before the step, and
-          gradients: their sum, which is not finite when any of them is not.
+          Scalars: cross_entropy, each of the model's losses and their sum, and accuracy of the
+          batch, before the step, and gradients: their sum, not finite when any of them is not.
         """
         return self._step(images, labels, tf.constant(learning_rate, tf.float32))
 
@@ -126,8 +127,8 @@ class TrainStep(BaseTrainStep):
         with tf.GradientTape() as tape, fused_batch_norms(model):
             logits = tf.cast(model(images, training=True), tf.float32)
             cross_entropy = mean_cross_entropy(labels, logits, self.options.label_smoothing)
-            extra = tf.add_n(model.losses) if model.losses else tf.zeros(())
-            loss = cross_entropy + tf.cast(extra, tf.float32)
+            extra = [tf.cast(loss, tf.float32) for loss in model.losses]
+            loss = tf.add_n([cross_entropy, *extra])
         variables = model.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables])
         gradients = [
@@ -141,7 +142,7 @@ class TrainStep(BaseTrainStep):
         ]
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(scaled, variables)
-        return step_scalars(labels, logits, cross_entropy, [extra], scaled)
+        return step_scalars(labels, logits, cross_entropy, extra, scaled)
 
     def l2(self) -> float:
         return self.options.l2_weight * half_squares(self.model.trainable_variables)

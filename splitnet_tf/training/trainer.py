@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from splitnet_tf.errors import CheckpointError, TrainingError
 from splitnet_tf.training.checkpoints import (
+    list_checkpoints,
     prune_checkpoints,
     restore_newest,
     save_checkpoint,
@@ -28,6 +29,8 @@ from splitnet_tf.training.progress import Progress
 from splitnet_tf.training.run_directory import RunDirectory
 from splitnet_tf.training.schedules import Schedule
 from splitnet_tf.training.step import BaseTrainStep, TrainStep
+
+MAX_ROLLBACKS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Trainer:
       steps_per_epoch: for the epoch in the log.
       summarize: writes summaries other than scalars at each evaluation.
       status: a few words for the line of progress.
+      loss_names: of the model's losses, for the sentence when one of them is not finite.
       train_step: in place of ``TrainStep(model, options, scale)``.
     """
 
@@ -87,6 +91,7 @@ class Trainer:
         patience: int = 0,
         steps_per_epoch: int = 1,
         status: Callable[[], str] | None = None,
+        loss_names: Sequence[str] = (),
         train_step: BaseTrainStep | None = None,
     ):
         self.model = model
@@ -99,6 +104,7 @@ class Trainer:
         self._probe = probe
         self._summarize = summarize
         self._status = status
+        self._loss_names = loss_names
         self._converged = converged
         self._patience = Patience(patience)
         self._steps_per_epoch = steps_per_epoch
@@ -106,6 +112,7 @@ class Trainer:
         self._forward = compiled_forward(model)
         self._variables = self._train_step.variables
         self._state = {"step": 0, "best": -1.0, "best_step": 0, "valid": 0.0, "stopped": ""}
+        self._state["rollbacks"] = 0
         self._sums = {"cross_entropy": 0.0, "model_losses": 0.0, "accuracy": 0.0}
         self._signal = 0
 
@@ -113,18 +120,13 @@ class Trainer:
         """Trains to the end, or from the newest checkpoint to the end.
 
         Raises:
-          TrainingError: a loss or a gradient is not finite.
+          TrainingError: a loss or a gradient is not finite, for the fourth time with
+            ``on_nan="rollback"``.
           RunError: a log cannot be written.
           CheckpointError: a checkpoint cannot be read or written.
           SystemExit: after SIGTERM (143) or SIGINT (130), once a checkpoint is saved.
         """
-        self._restore()
-        self._log = MetricsLog(
-            self.run,
-            self._state.pop("log_length", 0),
-            self._state["step"],
-            self._state.pop("log_digest", None),
-        )
+        self._log = MetricsLog(self.run, self._restore(), self._state["step"])
         progress = Progress(self.options.max_steps, self._state["step"])
         handlers = {}
         if threading.current_thread() is threading.main_thread():  # others cannot set them
@@ -147,13 +149,20 @@ class Trainer:
         options, state = self.options, self._state
         batches = iter(self._train_batches(state["step"]))
         self._since = (time.perf_counter(), state["step"])
+        if options.on_nan == "rollback" and state["step"] == 0:
+            self._save()
         while not state["stopped"]:
             step = state["step"]
             for action in self._actions:
                 action(step)
             images, labels = next(batches)
-            rate = self._learning_rate(step)
-            self._add(self._train_step(images, labels, rate), step)
+            rate = self._learning_rate(step) * 0.5 ** state["rollbacks"]
+            fault = self._add(self._train_step(images, labels, rate))
+            if fault:
+                self._roll_back(f"Step {step + 1}: {fault}")
+                state = self._state
+                batches = iter(self._train_batches(state["step"]))
+                continue
             state["step"] = step = step + 1
             last = step >= options.max_steps
             if step % options.val_interval == 0 or last:
@@ -176,18 +185,48 @@ class Trainer:
                 )
                 raise SystemExit(128 + self._signal)
 
-    def _add(self, scalars: dict[str, tf.Tensor], step: int) -> None:
-        for name, value in scalars.items():
-            value = float(value)
+    def _add(self, scalars: dict[str, tf.Tensor]) -> str | None:
+        """Adds a step to the sums of an interval; what is not finite, as a sentence."""
+        values = {name: float(value) for name, value in scalars.items()}
+        for name, value in values.items():
             if not math.isfinite(value):
-                term = {"model_losses": "split losses"}.get(name, name.replace("_", " "))
-                raise TrainingError(
-                    f"Step {step + 1}: the {term} became {value}; lower --initial_lr or the gammas "
-                    "and begin anew with --restart or another --train_dir (checkpoints in "
-                    f"{self.run.checkpoints} are intact)."
-                )
-            if name in self._sums:
-                self._sums[name] += value
+                return f"the {self._term(name)} became {value}"
+        for name in self._sums:
+            self._sums[name] += values[name]
+        return None
+
+    def _term(self, name: str) -> str:
+        """What a scalar of a step is called."""
+        known = {f"model_loss_{i}": own for i, own in enumerate(self._loss_names)}
+        return known.get(name, name).replace("_", " ")
+
+    def _roll_back(self, fault: str) -> None:
+        """Back to the newest checkpoint with half the learning rate, or a TrainingError."""
+        count = self._state["rollbacks"] + 1
+        remedy = "lower --initial_lr or the gammas and begin anew with --restart or another "
+        remedy += f"--train_dir (checkpoints in {self.run.checkpoints} are intact)."
+        if self.options.on_nan == "stop":
+            raise TrainingError(
+                f"{fault}; {remedy} --on_nan=rollback would go back to the newest of them."
+            )
+        if count > MAX_ROLLBACKS:
+            raise TrainingError(f"{fault} after {MAX_ROLLBACKS} rollbacks; {remedy}")
+        self._log.close()
+        marks = self._restore()
+        self._state["rollbacks"] = count
+        step = self._state["step"]
+        self._log = MetricsLog(self.run, marks, step)
+        for path in list_checkpoints(self.run.checkpoints, "best", after=step):
+            path.unlink()
+        self._save()  # in place of the one without the count, which must outlast a kill
+        logging.warning(
+            "%s; back to step %d with half the learning rate (rollback %d of %d).",
+            fault,
+            step,
+            count,
+            MAX_ROLLBACKS,
+        )
+        self._since = (time.perf_counter(), step)
 
     def _display(self, step: int, rate: float, batch: int, progress: Progress) -> None:
         start, first = self._since
@@ -245,8 +284,7 @@ class Trainer:
         state = {
             **self._state,
             "sums": self._sums,
-            "log_length": self._log.length(),
-            "log_digest": self._log.digest(),
+            "logs": self._log.marks(),
             "versions": _versions(),
             "patience": self._patience.state,
             "converged": self._converged.state if self._converged else None,
@@ -257,10 +295,11 @@ class Trainer:
         prune_checkpoints(self.run.checkpoints, kind, self.options.keep if kind == "step" else 1)
         return path
 
-    def _restore(self) -> None:
+    def _restore(self) -> dict | None:
+        """Restores the newest checkpoint; the marks of its logs, None where there is none."""
         state, path = restore_newest(self.run.checkpoints, "step", self._variables)
         if state is None:
-            return
+            return None
         versions = state.pop("versions", None)
         if versions not in (None, _versions()):
             logging.warning(
@@ -269,7 +308,7 @@ class Trainer:
                 versions,
                 _versions(),
             )
-        self._sums = state.pop("sums")
+        self._sums, marks = state.pop("sums"), state.pop("logs")
         self._patience.state = state.pop("patience")
         converged = state.pop("converged")
         if self._converged is not None and converged is not None:
@@ -278,6 +317,7 @@ class Trainer:
         if state["stopped"] == "max_steps" and state["step"] < self.options.max_steps:
             state["stopped"] = ""
         logging.info("resumed from %s at step %d", path, state["step"])
+        return marks
 
     def restore_best(self) -> None:
         """Puts the weights with the best validation accuracy into the model.
