@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.graph.keras_graph import nested_models
+from splitnet_tf.saving import load_model
 
 TRUNK = "trunk"
 HEAD = "head"
@@ -114,9 +116,9 @@ class SplitTree:
         self.model.save(path)
 
     @classmethod
-    def load(cls, path: str | Path) -> SplitTree:
-        """Loads a ``.keras`` file in Keras' safe mode."""
-        return cls(keras.models.load_model(path, compile=False, safe_mode=True))
+    def load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> SplitTree:
+        """Loads a ``.keras`` file, see ``splitnet_tf.saving.load_model``."""
+        return cls(load_model(path, custom_objects))
 
 
 def _natural(name: str) -> list:
