@@ -12,6 +12,13 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.cli.define import (
+    PICTURES,
+    define_integer,
+    define_list,
+    define_new_file,
+    define_text,
+)
 from splitnet_tf.cli.device_benchmark import as_text as devices_as_text
 from splitnet_tf.cli.device_benchmark import measure, plot
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
@@ -33,22 +40,22 @@ PIPELINE_BATCHES = 40  # timed at once, or prefetching would hide their cost
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", "wrn-16-8", MODEL_HELP)
-    flags.DEFINE_string("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...")
-    flags.DEFINE_list(
+    define_text("model", "wrn-16-8", MODEL_HELP)
+    define_text("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...")
+    define_list(
         "cases",
         [DEVICES],
         f"What to time: {DEVICES}, the paper's Table 5 for this machine; or of {', '.join(CASES)}.",
     )
-    flags.DEFINE_list("devices", [], "Devices of Table 5; default: the GPUs, or --workers.")
-    flags.DEFINE_integer("workers", 2, "Workers without --devices, one to a core.", lower_bound=2)
-    flags.DEFINE_integer("batches", 4, "Batches of Table 5 timed at once.", lower_bound=1)
-    flags.DEFINE_list("rows", [], "Only rows of Table 5 whose names begin so; default: all.")
-    flags.DEFINE_string("figure", None, "Draw Table 5 here.")
-    flags.DEFINE_integer("batch_size", 100, "Images in a batch.", lower_bound=1)
-    flags.DEFINE_integer("repeats", 3, "Timed rounds, interleaved.", lower_bound=3)
-    flags.DEFINE_integer("image_size", 32, "Height and width.", lower_bound=8)
-    flags.DEFINE_integer("num_classes", 100, "Classes.", lower_bound=2)
+    define_list("devices", [], "Devices of Table 5; default: the GPUs, or --workers.")
+    define_integer("workers", 2, "Workers without --devices, one to a core.", 2, 65_536)
+    define_integer("batches", 4, "Batches of Table 5 timed at once.", 1, 100_000)
+    define_list("rows", [], "Only rows of Table 5 whose names begin so; default: all.")
+    define_new_file("figure", "Draw Table 5 here.", *PICTURES)
+    define_integer("batch_size", 100, "Images in a batch.", 1, 1_000_000)
+    define_integer("repeats", 3, "Timed rounds, interleaved.", 3, 100_000)
+    define_integer("image_size", 32, "Height and width.", 8, 1024)
+    define_integer("num_classes", 100, "Classes.", 2, 100_000)
     define_output_flags()
 
 

@@ -10,6 +10,7 @@ from absl import flags
 from splitnet_tf import models
 from splitnet_tf.analysis import cost, suggest_cuts, text_table
 from splitnet_tf.analysis.paper_tables import TABLES, PaperTable
+from splitnet_tf.cli.define import define_integer, define_text
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
@@ -21,11 +22,11 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", "wrn-16-8", MODEL_HELP)
-    flags.DEFINE_string("splits", None, "Groups: 2-2-2, or <layer>:<groups>,...")
-    flags.DEFINE_string("grouping", None, "Count these groups; default: equal groups.")
-    flags.DEFINE_integer("num_classes", 0, "Of the model; 0: the model's own.", lower_bound=0)
-    flags.DEFINE_integer("image_size", 0, "Height and width; 0: the model's own.", lower_bound=0)
+    define_text("model", "wrn-16-8", MODEL_HELP)
+    define_text("splits", None, "Groups: 2-2-2, or <layer>:<groups>,...")
+    define_text("grouping", None, "Count these groups; default: equal groups.")
+    define_integer("num_classes", 0, "Of the model; 0: the model's own.", 0, 100_000)
+    define_integer("image_size", 0, "Height and width; 0: the model's own.", 0, 1024)
     flags.DEFINE_enum("table", None, ["2", "3", "4"], "Count the rows of this table of the paper.")
     flags.DEFINE_boolean("suggest", False, "List where the model can be cut in two groups.")
     define_output_flags()

@@ -11,12 +11,14 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import flags
 
+from splitnet_tf.cli.define import define_float, define_list
 from splitnet_tf.cli.program import run_program, say
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.parallel import TRUNK_MODES, Cluster, prepare_devices, wait_for_workers
 from splitnet_tf.parallel.cluster import check_addresses
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
 
 # One thread decides what happens when a worker is lost; any other waits for the process to end.
 _deciding = threading.Lock()
@@ -25,14 +27,14 @@ _clusters: list[Cluster] = []
 
 def define_device_flags(work: str) -> None:
     """Flags that place a tree; ``work`` is what it then does."""
-    flags.DEFINE_list("devices", [], f"{work} the tree on these, such as /GPU:0,/GPU:1.")
+    define_list("devices", [], f"{work} the tree on these, such as /GPU:0,/GPU:1.")
     flags.DEFINE_enum(
         "trunk",
         "replicate",
         list(TRUNK_MODES),
         "Where the trunk runs with --devices: on each, alone on the first, or a share on each.",
     )
-    flags.DEFINE_list(
+    define_list(
         "cluster",
         [],
         f"{work} the tree on these workers (see splitnet-worker), host:port,...; without "
@@ -45,11 +47,9 @@ def define_device_flags(work: str) -> None:
         "When a worker is lost: stop; wait until it is back and go on; or go on without workers. "
         "Training goes on from its newest checkpoint, an evaluation begins anew.",
     )
-    flags.DEFINE_float(
-        "worker_timeout", 10.0, "Seconds within which a worker must answer.", lower_bound=0.1
-    )
-    flags.DEFINE_float(
-        "worker_wait", 600.0, "Seconds to wait for a worker with --on_worker_loss=retry.", 0.0
+    define_float("worker_timeout", 10.0, "Seconds within which a worker must answer.", 0.1, 86_400)
+    define_float(
+        "worker_wait", 600.0, "Seconds to wait for a worker with --on_worker_loss=retry.", 0, 1e7
     )
 
 

@@ -10,6 +10,7 @@ from absl import flags
 
 from splitnet_tf.analysis import agreement, cost, text_table
 from splitnet_tf.analysis.figures import block_figure
+from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
@@ -27,14 +28,12 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     define_data_flags()
-    flags.DEFINE_string(
+    define_text(
         "basemodel", None, "Run folder of a split or grouping, or a .keras file.", required=True
     )
-    flags.DEFINE_string(
-        "compare", None, "Unsplit model beside it; default: what a split was made of."
-    )
-    flags.DEFINE_string(
-        "figure", None, "Draw the split kernels of the unsplit model, sorted by group, here."
+    define_text("compare", None, "Unsplit model beside it; default: what a split was made of.")
+    define_new_file(
+        "figure", "Draw the split kernels of the unsplit model, sorted by group, here.", *PICTURES
     )
     flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
     flags.DEFINE_enum(
@@ -45,7 +44,7 @@ def define_flags() -> None:
         "one (grouped), compiled by XLA, or the fastest of these here.",
     )
     define_device_flags("Also evaluate")
-    flags.DEFINE_integer("speed_batches", 10, "At least so many batches are timed.", lower_bound=3)
+    define_integer("speed_batches", 10, "At least so many batches are timed.", 3, 1_000_000)
     define_output_flags()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from splitnet_tf.analysis import text_table
+from splitnet_tf.cli.define import define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.exporting import FORMATS, export_tree
@@ -17,11 +18,9 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string(
-        "basemodel", None, "Run folder of a split, or a tree's .keras file.", required=True
-    )
-    flags.DEFINE_string("export_dir", None, "Folder to make; must not exist.", required=True)
-    flags.DEFINE_list(
+    define_text("basemodel", None, "Run folder of a split, or a tree's .keras file.", required=True)
+    define_text("export_dir", None, "Folder to make; must not exist.", required=True)
+    define_list(
         "formats",
         ["saved_model", "keras"],
         f"Of {', '.join(FORMATS)}; onnx needs the packages onnx and tf2onnx.",

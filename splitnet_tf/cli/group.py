@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
+from splitnet_tf.cli.define import MAX_EPOCHS, define_float, define_integer, define_text
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
@@ -27,6 +28,7 @@ from splitnet_tf.data import evaluation_batches, training_batches
 from splitnet_tf.errors import PlanError, RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
+from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.json_files import write_json
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import read_grouping
@@ -46,20 +48,18 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     define_data_flags()
     define_training_flags(epochs=8, initial_lr=0.1, final_lr=0.02)
-    flags.DEFINE_string("model", None, f"{MODEL_HELP} Default: from the next two.")
-    flags.DEFINE_integer("num_residual_units", 2, "Units in a stage of the WRN.", lower_bound=1)
-    flags.DEFINE_integer("k", 8, "Width of the WRN.", lower_bound=1)
-    flags.DEFINE_string("splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,...")
-    flags.DEFINE_integer("ngroups1", 2, "Groups of the logits.", lower_bound=1)
-    flags.DEFINE_integer("ngroups2", 2, "Groups of the third stage.", lower_bound=1)
-    flags.DEFINE_integer("ngroups3", 2, "Groups of the second stage.", lower_bound=1)
+    define_text("model", None, f"{MODEL_HELP} Default: from the next two.")
+    define_integer("num_residual_units", 2, "Units in a stage of the WRN.", 1, 100)
+    define_integer("k", 8, "Width of the WRN.", 1, 100)
+    define_text("splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,...")
+    define_integer("ngroups1", 2, "Groups of the logits.", 1, 10_000)
+    define_integer("ngroups2", 2, "Groups of the third stage.", 1, 10_000)
+    define_integer("ngroups3", 2, "Groups of the second stage.", 1, 10_000)
     order = "The paper's order; the 2017 code numbered them otherwise."
-    flags.DEFINE_float("gamma1", 1.0, f"Weight of R_W, group weights. {order}", lower_bound=0)
-    flags.DEFINE_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", lower_bound=0)
-    flags.DEFINE_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", lower_bound=0)
-    flags.DEFINE_float(
-        "gamma1_growth", 20.0, "Factor by which gamma1 grows over the grouping.", lower_bound=1
-    )
+    define_float("gamma1", 1.0, f"Weight of R_W, group weights. {order}", 0, 1e6)
+    define_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", 0, 1e6)
+    define_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", 0, 1e6)
+    define_float("gamma1_growth", 20.0, "Factor by which gamma1 grows over the grouping.", 1, 1e6)
     flags.DEFINE_enum("scaling", "unit", ["unit", "paper"], "Of the split losses.")
     flags.DEFINE_boolean("weighted_group_loss", False, "Weigh kernels by their own R_W.")
     flags.DEFINE_enum(
@@ -68,32 +68,24 @@ def define_flags() -> None:
         ["clustering", "random"],
         "Start of the assignments: clusters of the warmed-up weights, or noise (the paper).",
     )
-    flags.DEFINE_float(
-        "warmup_epochs", 5.0, "Epochs before the split losses set in.", lower_bound=0
+    define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
+    define_float(
+        "assignment_lr_scale", 8.0, "Pace of the assignments against the weights.", 0, 10_000
     )
-    flags.DEFINE_float(
-        "assignment_lr_scale", 8.0, "Pace of the assignments against the weights.", lower_bound=0
-    )
-    flags.DEFINE_float(
-        "dropout_keep_prob",
-        1.0,
-        "Share of features kept in the split layers.",
-        lower_bound=0.01,
-        upper_bound=1,
-    )
+    define_float("dropout_keep_prob", 1.0, "Share of features kept in the split layers.", 0.01, 1)
     flags.DEFINE_boolean("bn_no_scale", False, "Batch norm without scale.")
     flags.DEFINE_boolean("finetune", False, "Ten times the gradients on the split layers.")
-    flags.DEFINE_string("basemodel", None, "Start from this .keras file or run folder.")
+    define_text("basemodel", None, "Start from this .keras file or run folder.")
     flags.DEFINE_enum("method", "argmax", ["argmax", "balanced"], "How groups are decided.")
-    flags.DEFINE_float(
-        "converged_p", 0.99, "Converged: mean largest p of every space.", upper_bound=1
+    define_float("converged_p", 0.99, "Converged: mean largest p of every space.", 0, 1)
+    define_integer(
+        "converged_hold", 3, "... with the same groups over so many checks.", 0, 1_000_000
     )
-    flags.DEFINE_integer("converged_hold", 3, "... with the same groups over so many checks.")
-    flags.DEFINE_float(
-        "converged_off_block", 0.002, "... and at most this share of energy off the blocks."
+    define_float(
+        "converged_off_block", 0.002, "... and at most this share of energy off the blocks.", 0, 1
     )
-    flags.DEFINE_integer(
-        "group_summary_interval", 5, "Evaluations between histograms of p.", lower_bound=1
+    define_integer(
+        "group_summary_interval", 5, "Evaluations between histograms of p.", 1, 1_000_000
     )
 
 
@@ -198,7 +190,7 @@ def train_grouped(dataset, plain, plan, run) -> None:
     losses = split_losses(grouped)
     warmup, total = warmup_steps(dataset), total_steps(dataset)
     growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
-    watch = GroupingWatch(losses)
+    watch = GroupingWatch(losses, total)
     own_pace = {id(a.logits) for a in losses.assignments()}
     split_weights = {id(w) for layer in losses.grouped_layers() for w in (layer.kernel,)}
 
@@ -216,7 +208,8 @@ def train_grouped(dataset, plain, plan, run) -> None:
         actions=[GroupingSchedule(losses, plan, warmup, growth, FLAGS.assignment_init, FLAGS.seed)],
         probe=watch.scalars,
         status=watch.status,
-        summarize=_every(FLAGS.group_summary_interval, watch.histograms),
+        loss_names=TERMS,
+        summarize=_watching(watch, warmup, train_options(dataset).val_interval),
         converged=GroupingConverged(
             watch.memberships,
             watch.off_block_energy,
@@ -246,15 +239,17 @@ def accuracy_at_start(dataset, model) -> dict:
     return {"valid_accuracy_at_start": found.top1}
 
 
-def _every(count, action):
-    calls = {"made": 0}
+def _watching(watch: GroupingWatch, warmup: int, val_interval: int):
+    """What happens to a grouping at each evaluation besides scalars."""
 
-    def maybe(step, writer):
-        calls["made"] += 1
-        if calls["made"] % count == 0:
-            action(step, writer)
+    def summarize(step, writer):
+        if step // val_interval % FLAGS.group_summary_interval == 0:
+            watch.histograms(step, writer)
+        if step > warmup:
+            for sentence in watch.warnings(step):
+                logging.warning("step %d: %s", step, sentence)
 
-    return maybe
+    return summarize
 
 
 def make_trainer(dataset, model, run, schedule, **more) -> Trainer:

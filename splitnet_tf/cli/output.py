@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 from absl import flags
 
+from splitnet_tf.cli.define import define_new_file
 from splitnet_tf.files import write_atomically
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
 
 
 def define_output_flags() -> None:
     """``--format`` and ``--output_file``."""
     flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
-    flags.DEFINE_string("output_file", None, "Also write the JSON here.")
+    define_new_file("output_file", "Also write the JSON here.")
 
 
 def show(document: dict, as_text: Callable[[dict], str]) -> None:

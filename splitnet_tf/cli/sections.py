@@ -6,6 +6,8 @@ import re
 
 from absl import flags
 
+COUNT = "[0-9]{1,6}"
+
 # Where the numbers of a short form stand, from the bottom up.
 SHORT_FORMS = {
     r"wrn[-_]": ("unit_2_0", "unit_3_0", "logits"),
@@ -29,11 +31,11 @@ def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
         sections = []
         for part in text.split(","):
             start, _, count = part.strip().rpartition(":")
-            if not start or not count.isdigit():
+            if not start or not re.fullmatch(COUNT, count):
                 raise flags.Error(f"--splits: '{part}' must be <layer>:<groups>, such as logits:4.")
             sections.append((start, int(count)))
         return sections
-    if not re.fullmatch(r"\d+(-\d+)*", text):
+    if not re.fullmatch(rf"{COUNT}(-{COUNT})*", text):
         raise flags.Error(
             f"--splits must be numbers such as 2-2-2 or <layer>:<groups>,...; got '{text}'."
         )

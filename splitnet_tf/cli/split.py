@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost
+from splitnet_tf.cli.define import define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -45,26 +46,24 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     define_data_flags()
     define_training_flags(epochs=16, initial_lr=0.05, final_lr=0.0)
-    flags.DEFINE_string(
-        "basemodel", None, "Run folder of the grouping, or a .keras file.", required=True
-    )
-    flags.DEFINE_string("grouping", None, "Grouping file; default: that of --basemodel.")
+    define_text("basemodel", None, "Run folder of the grouping, or a .keras file.", required=True)
+    define_text("grouping", None, "Grouping file; default: that of --basemodel.")
     flags.DEFINE_enum(
         "method",
         "file",
         ["file", "argmax", "balanced"],
         "Take the grouping from its file, or read it anew from the model.",
     )
-    flags.DEFINE_integer(
+    define_integer(
         "recalibrate_batches",
         100,
         "Training batches to re-estimate batch-norm statistics on; 0: none.",
-        lower_bound=0,
+        0,
+        1_000_000,
     )
-    flags.DEFINE_integer(
-        "patience", 0, "Evaluations without improvement before stopping; 0: never.", lower_bound=0
+    define_integer(
+        "patience", 0, "Evaluations without improvement before stopping; 0: never.", 0, 1_000_000
     )
-
     define_device_flags("Finetune")
 
 

@@ -4,56 +4,67 @@ from __future__ import annotations
 
 from absl import flags
 
+from splitnet_tf.cli.define import (
+    MAX_EPOCHS,
+    MAX_STEPS,
+    Number,
+    define_float,
+    define_integer,
+    define_list,
+    define_text,
+)
 from splitnet_tf.data import Dataset, load_dataset, steps_per_epoch
 from splitnet_tf.training import TrainOptions, cosine, step_decay
+from splitnet_tf.training.options import ON_NAN
 from splitnet_tf.training.schedules import Schedule
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
 
 
 def define_data_flags() -> None:
     """Flags that choose the data."""
-    flags.DEFINE_string("dataset", "cifar100", "cifar100, planted, or planted-2-2 (two levels).")
-    flags.DEFINE_string("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
-    flags.DEFINE_integer("batch_size", 90, "Images in a batch.", lower_bound=1)
-    flags.DEFINE_integer(
-        "seed",
-        0,
-        "Of weights, order, augmentation and planted data.",
-        lower_bound=0,
-        upper_bound=2**31 - 1,
-    )
+    define_text("dataset", "cifar100", "cifar100, planted, or planted-2-2 (two levels).")
+    define_text("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
+    define_integer("batch_size", 90, "Images in a batch.", 1, 1_000_000)
+    define_integer("seed", 0, "Of weights, order, augmentation, planted data.", 0, 2**31 - 1)
 
 
 def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> None:
     """Flags of the loop, with defaults for one phase."""
-    flags.DEFINE_string("train_dir", None, "Run folder; run again to resume.", required=True)
+    define_text("train_dir", None, "Run folder; run again to resume.", required=True)
     flags.DEFINE_boolean("restart", False, "Begin anew, removing what the run folder holds.")
-    flags.DEFINE_float("epochs", epochs, "Length of training.", lower_bound=0)
-    flags.DEFINE_integer("max_steps", 0, "Length of training in steps; 0: --epochs.", lower_bound=0)
-    flags.DEFINE_float("initial_lr", initial_lr, "Learning rate at the start.", lower_bound=0)
+    define_float("epochs", epochs, "Length of training.", 0, MAX_EPOCHS)
+    define_integer("max_steps", 0, "Length of training in steps; 0: --epochs.", 0, MAX_STEPS)
+    define_float("initial_lr", initial_lr, "Learning rate at the start.", 0, 1000)
     flags.DEFINE_enum("lr_schedule", "cosine", ["cosine", "step"], "How the rate falls.")
-    flags.DEFINE_float(
-        "final_lr", final_lr, "Rate at the end of the cosine schedule.", lower_bound=0
+    define_float("final_lr", final_lr, "Rate at the end of the cosine schedule.", 0, 1000)
+    define_list(
+        "lr_step_epoch",
+        ["80", "120", "160"],
+        "Epochs at which the step schedule decays.",
+        Number(float, 0, MAX_EPOCHS),
     )
-    flags.DEFINE_list(
-        "lr_step_epoch", ["80", "120", "160"], "Epochs at which the step schedule decays."
+    define_float("lr_decay", 0.1, "Factor of the step schedule.", 0, 1)
+    define_float(
+        "lr_warmup_epochs", 0.0, "Epochs over which the rate rises at first.", 0, MAX_EPOCHS
     )
-    flags.DEFINE_float("lr_decay", 0.1, "Factor of the step schedule.", lower_bound=0)
-    flags.DEFINE_float(
-        "lr_warmup_epochs", 0.0, "Epochs over which the rate rises at first.", lower_bound=0
-    )
-    flags.DEFINE_float("momentum", 0.9, "Of SGD.", lower_bound=0)
+    define_float("momentum", 0.9, "Of SGD.", 0, 0.9999)
     flags.DEFINE_boolean("nesterov", True, "Nesterov's momentum.")
-    flags.DEFINE_float("l2_weight", 5e-4, "Weight of L2 on kernels.", lower_bound=0)
-    flags.DEFINE_float("label_smoothing", 0.0, "Of the cross entropy.", lower_bound=0)
+    define_float("l2_weight", 5e-4, "Weight of L2 on kernels.", 0, 0.99)
+    define_float("label_smoothing", 0.0, "Of the cross entropy.", 0, 0.99)
     flags.DEFINE_boolean("augment", True, "Random crops and flips.")
-    flags.DEFINE_integer("display", 100, "Steps between lines of progress.", lower_bound=1)
-    flags.DEFINE_integer(
-        "val_interval", 0, "Steps between evaluations; 0: an epoch.", lower_bound=0
+    define_integer("display", 100, "Steps between lines of progress.", 1, MAX_STEPS)
+    define_integer("val_interval", 0, "Steps between evaluations; 0: an epoch.", 0, MAX_STEPS)
+    define_integer(
+        "checkpoint_interval", 0, "Steps between checkpoints; 0: an epoch.", 0, MAX_STEPS
     )
-    flags.DEFINE_integer(
-        "checkpoint_interval", 0, "Steps between checkpoints; 0: an epoch.", lower_bound=0
+    flags.DEFINE_enum(
+        "on_nan",
+        "stop",
+        list(ON_NAN),
+        "When a loss or a gradient is not finite: stop, or go back to the newest checkpoint with "
+        "half the learning rate, three times at most.",
     )
     flags.DEFINE_boolean("jit_compile", False, "Compile the training step with XLA.")
     flags.DEFINE_boolean(
@@ -76,6 +87,8 @@ def total_steps(dataset: Dataset) -> int:
     steps = FLAGS.max_steps or round(FLAGS.epochs * epoch_steps(dataset))
     if steps < 1:
         raise flags.Error("--epochs and --max_steps give no training step; raise one of them.")
+    if steps > MAX_STEPS:
+        raise flags.Error(f"--epochs={FLAGS.epochs:g} is more than {MAX_STEPS:,} steps; lower it.")
     return steps
 
 
@@ -93,6 +106,7 @@ def train_options(dataset: Dataset) -> TrainOptions:
             val_interval=FLAGS.val_interval or per_epoch,
             checkpoint_interval=FLAGS.checkpoint_interval or per_epoch,
             jit_compile=FLAGS.jit_compile,
+            on_nan=FLAGS.on_nan,
         )
     except ValueError as error:
         raise flags.Error(f"--{error}") from None
@@ -104,13 +118,7 @@ def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:
     warmup = round(FLAGS.lr_warmup_epochs * per_epoch)
     if FLAGS.lr_schedule == "cosine":
         return cosine(FLAGS.initial_lr, total_steps(dataset), warmup, hold, FLAGS.final_lr)
-    try:
-        epochs = [float(e) for e in FLAGS.lr_step_epoch]
-    except ValueError:
-        raise flags.Error(
-            f"--lr_step_epoch must be numbers such as 80,120; got {','.join(FLAGS.lr_step_epoch)}."
-        ) from None
-    boundaries = [round(e * per_epoch) for e in epochs]
+    boundaries = [round(float(e) * per_epoch) for e in FLAGS.lr_step_epoch]
     return step_decay(FLAGS.initial_lr, boundaries, FLAGS.lr_decay, warmup)
 
 

@@ -8,7 +8,12 @@ WRONG_USAGE = [
     ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
     ("group", ["--train_dir=t", "--batch_size=0"], 2, "batch_size"),
     ("group", ["--train_dir=t", "--seed=99999999999"], 2, "seed"),
-    ("group", ["--train_dir=t", "--dataset=planted", "--momentum=1"], 2, "--momentum must be"),
+    (
+        "group",
+        ["--train_dir=t", "--momentum=1"],
+        2,
+        "--momentum=1: it must be a number from 0 to 0.9999",
+    ),
     (
         "group",
         ["--train_dir=t", "--dataset=planted", "--model=wrn-10-1", "--warmup_epochs=99"],
@@ -53,7 +58,12 @@ WRONG_USAGE = [
         "each once",
     ),
     ("worker", ["--port=70000"], 2, "--port"),
-    ("worker", ["--port=4601", "--cores=x"], 2, "--cores must be such as 0,1; got x"),
+    (
+        "worker",
+        ["--port=4601", "--cores=x"],
+        2,
+        "'x' in a list with commas: it must be a whole number",
+    ),
     ("worker", ["--port=4601", "--cores=4097"], 1, "Cores 4097 cannot be used"),
     (
         "worker",

@@ -1,0 +1,119 @@
+"""Definitions of flags that refuse, while they are parsed, what they cannot mean.
+
+Every number has bounds on both sides, so that nan, inf and slips of the keyboard get a sentence
+that names the flag; no text, and no item of a list, is empty.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from absl import flags
+
+flags.disclaim_key_flags()  # a flag belongs to the program that defines it, for its --help
+
+MAX_STEPS = 99_999_999  # eight digits in the name of a checkpoint
+MAX_EPOCHS = 1_000_000
+PICTURES = (".pdf", ".png", ".svg")
+
+
+class Number(flags.ArgumentParser):
+    """A number of a type, within bounds."""
+
+    def __init__(self, kind: type, low: float, high: float):
+        super().__init__()
+        self.kind, self.low, self.high = kind, low, high
+        self.syntactic_help = (
+            f"a {'whole ' if kind is int else ''}number from {low:,.12g} to {high:,.12g}"
+        )
+
+    def parse(self, argument):
+        try:
+            value = self.kind(argument)
+        except ValueError:
+            value = math.nan
+        if not self.low <= value <= self.high:
+            raise ValueError(f"it must be {self.syntactic_help}.")
+        return value
+
+    def flag_type(self) -> str:
+        return self.kind.__name__
+
+
+class Text(flags.ArgumentParser):
+    """A text that is not empty."""
+
+    def parse(self, argument):
+        if not argument.strip():
+            raise ValueError("it must not be empty; leave the flag out for its default.")
+        return argument
+
+
+class NewFile(Text):
+    """The path of a file to write, with one of the suffixes if there are any."""
+
+    def __init__(self, *suffixes: str):
+        super().__init__()
+        self.suffixes = suffixes
+
+    def parse(self, argument):
+        super().parse(argument)
+        if self.suffixes and Path(argument).suffix.lower() not in self.suffixes:
+            raise ValueError(f"it must be a file name that ends in {', '.join(self.suffixes)}.")
+        if os.path.isdir(argument):
+            raise ValueError("it is a folder; name a file in it.")
+        return argument
+
+
+class Items(flags.ListParser):
+    """A list with commas, each item of which a parser takes; the items stay texts."""
+
+    def __init__(self, item: flags.ArgumentParser):
+        super().__init__()
+        self.item = item
+
+    def parse(self, argument):
+        items = super().parse(argument)
+        for item in items:
+            try:
+                self.item.parse(item)
+            except ValueError as error:
+                raise ValueError(f"'{item}' in a list with commas: {error}") from None
+        return items
+
+
+def define_integer(name: str, default: int | None, text: str, low: int, high: int, **more) -> None:
+    """A flag that takes a whole number from ``low`` to ``high``."""
+    flags.DEFINE(Number(int, low, high), name, default, text, **_plain(more))
+
+
+def define_float(
+    name: str, default: float | None, text: str, low: float, high: float, **more
+) -> None:
+    """A flag that takes a number from ``low`` to ``high``."""
+    flags.DEFINE(Number(float, low, high), name, default, text, **_plain(more))
+
+
+def define_text(name: str, default: str | None, text: str, **more) -> None:
+    """A flag that takes a text, such as the path of something to read."""
+    flags.DEFINE(Text(), name, default, text, **_plain(more))
+
+
+def define_new_file(name: str, text: str, *suffixes: str) -> None:
+    """A flag that takes the path of a file to write; by default none."""
+    flags.DEFINE(NewFile(*suffixes), name, None, text, **_plain({}))
+
+
+def define_list(
+    name: str, default: list[str], text: str, item: flags.ArgumentParser | None = None
+) -> None:
+    """A flag that takes texts with commas between them, each such as ``item`` takes."""
+    flags.DEFINE(
+        Items(item or Text()), name, default, text, serializer=flags.CsvListSerializer(",")
+    )
+
+
+def _plain(more: dict) -> dict:
+    return {"serializer": flags.ArgumentSerializer(), **more}
