@@ -72,5 +72,5 @@ def test_the_commands_are_accepted(tmp_path):
 def test_flags_named_in_the_readme_exist():
     sources = "".join(p.read_text() for p in (ROOT / "splitnet_tf" / "cli").glob("*.py"))
     named = set(re.findall(r"--([a-z0-9_]+)", README)) - {"help"}
-    known = set(re.findall(r'DEFINE_\w+\(\s*"([a-z0-9_]+)"', sources))
+    known = set(re.findall(r'(?i:define)_\w+\(\s*"([a-z0-9_]+)"', sources))
     assert named <= known
