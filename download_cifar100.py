@@ -1,9 +1,15 @@
-"""Downloads CIFAR-100 with tensorflow-datasets and checks it; checks only if it is there."""
+"""Downloads CIFAR-100 with tensorflow-datasets and checks it; checks only if it is there.
+
+A machine without a network takes ``--archive``: the official archive of the binary version,
+brought there by hand.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -11,24 +17,50 @@ import numpy as np
 from absl import app, flags
 
 from splitnet_tf.data import load_cifar100
+from splitnet_tf.data.archive import FOLDER, check_archive
 from splitnet_tf.data.cifar100 import default_data_dir
 from splitnet_tf.errors import DataError
 
 flags.DEFINE_string("data_dir", None, "Folder to keep the data in; default ~/tensorflow_datasets.")
+flags.DEFINE_string(
+    "archive",
+    None,
+    f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without a "
+    "network: its checksum and every member are checked, then it is read instead of downloaded.",
+)
 
 
-def download(data_dir: str) -> None:
-    """Downloads and prepares the data; tfds checks the archive's sha256 (168,513,733 bytes)."""
+def download(data_dir: str, archive: str | None = None) -> None:
+    """Downloads and prepares the data; tfds checks the archive's sha256 (168,513,733 bytes).
+
+    Args:
+      data_dir: to keep the data in.
+      archive: the archive, when it is here already; nothing is downloaded then.
+
+    Raises:
+      DataError: no network, a full disk, an archive that is not the official one.
+    """
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder("cifar100", data_dir=data_dir, try_gcs=False)
-        builder.download_and_prepare()
+        with tempfile.TemporaryDirectory() as folder:
+            config = None
+            if archive is not None:
+                (official,) = builder.url_infos.values()
+                check_archive(archive, official.checksum, int(official.size))
+                # tfds takes a file of this name from here, and compares its sha256 itself.
+                Path(folder, official.filename).symlink_to(Path(archive).resolve())
+                config = tfds.download.DownloadConfig(manual_dir=folder)
+            builder.download_and_prepare(download_config=config)
+    except DataError:
+        raise
     except Exception as error:  # network, disk and checksum errors are of many classes
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        doing, remedy = ("prepared in", "") if archive else ("downloaded to", "the network and ")
         raise DataError(
-            f"CIFAR-100 could not be downloaded to {data_dir} ({type(error).__name__}: "
-            f"{reason[:160]}); check the network and that the folder can be written."
+            f"CIFAR-100 could not be {doing} {data_dir} ({type(error).__name__}: "
+            f"{reason[:160]}); check {remedy}that the folder can be written."
         ) from None
 
 
@@ -62,7 +94,7 @@ def main(argv) -> None:
     data_dir = flags.FLAGS.data_dir or default_data_dir()
     try:
         if not os.path.isdir(os.path.join(data_dir, "cifar100")):
-            download(data_dir)
+            download(data_dir, flags.FLAGS.archive)
         print(check(data_dir))
     except DataError as error:
         print(f"download_cifar100.py: error: {error}", file=sys.stderr)
