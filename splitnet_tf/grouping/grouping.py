@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
 
 FORMAT = "splitnet_tf.grouping"
 VERSION = 1
+MAX_NAME = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,7 @@ class SpaceGroups:
         found = sorted(c for channels in self.members for c in channels)
         expected = list(range(len(found)))
         if found != expected:
-            repeated = sorted({c for c in found if found.count(c) > 1})[:5]
+            repeated = sorted(c for c, n in collections.Counter(found).items() if n > 1)[:5]
             missing = sorted(set(expected) - set(found))[:5]
             raise GroupingError(
                 f"The groups of space '{self.name}' must hold every index from 0 to "
@@ -182,7 +184,7 @@ class Grouping:
             raise GroupingError(f"not a grouping file: its 'format' must be '{FORMAT}'.")
         if document.get("version") != VERSION:
             raise GroupingError(
-                f"'version' is {document.get('version')!r}; this program reads {VERSION}."
+                f"'version' is {repr(document.get('version'))[:40]}; this program reads {VERSION}."
             )
         names = document.get("class_names")
         if names is not None:
@@ -191,7 +193,7 @@ class Grouping:
         for entry in _list(document, "spaces"):
             if not isinstance(entry, dict):
                 raise GroupingError("each of 'spaces' must be an object.")
-            name = _typed(entry.get("name"), str, "spaces.name")
+            name = _name(entry.get("name"), "spaces.name")
             members = tuple(
                 tuple(_typed(c, int, f"members of '{name}'") for c in _typed(m, list, "members"))
                 for m in _list(entry, "members")
@@ -204,19 +206,22 @@ class Grouping:
             spaces.append(space)
         if len({s.name for s in spaces}) != len(spaces):
             raise GroupingError("two of 'spaces' have the same name.")
+        class_space = _name(document.get("class_space"), "class_space")
+        if class_space not in {s.name for s in spaces}:
+            raise GroupingError(f"'class_space': 'spaces' has no space '{class_space}'.")
         sections = []
         for section in _list(document, "sections"):
             if not isinstance(section, list) or len(section) != 2:
                 raise GroupingError("each of 'sections' must be [layer, number of groups].")
-            sections.append(
-                (_typed(section[0], str, "sections"), _typed(section[1], int, "sections"))
-            )
+            sections.append((_name(section[0], "sections"), _typed(section[1], int, "sections")))
+            if section[1] < 1:
+                raise GroupingError(f"'sections': '{section[0]}' must have one group or more.")
         return cls(
             _typed(document.get("model"), str, "model"),
             tuple(sections),
             _typed(document.get("method"), str, "method"),
             tuple(spaces),
-            _typed(document.get("class_space"), str, "class_space"),
+            class_space,
             names,
         )
 
@@ -225,6 +230,16 @@ def _typed(value: Any, kind: type, key: str) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise GroupingError(f"'{key}' must be of type {kind.__name__}; got {str(value)[:40]!r}.")
     return value
+
+
+def _name(value: Any, key: str) -> str:
+    """A name that fits into a sentence."""
+    name = _typed(value, str, key)
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise GroupingError(
+            f"'{key}' must be a name of at most {MAX_NAME} letters; got {name[:40]!r}."
+        )
+    return name
 
 
 def _list(document: dict, key: str) -> list:
