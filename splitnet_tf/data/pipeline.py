@@ -83,6 +83,7 @@ def training_batches(
                 yield split.images[chosen], split.labels[chosen], epoch * steps + i
             epoch, skip = epoch + 1, 0
 
+    @tf.autograph.experimental.do_not_convert  # the conversion takes longer than a small epoch
     def prepare(images, labels, step):
         if augment:
             images = crop_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]))
@@ -116,7 +117,12 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
     """All images once, in order, whitened; the last batch may be smaller."""
     data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
     data = data.batch(batch_size)
-    return data.map(lambda x, y: (whiten(x), y), num_parallel_calls=2).prefetch(2)
+    return data.map(_whiten_images, num_parallel_calls=2).prefetch(2)
+
+
+@tf.autograph.experimental.do_not_convert
+def _whiten_images(images, labels):
+    return whiten(images), labels
 
 
 def calibration_batches(
@@ -124,6 +130,5 @@ def calibration_batches(
 ) -> tf.data.Dataset:
     """``count`` whitened batches of training images in a seeded order, without augmentation."""
     chosen = np.random.default_rng([seed, 37]).permutation(len(split))[: batch_size * count]
-    return evaluation_batches(Split(split.images[chosen], split.labels[chosen]), batch_size).map(
-        lambda x, y: x
-    )
+    data = evaluation_batches(Split(split.images[chosen], split.labels[chosen]), batch_size)
+    return data.map(tf.autograph.experimental.do_not_convert(lambda x, y: x))

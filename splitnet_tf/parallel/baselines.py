@@ -44,7 +44,8 @@ class Spread:
 
 def _compiled(model: keras.Model, forward: Callable) -> Callable:
     shape = (None, *model.input_shape[1:])
-    return tf.function(forward, input_signature=[tf.TensorSpec(shape, model.inputs[0].dtype)])
+    signature = [tf.TensorSpec(shape, model.inputs[0].dtype)]
+    return tf.function(forward, input_signature=signature, autograph=False)
 
 
 def data_parallel(model: keras.Model, devices: Sequence[str]) -> Spread:

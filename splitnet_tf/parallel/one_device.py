@@ -58,7 +58,7 @@ def one_device_forward(
 def _make(tree: SplitTree, form: str) -> Callable:
     model = fuse_tree(tree) if form.startswith("grouped") else tree.model
 
-    @tf.function(jit_compile=form.endswith("jit"), reduce_retracing=True)
+    @tf.function(jit_compile=form.endswith("jit"), reduce_retracing=True, autograph=False)
     def forward(x):
         return tf.cast(model(x, training=False), tf.float32)
 

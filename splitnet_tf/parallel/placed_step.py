@@ -54,6 +54,7 @@ class PlacedTrainStep(BaseTrainStep):
         self._step = tf.function(
             self._run,
             input_signature=[tf.TensorSpec(s, k) for s, k in zip(shapes, kinds, strict=True)],
+            autograph=False,
         )
 
     @property

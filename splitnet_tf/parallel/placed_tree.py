@@ -71,7 +71,7 @@ class PlacedTree:
             tf.TensorSpec((None, *x.shape[1:]), x.dtype, name=f"images_{i}")
             for i, x in enumerate(tree.model.inputs)
         ]
-        self._function = tf.function(self.forward, input_signature=signature)
+        self._function = tf.function(self.forward, input_signature=signature, autograph=False)
 
     def __call__(self, inputs, training=False):
         """The tree's outputs on a batch (B, ...); any B from 1.

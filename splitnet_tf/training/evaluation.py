@@ -36,7 +36,7 @@ class Evaluation:
 def compiled_forward(model: Callable) -> Callable:
     """``model(images, training=False)`` as float32, traced once for batches of any size."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def forward(images):
         return tf.cast(model(images, training=False), tf.float32)
 

@@ -30,7 +30,7 @@ class GroupingWatch:
     def __init__(self, losses: SplitLosses, max_steps: int | None = None):
         self._losses = losses
         self._max_steps = max_steps
-        self._terms = tf.function(losses.terms)
+        self._terms = tf.function(losses.terms, autograph=False)
         self._warned: set[tuple] = set()
 
     def memberships(self) -> list[np.ndarray]:

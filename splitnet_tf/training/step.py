@@ -116,7 +116,7 @@ class TrainStep(BaseTrainStep):
         )
         self.optimizer.build(model.trainable_variables)
         self._scales = [float(scale(v)) for v in model.trainable_variables]
-        self._step = tf.function(self._run, jit_compile=options.jit_compile)
+        self._step = tf.function(self._run, jit_compile=options.jit_compile, autograph=False)
 
     @property
     def variables(self) -> list[keras.Variable]:

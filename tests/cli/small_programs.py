@@ -1,0 +1,81 @@
+"""Whole programs on a small model, each in a process of its own, soon at its first step."""
+
+import io
+import multiprocessing
+import os
+import sys
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+from keras import layers
+
+COMMON = ["--dataset=planted", "--batch_size=32", "--deterministic", "--max_steps=40"]
+COMMON += ["--display=4", "--val_interval=8", "--checkpoint_interval=2"]
+SPLIT = ["--recalibrate_batches=5"]
+GROUP = ["--splits=second:2,logits:2", "--warmup_epochs=0.1"]
+# Every process begins with what this one has imported, so that it is soon at its first step.
+SPAWN = multiprocessing.get_context("forkserver")
+SPAWN.set_forkserver_preload([f"splitnet_tf.cli.{p}" for p in ("group", "split", "evaluate")])
+
+
+def program(name, arguments, output):
+    """In a process of its own: a program as its user starts it."""
+    with open(output, "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = [name, *map(str, arguments)]
+    __import__(f"splitnet_tf.cli.{name}", fromlist=["cli"]).cli()
+
+
+def start(name, arguments, output):
+    """A program as a process of its own that appends what it prints to a file."""
+    process = SPAWN.Process(target=program, args=(name, arguments, output))
+    process.start()
+    return process
+
+
+def run(name, arguments, output):
+    """Runs a program to its end; (exit code, what it printed)."""
+    output.write_text("")
+    process = start(name, arguments, output)
+    process.join()
+    return process.exitcode, output.read_text()
+
+
+def weights(path):
+    """Every array of a .keras file, by its place."""
+    found = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("model.weights.h5")
+    with h5py.File(io.BytesIO(content), "r") as file:
+        file.visititems(visit)
+    return found
+
+
+def small_model(path):
+    """Batch norm and dropout have state beside the weights; quickly traced."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, strides=2, use_bias=False, name="first")(inputs)
+    x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
+    x = layers.Conv2D(8, 3, use_bias=False, name="second")(layers.Dropout(0.2, seed=3)(x))
+    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
+    keras.Model(inputs, layers.Dense(8, name="logits")(x)).save(path)
+
+
+def same_weights(one, other):
+    found, wanted = weights(one), weights(other)
+    assert found.keys() == wanted.keys() and len(found) > 8
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def same_files(folder, expected, names=("metrics.jsonl", "grouping.json", "result.json")):
+    for name in names:
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
