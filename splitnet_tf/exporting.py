@@ -44,7 +44,7 @@ def export_tree(
       RunError: an unknown format, a package that is missing, a folder that is not empty, or a
         layer that a format does not know.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     _check(folder, formats)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.export")
     shutil.rmtree(beside, ignore_errors=True)

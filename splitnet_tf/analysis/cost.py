@@ -78,13 +78,14 @@ def cost(
       grouping: with the groups as they are; equal groups without it.
 
     Raises:
-      PlanError: the model has no graph.
+      PlanError: the model has no graph, or the plan was made for another model.
       GroupingError: the grouping is not one of the plan's spaces.
     """
     traced = model if isinstance(model, Trace) else trace(model) if plan else None
     graph = traced.graph if traced else read_graph(model)
     names = node_names(plan.groups) if plan else {(0, 0): "trunk"}
     if plan:
+        plan.check_model(traced)
         grouping = grouping or even_grouping(plan)
         check_grouping(plan, grouping)
     layers: dict[int, LayerCost] = {}

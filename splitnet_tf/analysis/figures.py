@@ -13,7 +13,7 @@ import numpy as np
 
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.grouping import Grouping
-from splitnet_tf.splitting.blocks import check_grouping, kernel_labels, split_kernels
+from splitnet_tf.splitting.blocks import kernel_labels, split_kernels
 
 
 def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most: int = 4) -> None:
@@ -26,10 +26,9 @@ def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most:
       most: kernels drawn, spread from the bottom to the top.
     """
     plan = SplitPlan.from_sections(model, grouping.sections)
-    check_grouping(plan, grouping)
+    weights_of = split_kernels(model, plan, grouping)
     chosen = np.unique(np.linspace(0, len(plan.kernels) - 1, most).round().astype(int))
     kernels = [plan.kernels[i] for i in chosen]
-    weights_of = split_kernels(model)
     figure, axes = plt.subplots(
         2, len(kernels), figsize=(2.6 * len(kernels), 5.4), squeeze=False, layout="constrained"
     )

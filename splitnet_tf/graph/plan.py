@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 
 import keras
 
@@ -114,6 +115,24 @@ class SplitPlan:
         """
         return _Planner(model if isinstance(model, Trace) else trace(model), sections).plan()
 
+    def check_model(self, traced: Trace) -> None:
+        """Raises PlanError when the plan was made for another model than the traced one."""
+        found = {c.name: c.op for c in traced.graph.calls}
+        for k in self.kernels:
+            if (
+                k.name not in traced.kernels
+                or tuple(split_kernel(found[k.name]).shape) != k.kernel_shape
+            ):
+                raise PlanError(
+                    f"The plan was made for another model: it splits layer '{k.name}' with kernel "
+                    f"{k.kernel_shape}, which this model does not have."
+                )
+        for name in found:
+            if name not in self.call_levels:
+                raise PlanError(
+                    f"The plan was made for another model: it does not know layer '{name}'."
+                )
+
     def __str__(self) -> str:
         rows = [("layer", "kernel", "groups", "input space", "output space")]
         for k in self.kernels:
@@ -144,14 +163,16 @@ class _Planner:
 
     def _check_sections(self, sections) -> tuple[tuple[str, int], ...]:
         checked = []
-        for entry in sections:
+        for entry in sections if isinstance(sections, Iterable) else [sections]:
             try:
                 start, groups = entry
-                start, groups = str(start), int(groups)
+                start, groups = "" + start, operator.index(groups)
             except (TypeError, ValueError):
                 raise PlanError(
                     f"A section must be (layer or block name, number of groups); got {entry!r}."
                 ) from None
+            if start in dict(checked):
+                raise PlanError(f"Section '{start}' is given twice; give each start once.")
             if groups < 1:
                 raise PlanError(f"Section '{start}' asks for {groups} groups; give 1 or more.")
             if checked and groups < checked[-1][1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -24,6 +26,8 @@ class Assignment(keras.layers.Layer):
     def __init__(self, num_groups, size, stddev=0.01, seed=None, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
+        if not 0 <= stddev < math.inf:
+            raise ValueError(f"stddev must be a number of 0 or more; got {stddev!r}.")
         self.num_groups = num_groups
         self.size = size
         self.stddev = stddev

@@ -7,8 +7,7 @@ import keras
 from splitnet_tf.errors import GroupingError, PlanError
 from splitnet_tf.graph.keras_graph import layer_name
 from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
-from splitnet_tf.graph.rules import split_kernel
-from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.assignment import Assignment
 from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel, copy_of
 from splitnet_tf.grouping.plain_copy import plain_layer, remade
@@ -44,7 +43,9 @@ def group_model(
       PlanError: the plan was made for another model, or splits nothing.
     """
     traced = trace(model)
-    _check_plan(traced, plan)
+    plan.check_model(traced)
+    if not plan.kernels:
+        raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
     losses = SplitLosses(
         gamma1, gamma2, gamma3, scaling, reduction, plan.sections, name="split_losses"
     )
@@ -63,18 +64,6 @@ def group_model(
         return plain_layer(call)
 
     return remade(model.name, traced.graph, make)
-
-
-def _check_plan(traced: Trace, plan: SplitPlan) -> None:
-    kernels = {c.name: split_kernel(c.op) for c in traced.graph.calls if c.name in traced.kernels}
-    if not plan.kernels:
-        raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
-    for k in plan.kernels:
-        if k.name not in kernels or tuple(kernels[k.name].shape) != k.kernel_shape:
-            raise PlanError(
-                f"The plan was made for another model: it splits layer '{k.name}' with kernel "
-                f"{k.kernel_shape}, which this model does not have."
-            )
 
 
 def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):

@@ -17,6 +17,7 @@ from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
 FORMAT = "splitnet_tf.grouping"
 VERSION = 1
 MAX_NAME = 200
+AGAIN = "write it again with splitnet_tf.cli.group."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,17 @@ class SpaceGroups:
 
     @classmethod
     def from_labels(cls, name: str, labels: np.ndarray, num_groups: int) -> SpaceGroups:
-        """From the group of each channel."""
+        """From the group of each channel.
+
+        Raises:
+          GroupingError: a label that is none of the groups.
+        """
         labels = np.asarray(labels)
+        if labels.ndim != 1 or not np.isin(labels, np.arange(num_groups)).all():
+            raise GroupingError(
+                f"Space '{name}' takes a label from 0 to {num_groups - 1} for each channel; got "
+                f"shape {labels.shape} with {np.unique(labels)[:8].tolist()}."
+            )
         return cls(
             name,
             tuple(tuple(np.flatnonzero(labels == g).tolist()) for g in range(num_groups)),
@@ -161,9 +171,13 @@ class Grouping:
         try:
             return cls._from_document(read_json(path))
         except FileNotFoundError:
-            raise GroupingError(f"Grouping file {path} does not exist.") from None
-        except ValueError as error:
+            raise GroupingError(
+                f"Grouping file {path} does not exist; splitnet_tf.cli.group writes one."
+            ) from None
+        except GroupingError as error:
             raise GroupingError(f"Grouping file {path}: {error}") from None
+        except ValueError as error:
+            raise GroupingError(f"Grouping file {path}: {error}; {AGAIN}") from None
 
     @classmethod
     def from_json(cls, text: str) -> Grouping:
@@ -175,7 +189,7 @@ class Grouping:
         try:
             document = parse_json(text)
         except ValueError as error:
-            raise GroupingError(f"{error}; write it again with splitnet_tf.cli.group.") from None
+            raise GroupingError(f"{error}; {AGAIN}") from None
         return cls._from_document(document)
 
     @classmethod

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import numbers
+
 import keras
 from keras import ops
 
@@ -55,8 +58,8 @@ class SplitLosses(keras.layers.Layer):
         kwargs["autocast"] = False
         super().__init__(**kwargs)
         for name, gamma in (("gamma1", gamma1), ("gamma2", gamma2), ("gamma3", gamma3)):
-            if not gamma >= 0:
-                raise ValueError(f"{name} must be 0 or more; got {gamma!r}.")
+            if not isinstance(gamma, numbers.Real) or not 0 <= gamma < math.inf:
+                raise ValueError(f"{name} must be a number of 0 or more; got {gamma!r}.")
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f"reduction must be one of {', '.join(REDUCTIONS)}; got {reduction!r}."

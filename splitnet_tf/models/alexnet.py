@@ -24,7 +24,12 @@ def alexnet(
       width: multiplies the channels and units of every layer but the last.
       dropout: share of the units dropped after ``fc6`` and ``fc7``.
       name: of the model.
+
+    Raises:
+      ValueError: a width that is out of range.
     """
+    if not 0.001 <= width <= 10:
+        raise ValueError(f"width must be from 0.001 to 10; got {width:g}.")
 
     def scaled(channels):
         return max(1, round(channels * width))

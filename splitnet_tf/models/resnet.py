@@ -32,10 +32,12 @@ def resnet(
       name: of the model.
 
     Raises:
-      ValueError: another depth.
+      ValueError: another depth, or a width that is out of range.
     """
     if depth not in UNITS:
         raise ValueError(f"depth must be one of {', '.join(map(str, UNITS))}; got {depth}.")
+    if not 0.02 <= width <= 100:
+        raise ValueError(f"width must be from 0.02 to 100; got {width:g}.")
     unit = _bottleneck if depth >= 50 else _basic
     inputs = keras.Input(input_shape, name="images")
     x = _conv_norm(inputs, round(64 * width), 7, 2, "init_conv", "init_bn")

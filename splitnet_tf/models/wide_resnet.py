@@ -35,10 +35,12 @@ def wide_resnet(
       name: of the model.
 
     Raises:
-      ValueError: a depth that is not 6n + 4.
+      ValueError: a depth that is not 6n + 4, or a depth or width that is out of range.
     """
-    if depth < 10 or (depth - 4) % 6:
-        raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, ...); got {depth}.")
+    if not 10 <= depth <= 1000 or (depth - 4) % 6:
+        raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, ..., 1000); got {depth}.")
+    if not 1 <= width <= 100:
+        raise ValueError(f"width must be from 1 to 100; got {width}.")
     units = (depth - 4) // 6
     names = [f"unit_{s}_{u}" for s in (1, 2, 3) for u in range(units)]
     if dropout_from is not None and dropout_from not in names:

@@ -54,9 +54,17 @@ def kernel_labels(
     return rows, columns
 
 
-def split_kernels(model: keras.Model) -> dict[str, keras.Variable]:
-    """The kernel of each layer that has one to split, by the name a plan gives it."""
+def split_kernels(
+    model: keras.Model, plan: SplitPlan, grouping: Grouping
+) -> dict[str, keras.Variable]:
+    """The kernel of each layer that has one to split, by the name the plan gives it.
+
+    Raises:
+      PlanError, GroupingError: the plan or the grouping was made for another model.
+    """
     traced = trace(model)
+    plan.check_model(traced)
+    check_grouping(plan, grouping)
     return {c.name: split_kernel(c.op) for c in traced.graph.calls if c.name in traced.kernels}
 
 
@@ -69,8 +77,7 @@ def block_masks(plan: SplitPlan, grouping: Grouping) -> Iterator[tuple[str, np.n
 
 def mask_off_blocks(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> None:
     """Sets the off-block weights of a flat (grouped or plain) model to zero, in place."""
-    check_grouping(plan, grouping)
-    kernels = split_kernels(model)
+    kernels = split_kernels(model, plan, grouping)
     for name, mask in block_masks(plan, grouping):
         kernel = kernels[name]
         kernel.assign(keras.ops.convert_to_numpy(kernel) * mask.astype("float32"))
@@ -78,7 +85,7 @@ def mask_off_blocks(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> 
 
 def off_block_energy(model: keras.Model, plan: SplitPlan, grouping: Grouping) -> dict[str, float]:
     """For each split kernel the share of its squared weights that the cut takes away."""
-    shares, kernels = {}, split_kernels(model)
+    shares, kernels = {}, split_kernels(model, plan, grouping)
     for name, mask in block_masks(plan, grouping):
         squares = np.square(keras.ops.convert_to_numpy(kernels[name]))
         total = float(squares.sum())

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import keras
+import numpy as np
 from keras import ops
 
+from splitnet_tf.errors import DataError
 from splitnet_tf.graph.keras_graph import all_layers
 
 
@@ -23,6 +25,9 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
 
     Returns:
       The number of batches seen.
+
+    Raises:
+      DataError: no batch, or statistics that are not finite.
 
     An error from ``batches`` or the model leaves statistics and settings as they were.
     """
@@ -42,6 +47,15 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
             for layer, _, _ in norms:
                 layer.momentum = (count - 1) / count
             model(ops.convert_to_tensor(images), training=True)
+        if not count:
+            raise DataError("Batch norm needs one batch or more to be re-estimated; got none.")
+        for layer, _, _ in norms:
+            for statistic in (layer.moving_mean, layer.moving_variance):
+                if not np.isfinite(ops.convert_to_numpy(statistic)).all():
+                    raise DataError(
+                        f"The statistics of batch norm '{layer.name}' are not finite on these "
+                        "images; look for pixels that are nan or inf. The old ones are kept."
+                    )
     except BaseException:
         for layer, _, (mean, variance) in norms:
             layer.moving_mean.assign(mean)

@@ -34,10 +34,11 @@ def split_model(model: keras.Model, grouping: Grouping, plan: SplitPlan | None =
 
     Raises:
       GroupingError: the grouping is not one of this model's spaces.
-      PlanError: the model cannot be split exactly.
+      PlanError: the model cannot be split exactly, or the plan is another model's.
     """
     traced = trace(model)
     plan = plan or SplitPlan.from_sections(traced, grouping.sections)
+    plan.check_model(traced)
     check_grouping(plan, grouping)
     return _Splitter(traced, plan, grouping).split(model.name)
 
