@@ -19,8 +19,8 @@ from splitnet_tf.cli.define import (
     define_new_file,
     define_text,
 )
+from splitnet_tf.cli.device_benchmark import ROWS, measure, plot
 from splitnet_tf.cli.device_benchmark import as_text as devices_as_text
-from splitnet_tf.cli.device_benchmark import measure, plot
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
@@ -60,6 +60,8 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    if not FLAGS.cases:
+        raise flags.Error(f"--cases must name one of {DEVICES}, {', '.join(CASES)}, or more.")
     for case in FLAGS.cases:
         if case not in (DEVICES, *CASES):
             raise flags.Error(f"--cases must be of {DEVICES}, {', '.join(CASES)}; got '{case}'.")
@@ -81,6 +83,13 @@ def on_devices() -> None:
     """The paper's Table 5."""
     if not FLAGS.model.startswith("wrn-"):
         raise flags.Error(f"--model={FLAGS.model}: Table 5 is of wide residual networks (wrn-...).")
+    if len(FLAGS.devices) == 1:
+        raise flags.Error(f"--devices={FLAGS.devices[0]}: Table 5 needs two devices or more.")
+    for row in FLAGS.rows:
+        if not any(name.startswith(row) for name in ROWS):
+            raise flags.Error(
+                f"--rows: '{row}' begins no row of Table 5; there are {', '.join(ROWS)}."
+            )
     prepare_devices(FLAGS.devices)
     devices = FLAGS.devices or [
         d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")

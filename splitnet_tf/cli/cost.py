@@ -46,7 +46,7 @@ def main() -> None:
     elif FLAGS.suggest:
         show_cuts(load())
     else:
-        show_cost(load())
+        show_cost()
 
 
 def refuse_ignored(chosen: str, *others: str) -> None:
@@ -126,16 +126,17 @@ def show_cuts(model) -> None:
     show(document, as_table)
 
 
-def show_cost(model) -> None:
+def show_cost() -> None:
     """Before and after one split."""
-    plan = grouping = None
+    plan = grouping = sections = None
     if FLAGS.grouping:
         grouping = Grouping.load(FLAGS.grouping)
+        sections = grouping.sections
     if FLAGS.splits:
         sections = parse_splits(FLAGS.splits, FLAGS.model)
+    model = load()
+    if sections:
         plan = SplitPlan.from_sections(model, sections)
-    elif grouping:
-        plan = SplitPlan.from_sections(model, grouping.sections)
     before = cost(model)
     after = cost(model, plan, grouping) if plan and plan.kernels else before
     document = {

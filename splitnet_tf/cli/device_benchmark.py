@@ -31,6 +31,11 @@ PAPER_SPLITS = {
 }
 PAPER_BASELINES = {"layers side by side": 0.52, "blocks in sequence": 1.20}
 ONE = "unsplit on one device"
+ROWS = (
+    *(ONE, *PAPER_BASELINES, "unsplit data parallel"),
+    *(f"{name} {trunk}" for name in PAPER_SPLITS for trunk in TRUNK_MODES),
+    "deep data parallel",
+)
 
 
 def placed(tree: SplitTree, devices: Sequence[str], trunk: str) -> Spread:

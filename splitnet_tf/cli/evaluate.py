@@ -12,6 +12,7 @@ from splitnet_tf.analysis import agreement, cost, text_table
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
+from splitnet_tf.cli.model_flag import check_fits
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
@@ -61,11 +62,7 @@ def model_file(path: Path) -> Path:
 def measure(path: Path, dataset, form: str = "none", devices: Sequence[str] = ()) -> dict:
     """Accuracy, cost and speed of one model file; of a tree in a form, or placed on devices."""
     model = plain_copy(load_model(path)) if path.name == "grouped.keras" else load_model(path)
-    if model.output_shape[-1] != dataset.num_classes:
-        raise RunError(
-            f"{path} has {model.output_shape[-1]} classes, but --dataset={dataset.name} has "
-            f"{dataset.num_classes}."
-        )
+    check_fits(str(path), model, dataset)
     split = getattr(dataset, FLAGS.images)
     batch = min(FLAGS.batch_size, max(1, len(split) // FLAGS.speed_batches))
     forward, placement, over = compiled_forward(model), {}, map

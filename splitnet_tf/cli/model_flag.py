@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import keras
 from absl import flags
 
 from splitnet_tf import models
+from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import logits_model
 from splitnet_tf.saving import load_model
 
@@ -38,8 +41,7 @@ def choose_model(
         try:
             return models.build(name, num_classes, input_shape, **settings)
         except ValueError as error:
-            first = str(error).strip().splitlines()[0]
-            raise flags.Error(f"--model={name}: {first}") from None
+            raise flags.Error(f"--model={name}: {_reason(error)}") from None
     if settings:
         raise flags.Error(f"--model={name}: a file has no setting '{sorted(settings)[0]}'.")
     model = logits_model(load_model(name))
@@ -53,3 +55,27 @@ def choose_model(
                 "this data."
             )
     return model
+
+
+def check_fits(what: str, model: keras.Model, dataset) -> None:
+    """Raises RunError when ``model``, which ``what`` names, is no classifier of the data set."""
+    found = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
+    wanted = [(None, *dataset.input_shape), (None, dataset.num_classes)]
+    if len(found) != 2 or not all(map(_takes, found, wanted)):
+        raise RunError(
+            f"{what} has inputs and outputs {found}, but --dataset={dataset.name} takes {wanted}, "
+            "images and classes; give a model made for it, or its --dataset."
+        )
+
+
+def _takes(shape: tuple, wanted: tuple) -> bool:
+    return len(shape) == len(wanted) and all(
+        a is None or a == b for a, b in zip(shape[1:], wanted[1:], strict=True)
+    )
+
+
+def _reason(error: ValueError) -> str:
+    """The line of an error that says what is wrong; Keras' first one may only say where."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    return next((x for x in lines if not x.startswith("Exception encountered")), lines[0])

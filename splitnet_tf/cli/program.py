@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Callable
 
+import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
 from splitnet_tf.errors import SplitNetError
+
+MOST = 1000  # characters of an error, which may repeat what it was given
 
 
 def run_program(main: Callable[[], None]) -> None:
@@ -37,7 +40,11 @@ def run_program(main: Callable[[], None]) -> None:
         except flags.Error as error:
             _fail(str(error), 2)
         except OSError as error:
-            _fail(f"{error.filename or 'A file'}: {error.strerror or error}; nothing is lost.", 1)
+            file = error.filename2 or error.filename or "A file"
+            _fail(f"{file}: {error.strerror or error}; nothing is lost.", 1)
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            reason = (str(error).strip().splitlines() or ["none is left"])[0]
+            _fail(f"Out of memory ({reason[:160]}); lower --batch_size or take a smaller model.", 1)
         except KeyboardInterrupt:
             _fail("Interrupted.", 130)
 
@@ -47,8 +54,10 @@ def run_program(main: Callable[[], None]) -> None:
 def say(sentence: str) -> None:
     """Prints an error."""
     sys.stdout.flush()
-    name = os.path.basename(sys.argv[0])
-    print(f"{name}: error: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    name, sentence = os.path.basename(sys.argv[0]), " ".join(sentence.split())
+    if len(sentence) > MOST:
+        sentence = f"{sentence[: MOST // 2]} ... {sentence[-MOST // 2 :]}"
+    print(f"{name}: error: {sentence}", file=sys.stderr, flush=True)
 
 
 def _fail(sentence: str, code: int) -> None:

@@ -14,6 +14,7 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
+from splitnet_tf.cli.model_flag import check_fits
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
     define_data_flags,
@@ -70,6 +71,8 @@ def define_flags() -> None:
 def main() -> None:
     if (FLAGS.devices or FLAGS.cluster) and FLAGS.jit_compile:
         raise flags.Error("--jit_compile does not work across --devices; leave one of them out.")
+    if FLAGS.grouping and FLAGS.method != "file":
+        raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
     devices = chosen_devices()
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
@@ -152,14 +155,7 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     """The grouped model and its grouping."""
     path = Path(FLAGS.basemodel)
     model = load_model(path / "grouped.keras" if path.is_dir() else path)
-    if model.output_shape[-1] != dataset.num_classes or model.input_shape[1:] != tuple(
-        dataset.input_shape
-    ):
-        raise RunError(
-            f"--basemodel={path}: takes {model.input_shape[1:]} images and "
-            f"{model.output_shape[-1]} classes, but --dataset={dataset.name} has "
-            f"{dataset.input_shape} and {dataset.num_classes}."
-        )
+    check_fits(f"--basemodel={path}", model, dataset)
     if FLAGS.method != "file":
         return model, read_grouping(model, FLAGS.method, dataset.class_names)
     file = FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json"

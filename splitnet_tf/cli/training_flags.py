@@ -116,6 +116,11 @@ def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:
     """The schedule that the flags make; the cosine starts to fall at step ``hold``."""
     per_epoch = epoch_steps(dataset)
     warmup = round(FLAGS.lr_warmup_epochs * per_epoch)
+    if warmup >= total_steps(dataset) > 1:
+        raise flags.Error(
+            f"--lr_warmup_epochs={FLAGS.lr_warmup_epochs:g} is all of the training, "
+            f"{total_steps(dataset)} steps; lower it or raise --epochs."
+        )
     if FLAGS.lr_schedule == "cosine":
         return cosine(FLAGS.initial_lr, total_steps(dataset), warmup, hold, FLAGS.final_lr)
     boundaries = [round(float(e) * per_epoch) for e in FLAGS.lr_step_epoch]

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from splitnet_tf.errors import PlacementError
 
+MOST = 1023  # the highest index of a device
+
 
 def prepare_devices(names: Sequence[str]) -> None:
     """Makes as many logical CPU devices as ``/CPU:N`` among the names ask for.
@@ -15,7 +17,8 @@ def prepare_devices(names: Sequence[str]) -> None:
     They share the machine's threads. Must come before TensorFlow has run anything.
 
     Raises:
-      PlacementError: a name that is no device's, or TensorFlow has already begun.
+      PlacementError: a name that is no device's, a device that is not there, or TensorFlow has
+        already begun.
     """
     highest = 0
     for name in names:
@@ -23,10 +26,17 @@ def prepare_devices(names: Sequence[str]) -> None:
             spec = tf.DeviceSpec.from_string(name)
         except ValueError:
             spec = tf.DeviceSpec()
-        if spec.device_type is None or spec.device_index is None:
+        index = spec.device_index
+        if spec.device_type is None or index is None or not 0 <= index <= MOST:
             raise PlacementError(f"'{name}' is no device; a name is such as /CPU:0 or /GPU:1.")
-        if spec.device_type == "CPU" and spec.job is None:
-            highest = max(highest, spec.device_index)
+        if spec.job is not None:
+            continue
+        if spec.device_type == "CPU":
+            highest = max(highest, index)
+        elif index >= len(there := tf.config.list_physical_devices(spec.device_type)):
+            raise PlacementError(
+                f"Device '{name}' is not there; of {spec.device_type} there are {len(there)}."
+            )
     if not highest:
         return
     cpu = tf.config.list_physical_devices("CPU")[0]

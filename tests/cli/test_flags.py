@@ -12,6 +12,82 @@ NO_NUMBER = ("", " ", "x", "nan", "-nan", "1,5", "--", "None", "9" * 5000)
 NOT_WHOLE = ("0.5", "1e3", "1.0", "inf")
 OUTSIDE = ("inf", "-inf", "1e400", "-1", "1e30", str(10**30), "-0.001")
 
+# Program, flag, value, and what is said of it; the program itself never starts.
+WRONG = [
+    ("group", "batch_size", "x", "a whole number from 1 to 1,000,000"),
+    ("group", "batch_size", "1.5", "a whole number from 1 to 1,000,000"),
+    ("group", "batch_size", "-1", "a whole number from 1 to 1,000,000"),
+    ("group", "batch_size", "1e9", "a whole number from 1 to 1,000,000"),
+    ("group", "epochs", "inf", "a number from 0 to 1,000,000"),
+    ("group", "epochs", "nan", "a number from 0 to 1,000,000"),
+    ("group", "epochs", "1e30", "a number from 0 to 1,000,000"),
+    ("group", "epochs", "eight", "a number from 0 to 1,000,000"),
+    ("group", "max_steps", "1000000000000", "a whole number from 0 to 99,999,999"),
+    ("group", "initial_lr", "nan", "a number from 0 to 1,000"),
+    ("group", "initial_lr", "-0.1", "a number from 0 to 1,000"),
+    ("split", "final_lr", "inf", "a number from 0 to 1,000"),
+    ("split", "lr_step_epoch", "80,x", "'x' in a list with commas: it must be a number from 0"),
+    ("split", "lr_step_epoch", "80,nan", "'nan' in a list with commas: it must be a number from"),
+    ("split", "lr_step_epoch", "-80", "'-80' in a list with commas: it must be a number from 0"),
+    ("split", "lr_step_epoch", "80,,120", "'' in a list with commas: it must be a number from 0"),
+    ("split", "lr_decay", "10", "a number from 0 to 1"),
+    ("split", "lr_warmup_epochs", "-1", "a number from 0 to 1,000,000"),
+    ("split", "momentum", "nan", "a number from 0 to 0.9999"),
+    ("split", "l2_weight", "inf", "a number from 0 to 0.99"),
+    ("split", "label_smoothing", "1", "a number from 0 to 0.99"),
+    ("split", "display", "0", "a whole number from 1 to 99,999,999"),
+    ("split", "val_interval", "-5", "a whole number from 0 to 99,999,999"),
+    ("split", "checkpoint_interval", "1e3", "a whole number from 0 to 99,999,999"),
+    ("split", "recalibrate_batches", "-1", "a whole number from 0 to 1,000,000"),
+    ("split", "patience", "often", "a whole number from 0 to 1,000,000"),
+    ("split", "worker_wait", "nan", "a number from 0 to 10,000,000"),
+    ("split", "method", "random", "value should be one of <file|argmax|balanced>"),
+    ("split", "train_dir", "", "it must not be empty"),
+    ("group", "seed", "-1", "a whole number from 0 to 2,147,483,647"),
+    ("group", "num_residual_units", "1000000", "a whole number from 1 to 100"),
+    ("group", "num_residual_units", "0", "a whole number from 1 to 100"),
+    ("group", "k", "1000000", "a whole number from 1 to 100"),
+    ("group", "k", "-8", "a whole number from 1 to 100"),
+    ("group", "ngroups1", "0", "a whole number from 1 to 10,000"),
+    ("group", "ngroups2", "9" * 5000, "a whole number from 1 to 10,000"),
+    ("group", "gamma1", "-1", "a number from 0 to 1,000,000"),
+    ("group", "gamma2", "nan", "a number from 0 to 1,000,000"),
+    ("group", "gamma3", "inf", "a number from 0 to 1,000,000"),
+    ("group", "gamma1_growth", "0", "a number from 1 to 1,000,000"),
+    ("group", "warmup_epochs", "nan", "a number from 0 to 1,000,000"),
+    ("group", "assignment_lr_scale", "1e9", "a number from 0 to 10,000"),
+    ("group", "dropout_keep_prob", "0", "a number from 0.01 to 1"),
+    ("group", "converged_p", "nan", "a number from 0 to 1"),
+    ("group", "converged_hold", "-1", "a whole number from 0 to 1,000,000"),
+    ("group", "converged_off_block", "2", "a number from 0 to 1"),
+    ("group", "group_summary_interval", "0", "a whole number from 1 to 1,000,000"),
+    ("group", "scaling", "none", "value should be one of <unit|paper>"),
+    ("group", "nesterov", "2", "Non-boolean argument to boolean flag"),
+    ("evaluate", "speed_batches", "2", "a whole number from 3 to 1,000,000"),
+    ("evaluate", "images", "all", "value should be one of <train|valid|test>"),
+    ("evaluate", "worker_timeout", "0", "a number from 0.1 to 86,400"),
+    ("evaluate", "devices", "/CPU:0,", "'' in a list with commas: it must not be empty"),
+    ("evaluate", "figure", "blocks.doc", "a file name that ends in .pdf, .png, .svg"),
+    ("evaluate", "output_file", "/", "it is a folder; name a file in it"),
+    ("cost", "num_classes", "-1", "a whole number from 0 to 100,000"),
+    ("cost", "num_classes", "1000000000", "a whole number from 0 to 100,000"),
+    ("cost", "image_size", "100000", "a whole number from 0 to 1,024"),
+    ("cost", "table", "5", "value should be one of <2|3|4>"),
+    ("cost", "splits", "", "it must not be empty"),
+    ("benchmark", "workers", "1", "a whole number from 2 to 65,536"),
+    ("benchmark", "batches", "0", "a whole number from 1 to 100,000"),
+    ("benchmark", "repeats", "2", "a whole number from 3 to 100,000"),
+    ("benchmark", "image_size", "4", "a whole number from 8 to 1,024"),
+    ("benchmark", "num_classes", "1", "a whole number from 2 to 100,000"),
+    ("worker", "port", "0", "a whole number from 1 to 65,535"),
+    ("worker", "port", "70000", "a whole number from 1 to 65,535"),
+    ("worker", "cores", "0,x", "'x' in a list with commas: it must be a whole number from 0"),
+    ("worker", "cores", "-1", "'-1' in a list with commas: it must be a whole number from 0"),
+    ("worker", "threads", "1000000", "a whole number from 0 to 4,096"),
+    ("export", "export_dir", " ", "it must not be empty"),
+    ("export", "format", "yaml", "value should be one of <table|json>"),
+]
+
 
 def flags_of(program):
     """What the program defines."""
@@ -40,18 +116,32 @@ def wrong_texts(parser):
     return ["", " ", *folder, *(["x.xyz"] if getattr(parser, "suffixes", ()) else [])]
 
 
+def refused(flag, text):
+    """The sentence with which a flag refuses a text."""
+    try:
+        flag.parse(text)
+    except flags.IllegalFlagValueError as error:
+        assert str(error).startswith(f"flag --{flag.name}={text}: ")
+        return str(error)
+    pytest.fail(f"--{flag.name}={text} is accepted")
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_flag_refuses_what_it_cannot_mean(program):
     found = flags_of(program)
     assert len(found) >= 4
-    for name, flag in found.items():
+    for flag in found.values():
         for text in wrong_texts(flag.parser):
-            try:
-                flag.parse(text)
-            except flags.IllegalFlagValueError as error:
-                assert str(error).startswith(f"flag --{name}={text}: ")
-            else:
-                pytest.fail(f"--{name}={text} is accepted")
+            refused(flag, text)
         if isinstance(flag.parser, Number):  # both bounds can be meant
             for value in (flag.parser.low, flag.parser.high):
                 flag.parse(repr(flag.parser.kind(value)))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_is_wrong_is_said(program):
+    found = flags_of(program)
+    rows = [row for row in WRONG if row[0] == program]
+    assert rows
+    for _, name, value, sentence in rows:
+        assert sentence in refused(found[name], value)

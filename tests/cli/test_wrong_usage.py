@@ -1,8 +1,10 @@
 """Wrong flags: one sentence and an exit code each."""
 
+from splitnet_tf import models
 from splitnet_tf.parallel.network import free_port
 from tests.cli.forked import run_programs
 
+PLANTED = ("--train_dir=t", "--dataset=planted")
 WRONG_USAGE = [
     ("group", [], 2, "train_dir"),
     ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
@@ -16,7 +18,7 @@ WRONG_USAGE = [
     ),
     (
         "group",
-        ["--train_dir=t", "--dataset=planted", "--model=wrn-10-1", "--warmup_epochs=99"],
+        [*PLANTED, "--model=wrn-10-1", "--warmup_epochs=99"],
         2,
         "--warmup_epochs=99 leaves no step",
     ),
@@ -84,10 +86,125 @@ WRONG_USAGE = [
     ),
     ("evaluate", ["--basemodel=/nowhere/x.h5", "--dataset=planted"], 1, "must be a .keras"),
     ("download_cifar100.py", ["--data_dir=/proc/none"], 1, "could not be downloaded"),
+    ("cost", ["--model=mlp", "--splits=logits:²"], 2, "'logits:²' must be <layer>:<groups>"),
+    ("cost", ["--model=mlp", f"--splits=2-{'9' * 5000}"], 2, "must be numbers such as 2-2-2"),
+    ("cost", ["--model=wrn-6000004-8"], 2, "depth must be 6n + 4"),
+    ("cost", ["--model=wrn-10-0"], 2, "width must be from 1 to 100; got 0"),
+    ("cost", ["--model=resnet-18x1000"], 2, "width must be from 0.02 to 100; got 1000"),
+    ("cost", ["--model=alexnet", "--image_size=16"], 2, "output size would be zero or negative"),
+    ("cost", ["--model=mlp", f"--output_file={'x' * 300}"], 1, "File name too long"),
+    ("cost", ["--model=mlp", "--grouping=none.json"], 1, "Grouping file none.json does not exist"),
+    ("cost", ["--model=other.keras", "--num_classes=9"], 2, "it has classes: 5, the data 9"),
+    ("benchmark", ["--cases="], 2, "--cases must name one of devices, grouping_step"),
+    ("benchmark", ["--rows=none"], 2, "--rows: 'none' begins no row of Table 5; there are unsplit"),
+    ("benchmark", ["--devices=/CPU:0"], 2, "--devices=/CPU:0: Table 5 needs two devices or more"),
+    ("benchmark", ["--devices=/CPU:-1,/CPU:0"], 1, "'/CPU:-1' is no device; a name is such as"),
+    ("benchmark", ["--devices=/GPU:700,/GPU:701"], 1, "'/GPU:700' is not there; of GPU there are"),
+    (
+        "split",
+        ["--basemodel=x", "--train_dir=t", "--method=argmax", "--grouping=g.json"],
+        2,
+        "--grouping has no effect with --method=argmax",
+    ),
+    (
+        "split",
+        ["--basemodel=other.keras", "--train_dir=t", "--dataset=planted"],
+        1,
+        "--basemodel=other.keras has inputs and outputs [(None, 4, 4, 3), (None, 5)], but --",
+    ),
+    (
+        "split",
+        ["--basemodel=plain.keras", "--train_dir=t", "--dataset=planted"],
+        1,
+        "Grouping file grouping.json does not exist",
+    ),
+    (
+        "split",
+        ["--basemodel=plain.keras", "--train_dir=t", "--dataset=planted", "--method=argmax"],
+        1,
+        "'mlp' has no grouped layers",
+    ),
+    (
+        "split",
+        ["--basemodel=none", "--train_dir=t", "--dataset=planted"],
+        1,
+        "Model file none must be a .keras file",
+    ),
+    (
+        "evaluate",
+        ["--basemodel=other.keras", "--dataset=planted"],
+        1,
+        "other.keras has inputs and outputs [(None, 4, 4, 3), (None, 5)], but --dataset=planted",
+    ),
+    (
+        "evaluate",
+        ["--basemodel=plain.keras", "--dataset=planted", "--compare=none.keras"],
+        1,
+        "Model file none.keras does not exist",
+    ),
+    (
+        "evaluate",
+        ["--basemodel=.", "--dataset=planted"],
+        1,
+        "Run folder . holds no finished model; run its program to the end",
+    ),
+    ("export", ["--basemodel=plain.keras", "--export_dir=e"], 1, "'mlp' is not a tree of branches"),
+    ("export", ["--basemodel=plain.keras", "--export_dir=."], 1, "'mlp' is not a tree of branches"),
+    (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--epochs=0"],
+        2,
+        "--epochs and --max_steps give no training step",
+    ),
+    (
+        "group",
+        [
+            "--train_dir=t",
+            "--dataset=planted",
+            "--model=wrn-10-1",
+            "--epochs=1e6",
+            "--batch_size=1",
+        ],
+        2,
+        "--epochs=1e+06 is more than 99,999,999 steps; lower it",
+    ),
+    (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--lr_warmup_epochs=99"],
+        2,
+        "--lr_warmup_epochs=99 is all of the training",
+    ),
+    ("group", ["--train_dir=t", "--dataset=mnist"], 1, "dataset must be one of cifar100, planted"),
+    (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--splits=1-1-9"],
+        1,
+        "Space 'logits' has 8 channels, fewer than the 9 groups asked for",
+    ),
+    (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--splits=none:2"],
+        1,
+        "No layer or block of the model is called 'none'",
+    ),
+    (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--basemodel=other.keras"],
+        1,
+        "its layer 'init_conv' does not fit the model",
+    ),
+    (
+        "group",
+        [*PLANTED, "--model=other.keras", "--splits=logits:2"],
+        2,
+        "it has inputs of shape (4, 4, 3), the data (16, 16, 3)",
+    ),
 ]
 
 
 def test_wrong_usage_gets_one_sentence(tmp_path):
+    models.mlp((8, 6), 5, (4, 4, 3)).save(tmp_path / "other.keras")
+    models.mlp((8, 6), 8, (16, 16, 3)).save(tmp_path / "plain.keras")
     found = run_programs(
         [(program, arguments) for program, arguments, _, _ in WRONG_USAGE], tmp_path
     )
