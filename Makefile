@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-long test-backends applications lint format clean
+.PHONY: demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications lint format clean
 
 $(READY): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,16 @@ test: $(READY) lint
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow
+
+# Twenty SIGKILLs; every file of a run folder damaged, one at a time; fuzzing for ten minutes.
+test-kill: $(READY)
+	$(VENV)/bin/python -m pytest -m slow -s tests/cli/test_kills.py
+
+test-damage: $(READY)
+	$(VENV)/bin/python -m pytest -m slow -s tests/cli/test_damage.py
+
+test-fuzz: $(READY)
+	FUZZ_SECONDS=600 $(VENV)/bin/python -m pytest -s tests/test_fuzz_loaders.py
 
 # Every property test with 200 examples, 200 random graphs among them.
 test-long: $(READY)

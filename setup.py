@@ -32,6 +32,8 @@ setup(
         "importlib_resources>=6.0",  # imported by tensorflow-datasets, not declared there
         "tensorboard>=2.20",
         "tqdm>=4.66",
+        "h5py>=3.10",
+        "jinja2>=3.1",
         "grpcio>=1.60",
     ],
     extras_require={
@@ -52,6 +54,8 @@ setup(
             "splitnet-evaluate=splitnet_tf.cli.evaluate:cli",
             "splitnet-cost=splitnet_tf.cli.cost:cli",
             "splitnet-export=splitnet_tf.cli.export:cli",
+            "splitnet-report=splitnet_tf.cli.report:cli",
+            "splitnet-compare=splitnet_tf.cli.compare:cli",
             "splitnet-worker=splitnet_tf.cli.worker:cli",
             "splitnet-benchmark=splitnet_tf.cli.benchmark:cli",
         ]

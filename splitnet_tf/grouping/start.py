@@ -10,71 +10,16 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.manifold import spectral_embedding
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.hierarchy import even_sizes, spread
+from splitnet_tf.graph.hierarchy import even_sizes
 from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.split_losses import SplitLosses
 
-
-def cluster_columns(kernel: np.ndarray, num_groups: int, seed: int = 0) -> np.ndarray:
-    """Equal spectral clusters of a kernel's columns by cosine similarity (negative ones count 0).
-
-    The centres are those of k-means in the spectral embedding; columns are then dealt to them in
-    equal numbers (two groups: a cut at the median of the second eigenvector). Equal, because R_E
-    pulls towards equal groups anyway, and unequal starts lose their meaning on the way.
-
-    Args:
-      kernel: (in, out).
-      num_groups: clusters of the out columns, at most out.
-      seed: of the embedding and of k-means.
-
-    Returns:
-      Labels (out,), integers in [0, num_groups), of sizes that differ by at most one.
-    """
-    size = kernel.shape[1]
-    if num_groups == 1:
-        return np.zeros(size, int)
-    if num_groups >= size - 1:
-        return np.repeat(np.arange(num_groups), even_sizes(size, num_groups))
-    columns = kernel - kernel.mean(axis=1, keepdims=True)
-    columns = columns / np.maximum(np.linalg.norm(columns, axis=0, keepdims=True), 1e-12)
-    similarity = np.maximum(columns.T @ columns, 0.0).astype("float64")
-    # A faint link between all keeps the graph connected.
-    similarity = np.maximum((similarity + similarity.T) / 2, 1e-4)
-    points = spectral_embedding(similarity, n_components=num_groups - 1, random_state=seed)
-    centres = KMeans(num_groups, n_init=10, random_state=seed).fit(points)
-    return assign_with_sizes(-np.square(centres.transform(points)).T, even_sizes(size, num_groups))
-
-
-def cluster_classes(kernel: np.ndarray, plan: SplitPlan, seed: int = 0) -> np.ndarray:
-    """Groups of the classes at the plan's top level: clusters within clusters, top-down.
-
-    Args:
-      kernel: (in, classes) of the last layer.
-      plan: gives the number of groups of each level.
-
-    Returns:
-      Labels (classes,), numbered so that they merge into the clusters of the lower levels.
-    """
-    top = len(plan.groups) - 1
-    labels = np.zeros(kernel.shape[1], int)
-    for level in range(1, top + 1):
-        parents = np.asarray(spread(plan.groups[level], plan.groups[level - 1]))
-        finer = np.zeros_like(labels)
-        for parent in range(plan.groups[level - 1]):
-            members = np.flatnonzero(labels == parent)
-            children = np.flatnonzero(parents == parent)
-            if len(members) < len(children):
-                # Too few classes for the groups: deal all classes out evenly instead.
-                sizes = even_sizes(kernel.shape[1], plan.groups[top])
-                return np.repeat(np.arange(plan.groups[top]), sizes)
-            finer[members] = children[cluster_columns(kernel[:, members], len(children), seed)]
-        labels = finer
-    return labels
+FEATURES = ("learned", "even")
+_FIRM = 1.0 - 1e-6
 
 
 def served_groups(energy: np.ndarray) -> np.ndarray:
@@ -117,17 +62,12 @@ def start_from_clusters(
       GroupingError: the class space belongs to no split kernel.
     """
     layers = losses.grouped_layers()
-    last = layers[-1]
     labels: dict[int, np.ndarray] = {}
-    kernel = np.asarray(keras.ops.convert_to_numpy(last.kernel))
-    kernel = kernel.reshape(-1, kernel.shape[-1])
-    if len(last.out_layout) != 1:
-        raise GroupingError(
-            f"Layer '{last.name}' makes several spaces; start the assignments at random instead."
-        )
-    top = last.out_assignments[0]
+    kernel, top = last_kernel(losses), class_assignment(losses)
     if class_labels is None:
-        class_labels = cluster_classes(kernel, plan, seed)
+        class_labels = cluster_classes(
+            lambda members: kernel_similarity(kernel[:, members]), kernel.shape[1], plan, seed
+        )
     labels[id(top)] = np.asarray(class_labels)
     groups_of = {id(a): a for a in losses.assignments()}
     for layer in reversed(layers):
@@ -143,6 +83,56 @@ def start_from_clusters(
     for key, space_labels in labels.items():
         groups_of[key].assign(space_labels, largest_p)
     return {groups_of[key].name: space_labels for key, space_labels in labels.items()}
+
+
+def start_from_given(
+    losses: SplitLosses, plan: SplitPlan, class_labels: np.ndarray, features: str
+) -> None:
+    """Sets the groups of the classes for good, and starts those of the features.
+
+    The variables that ``given_assignments`` names must not be trained then.
+
+    Args:
+      losses: the grouped model's ``SplitLosses``.
+      plan: the plan that the model was grouped with.
+      class_labels: (classes,) groups at the plan's top level.
+      features: ``learned``, from the groups of classes that they serve; or ``even``: runs of equal
+        length, set for good as well.
+    """
+    start_from_clusters(losses, plan, class_labels)
+    for assignment in given_assignments(losses, features):
+        labels = class_labels
+        if assignment is not class_assignment(losses):
+            sizes = even_sizes(assignment.size, assignment.num_groups)
+            labels = np.repeat(np.arange(assignment.num_groups), sizes)
+        assignment.assign(labels, _FIRM)
+
+
+def given_assignments(losses: SplitLosses, features: str) -> tuple:
+    """The assignments that are given and not learned: the classes', or all if even features."""
+    if features not in FEATURES:
+        raise GroupingError(f"features must be one of {', '.join(FEATURES)}; got {features!r}.")
+    return losses.assignments() if features == "even" else (class_assignment(losses),)
+
+
+def class_assignment(losses: SplitLosses):
+    """The assignment of the classes.
+
+    Raises:
+      GroupingError: the last split kernel makes several spaces.
+    """
+    last = losses.grouped_layers()[-1]
+    if len(last.out_layout) != 1:
+        raise GroupingError(
+            f"Layer '{last.name}' makes several spaces; start the assignments at random instead."
+        )
+    return last.out_assignments[0]
+
+
+def last_kernel(losses: SplitLosses) -> np.ndarray:
+    """The last split kernel, (inputs, classes)."""
+    kernel = np.asarray(keras.ops.convert_to_numpy(losses.grouped_layers()[-1].kernel))
+    return kernel.reshape(-1, kernel.shape[-1])
 
 
 def _energy_sent(assignment, layers, labels) -> np.ndarray:

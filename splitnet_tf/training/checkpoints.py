@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,10 @@ def read_checkpoint(path: Path) -> tuple[list[np.ndarray], dict]:
             f"Checkpoint {path} is damaged: its checksum is not that of its name."
         )
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as members:
+            # This program compresses nothing; what would unpack to more is none of its files.
+            if sum(member.file_size for member in members.infolist()) > len(content):
+                raise ValueError("its members are larger than the file")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             state = json.loads(archive[_STATE].tobytes())
             arrays = [archive[name] for name in sorted(archive.files) if name != _STATE]

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping import SplitLosses, start_from_clusters
+from splitnet_tf.grouping.start import start_from_given
 from splitnet_tf.training.schedules import Schedule
 
 # A group is emptying when it holds less than this of an even share.
@@ -116,6 +117,8 @@ class GroupingSchedule:
       gamma1_growth: factor on gamma1 at each step.
       start: how assignments start after the warm-up: ``clustering``, or ``random`` to leave them.
       seed: of the clustering.
+      classes: returns given groups of the classes, (classes,), once the warm-up is over; None: they
+        are learned. With them, ``features`` are ``learned`` or ``even``, see ``start_from_given``.
     """
 
     def __init__(
@@ -126,7 +129,8 @@ class GroupingSchedule:
         gamma1_growth: Schedule,
         start: str,
         seed: int,
-        report: Callable[[dict], None] = lambda labels: None,
+        classes: Callable[[], np.ndarray] | None = None,
+        features: str = "learned",
     ):
         self._losses = losses
         self._plan = plan
@@ -134,11 +138,14 @@ class GroupingSchedule:
         self._growth = gamma1_growth
         self._start = start
         self._seed = seed
-        self._report = report
+        self._classes = classes
+        self._features = features
 
     def __call__(self, step: int) -> None:
-        if step == self._warmup and self._start == "clustering":
-            self._report(start_from_clusters(self._losses, self._plan, seed=self._seed))
+        if step == self._warmup and self._classes is not None:
+            start_from_given(self._losses, self._plan, self._classes(), self._features)
+        elif step == self._warmup and self._start == "clustering":
+            start_from_clusters(self._losses, self._plan, seed=self._seed)
         strength = [0.0, 0.0, 0.0]
         if step >= self._warmup:
             strength = [self._growth(step), 1.0, 1.0]

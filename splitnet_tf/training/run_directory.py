@@ -145,5 +145,5 @@ def read_config(path: str | Path) -> dict[str, Any]:
     for key, value in config.items():
         items = value if isinstance(value, list) else [value]
         if not all(v is None or isinstance(v, (str, int, float)) for v in items):
-            raise RunError(f"{file}: '{key}' is no setting; begin anew with --restart.")
+            raise RunError(f"{file}: {key[:40]!r} is no setting; begin anew with --restart.")
     return config

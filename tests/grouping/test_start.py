@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import splitnet_tf as sn
+from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity, spectral_clusters
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
-from splitnet_tf.grouping.start import cluster_classes, cluster_columns, served_groups
+from splitnet_tf.grouping.start import served_groups
 from tests.conftest import to_numpy
 
 
@@ -27,7 +28,9 @@ def same_partition(a, b):
 @pytest.mark.parametrize("groups", [2, 3, 5])
 def test_planted_columns_are_clustered(groups):
     planted = np.random.default_rng(1).permutation(np.arange(30) % groups)
-    assert same_partition(cluster_columns(planted_kernel(planted), groups), planted)
+    similarity = kernel_similarity(planted_kernel(planted))
+    for equal in (True, False):
+        assert same_partition(spectral_clusters(similarity, groups, equal=equal), planted)
 
 
 def test_clusters_of_classes_nest():
@@ -38,7 +41,7 @@ def test_clusters_of_classes_nest():
     plan = sn.SplitPlan.from_sections(
         sn.models.mlp((8, 8, 40), 24, (4, 4, 3)), [("fc2", 2), ("logits", 4)]
     )
-    labels = cluster_classes(kernel, plan)
+    labels = cluster_classes(lambda m: kernel_similarity(kernel[:, m]), 24, plan)
     assert same_partition(labels, fine)
     assert same_partition(labels // 2, fine // 2)
 

@@ -1,6 +1,7 @@
 """The loop: exact resume, damaged checkpoints, locks, settings."""
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -212,6 +213,16 @@ def test_a_file_that_only_looks_like_a_checkpoint_is_refused(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match="is not one of this program"):
             read_checkpoint(path)
+
+
+def test_a_checkpoint_that_unpacks_to_more_is_refused(tmp_path):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, big=np.zeros(10**7, np.uint8))
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+    path = tmp_path / f"step-00000005-{digest}.npz"
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match="is not one of this program"):
+        read_checkpoint(path)
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path):

@@ -1,0 +1,124 @@
+"""Spectral clusters of classes, from what a trained network knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.manifold import spectral_embedding
+
+from splitnet_tf.graph.hierarchy import even_sizes, spread
+from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+
+
+def kernel_similarity(kernel: np.ndarray) -> np.ndarray:
+    """Cosine similarity of a kernel's columns, (out, out); negative ones count 0.
+
+    Args:
+      kernel: (in, out).
+    """
+    columns = kernel - kernel.mean(axis=1, keepdims=True)
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0, keepdims=True), 1e-12)
+    similarity = np.maximum(columns.T @ columns, 0.0).astype("float64")
+    return (similarity + similarity.T) / 2
+
+
+def confusion_similarity(confusion: np.ndarray) -> np.ndarray:
+    """How often two classes are taken for each other, (classes, classes), symmetric.
+
+    Args:
+      confusion: (classes, classes) counts, true class by predicted class.
+    """
+    rates = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    similarity = (rates + rates.T) / 2
+    np.fill_diagonal(similarity, similarity.max())
+    return similarity
+
+
+def spectral_clusters(
+    similarity: np.ndarray, num_groups: int, seed: int = 0, equal: bool = True
+) -> np.ndarray:
+    """Spectral clusters, by default of equal sizes.
+
+    With ``equal`` the centres are those of k-means in the spectral embedding, and members are
+    then dealt to them in equal numbers (two groups: a cut at the median of the second
+    eigenvector). Without, scikit-learn's ``SpectralClustering``.
+
+    Args:
+      similarity: (size, size), symmetric, 0 or more.
+      num_groups: at most ``size``.
+      seed: of the embedding and of k-means.
+      equal: sizes differ by at most one.
+
+    Returns:
+      Labels (size,), integers in [0, num_groups).
+    """
+    size = len(similarity)
+    if num_groups == 1:
+        return np.zeros(size, int)
+    if num_groups >= size - 1:
+        return np.repeat(np.arange(num_groups), even_sizes(size, num_groups))
+    similarity = np.maximum(similarity, 1e-4)  # a faint link between all: a connected graph
+    if not equal:
+        found = SpectralClustering(num_groups, affinity="precomputed", random_state=seed)
+        return found.fit_predict(similarity).astype(int)
+    points = spectral_embedding(similarity, n_components=num_groups - 1, random_state=seed)
+    centres = KMeans(num_groups, n_init=10, random_state=seed).fit(points)
+    return assign_with_sizes(-np.square(centres.transform(points)).T, even_sizes(size, num_groups))
+
+
+def cluster_classes(
+    similarity_of: Callable[[np.ndarray], np.ndarray],
+    num_classes: int,
+    plan: SplitPlan,
+    seed: int = 0,
+    equal: bool = True,
+) -> np.ndarray:
+    """Groups of the classes at the plan's top level: clusters within clusters, top-down.
+
+    Args:
+      similarity_of: indices of some classes to their similarity.
+      num_classes: of the model.
+      plan: gives the number of groups of each level.
+      seed, equal: of ``spectral_clusters``.
+
+    Returns:
+      Labels (classes,), numbered so that they merge into the clusters of the lower levels.
+    """
+    return divide_classes(
+        lambda members, parts: spectral_clusters(similarity_of(members), parts, seed, equal),
+        num_classes,
+        plan,
+    )
+
+
+def divide_classes(
+    divide: Callable[[np.ndarray, int], np.ndarray], num_classes: int, plan: SplitPlan
+) -> np.ndarray:
+    """Groups of the classes at the plan's top level, divided level by level from the bottom.
+
+    Args:
+      divide: some classes (indices) and a number of parts, to the part of each class.
+      num_classes: of the model.
+      plan: gives the number of groups of each level.
+
+    Returns:
+      Labels (classes,), numbered so that they merge into the groups of the lower levels.
+    """
+    top = len(plan.groups) - 1
+    labels = np.zeros(num_classes, int)
+    for level in range(1, top + 1):
+        parents = np.asarray(spread(plan.groups[level], plan.groups[level - 1]))
+        finer = np.zeros_like(labels)
+        for parent in range(plan.groups[level - 1]):
+            members = np.flatnonzero(labels == parent)
+            children = np.flatnonzero(parents == parent)
+            if len(members) < len(children):
+                # Too few classes for the groups: deal all classes out evenly instead.
+                sizes = even_sizes(num_classes, plan.groups[top])
+                return np.repeat(np.arange(plan.groups[top]), sizes)
+            finer[members] = children[divide(members, len(children))]
+        labels = finer
+    return labels

@@ -1,0 +1,151 @@
+"""Groupings of the classes that are given, not learned: by a taxonomy, or at random.
+
+The paper's baselines (Table 1): semantic, clustering (``clusters``) and random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from splitnet_tf.errors import GroupingError
+from splitnet_tf.graph.hierarchy import even_sizes
+from splitnet_tf.graph.plan import SplitPlan
+from splitnet_tf.grouping.clusters import divide_classes
+from splitnet_tf.grouping.grouping import FORMAT, Grouping
+from splitnet_tf.json_files import read_json
+
+# A cut may lie so far, in parts of a group, from where equal groups would have it.
+_LEEWAY = 0.25
+_DEEPEST = 100
+
+
+def random_classes(num_classes: int, plan: SplitPlan, seed: int = 0) -> np.ndarray:
+    """Random groups of the classes, of sizes that differ by at most one.
+
+    Returns:
+      Labels (classes,) at the plan's top level.
+    """
+    rng = np.random.default_rng([seed, 41])
+
+    def divide(members, parts):
+        return rng.permutation(np.repeat(np.arange(parts), even_sizes(len(members), parts)))
+
+    return divide_classes(divide, num_classes, plan)
+
+
+def taxonomy_classes(
+    class_names: Sequence[str], taxonomy: dict[str, Any], plan: SplitPlan
+) -> np.ndarray:
+    """Groups of the classes along a taxonomy, as even as it allows.
+
+    The classes stand in the order of the tree's leaves; a group is a run of them. Where it ends
+    is the boundary highest in the tree among those within a quarter of a group of where equal
+    groups would end.
+
+    Args:
+      class_names: of the data set.
+      taxonomy: names to further trees or to lists of class names.
+      plan: gives the number of groups of each level.
+
+    Returns:
+      Labels (classes,) at the plan's top level.
+
+    Raises:
+      GroupingError: a class is not in the taxonomy, or is there twice.
+    """
+    paths = _leaf_paths(taxonomy)
+    leaves = [path[-1] for path in paths]
+    repeated = sorted({name for name in leaves if leaves.count(name) > 1})
+    missing = sorted(set(class_names) - set(leaves))
+    if repeated or missing:
+        raise GroupingError(
+            "The taxonomy must hold every class once; repeated: "
+            f"{', '.join(repeated[:5]) or 'none'}, missing: {', '.join(missing[:5]) or 'none'}."
+        )
+    index = {name: i for i, name in enumerate(class_names)}
+    paths = [path for path in paths if path[-1] in index]
+    order = np.asarray([index[path[-1]] for path in paths])
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    # How deep the tree must be cut to part a leaf from the one before it.
+    depth = np.asarray([0, *(_shared(a, b) for a, b in zip(paths, paths[1:], strict=False))])
+
+    def divide(members, parts):
+        run = np.sort(place[members])
+        labels = np.empty(len(members), int)
+        labels[np.argsort(place[members])] = _cut_run(depth[run], parts)
+        return labels
+
+    return divide_classes(divide, len(class_names), plan)
+
+
+def _cut_run(depth: np.ndarray, parts: int) -> np.ndarray:
+    """The part of each leaf of a run; ``depth[i]``: what it takes to cut before leaf i."""
+    size, bounds = len(depth), [0]
+    for part in range(1, parts):
+        ideal = size * part / parts
+        leeway = _LEEWAY * size / parts
+        low = max(bounds[-1] + 1, int(np.ceil(ideal - leeway)))
+        high = min(size - (parts - part), max(low, int(ideal + leeway)))
+        low = min(low, high)
+        choices = range(low, high + 1)
+        bounds.append(min(choices, key=lambda at: (depth[at], abs(at - ideal), at)))
+    return np.searchsorted(bounds, np.arange(size), side="right") - 1
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """Inner nodes that two leaves have in common."""
+    count = 0
+    for a, b in zip(one[:-1], other[:-1], strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def _leaf_paths(tree: Any, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path to every leaf, in order."""
+    if len(above) > _DEEPEST:
+        raise GroupingError(f"The taxonomy is deeper than {_DEEPEST} levels.")
+    if isinstance(tree, list) and all(isinstance(name, str) for name in tree):
+        return [(*above, name) for name in tree]
+    if isinstance(tree, dict):
+        return [p for name, below in tree.items() for p in _leaf_paths(below, (*above, name))]
+    where = "/".join(above) or "its top"
+    raise GroupingError(
+        f"The taxonomy must be names to lists of class names or to further trees; got "
+        f"{str(tree)[:40]!r} at {where}."
+    )
+
+
+def read_classes(path: str | Path, class_names: Sequence[str], plan: SplitPlan) -> np.ndarray:
+    """Groups of the classes from a file: a grouping, or a taxonomy as JSON.
+
+    Returns:
+      Labels (classes,) at the plan's top level.
+
+    Raises:
+      GroupingError: the file is missing, is neither, or is of other classes or group numbers.
+    """
+    try:
+        document = read_json(path)
+    except FileNotFoundError:
+        raise GroupingError(f"Grouping file {path} does not exist.") from None
+    except ValueError as error:
+        raise GroupingError(f"Grouping file {path}: {error}") from None
+    if document.get("format") != FORMAT:
+        try:
+            return taxonomy_classes(class_names, document, plan)
+        except GroupingError as error:
+            raise GroupingError(f"Grouping file {path}: {error}") from None
+    classes = Grouping.load(path).classes
+    if (classes.size, classes.num_groups) != (len(class_names), plan.groups[-1]):
+        raise GroupingError(
+            f"Grouping file {path}: it has {classes.num_groups} groups of {classes.size} classes, "
+            f"the plan {plan.groups[-1]} of {len(class_names)}."
+        )
+    return classes.labels()
