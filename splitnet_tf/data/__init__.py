@@ -12,16 +12,19 @@ from splitnet_tf.data.pipeline import (
     whiten,
 )
 from splitnet_tf.data.planted import planted_groups
+from splitnet_tf.data.superclasses import cifar100_superclasses, planted_superclasses
 from splitnet_tf.errors import DataError
 
 __all__ = [
     "Dataset",
     "Split",
     "calibration_batches",
+    "cifar100_superclasses",
     "evaluation_batches",
     "load_cifar100",
     "load_dataset",
     "planted_groups",
+    "planted_superclasses",
     "steps_per_epoch",
     "training_batches",
     "whiten",

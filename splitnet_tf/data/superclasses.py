@@ -1,0 +1,63 @@
+"""The superclasses of classes, from their names alone: no data set need be on disk."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from importlib import resources
+
+import numpy as np
+
+from splitnet_tf.errors import DataError
+
+_FILE = "cifar100_superclasses.json"
+_PLANTED = re.compile(r"group(\d+(?:\.\d+)*)-\d+")
+
+
+def cifar100_superclasses(class_names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The 20 superclasses of CIFAR-100 (Krizhevsky, 2009).
+
+    Args:
+      class_names: names of classes as tensorflow-datasets has them, in any order.
+
+    Returns:
+      The names of the superclasses, and labels (classes,): the superclass of each class.
+
+    Raises:
+      DataError: a name is none of CIFAR-100's classes.
+    """
+    text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
+    table = json.loads(text)["superclasses"]
+    number = {name: i for i, names in enumerate(table.values()) for name in names}
+    unknown = [str(name)[:40] for name in class_names if name not in number]
+    if unknown:
+        raise DataError(f"'{unknown[0]}' is none of the classes of CIFAR-100.")
+    return tuple(table), np.array([number[name] for name in class_names], int)
+
+
+def planted_superclasses(
+    class_names: Sequence[str], num_groups: int
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The groups in which classes of ``planted_groups`` were planted.
+
+    Args:
+      class_names: as ``planted_groups`` gives them: ``group1.0-3`` is in group 1, subgroup 0.
+      num_groups: of the levels of groups, that with the nearest number of groups is taken.
+
+    Returns:
+      The names of the planted groups, and labels (classes,): the planted group of each class.
+
+    Raises:
+      DataError: a name is none of a planted class, or the names differ in their levels.
+    """
+    paths = []
+    for name in class_names:
+        match = _PLANTED.fullmatch(name)
+        paths.append(match[1].split(".") if match else [])
+        if not match or len(paths[-1]) != len(paths[0]):
+            raise DataError(f"'{name[:40]}' is none of the classes of planted data.")
+    levels = [[".".join(path[: depth + 1]) for path in paths] for depth in range(len(paths[0]))]
+    nearest = min(levels, key=lambda level: abs(len(set(level)) - num_groups))
+    names = sorted(set(nearest), key=lambda name: [int(n) for n in name.split(".")])
+    return tuple(f"group{n}" for n in names), np.array([names.index(n) for n in nearest], int)
