@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.cli.define import MAX_EPOCHS, define_float, define_integer, define_text
+from splitnet_tf.cli.given_flags import (
+    classes_after_warmup,
+    define_given_flags,
+    given_classes,
+    grouping_method,
+)
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
@@ -29,6 +36,7 @@ from splitnet_tf.errors import PlanError, RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
 from splitnet_tf.grouping.split_losses import TERMS
+from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.json_files import write_json
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import read_grouping
@@ -60,6 +68,7 @@ def define_flags() -> None:
     define_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", 0, 1e6)
     define_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", 0, 1e6)
     define_float("gamma1_growth", 20.0, "Factor by which gamma1 grows over the grouping.", 1, 1e6)
+    define_given_flags()
     flags.DEFINE_enum("scaling", "unit", ["unit", "paper"], "Of the split losses.")
     flags.DEFINE_boolean("weighted_group_loss", False, "Weigh kernels by their own R_W.")
     flags.DEFINE_enum(
@@ -144,9 +153,10 @@ def main() -> None:
     check_training_flags(dataset)
     if plan.kernels:
         warmup_steps(dataset)
+        known = given_classes(dataset, plan)
     run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
     if plan.kernels:
-        train_grouped(dataset, plain, plan, run)
+        train_grouped(dataset, plain, plan, run, known)
     else:
         train_plain(dataset, plain, run)
 
@@ -172,8 +182,8 @@ def train_plain(dataset, model, run) -> None:
     write_result(run, dataset, model, result, more)
 
 
-def train_grouped(dataset, plain, plan, run) -> None:
-    """Warm-up, then grouping."""
+def train_grouped(dataset, plain, plan, run, known) -> None:
+    """Warm-up, then grouping; ``known`` are groups of the classes given before it."""
     logging.info("%s", plan)
     if plan.class_spaces[0] not in {s.name for s in plan.spaces}:
         raise PlanError("The classes themselves are not split; let a section reach the logits.")
@@ -191,12 +201,15 @@ def train_grouped(dataset, plain, plan, run) -> None:
     warmup, total = warmup_steps(dataset), total_steps(dataset)
     growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
     watch = GroupingWatch(losses, total)
-    own_pace = {id(a.logits) for a in losses.assignments()}
+    classes = classes_after_warmup(dataset, plan, grouped, losses, known)
+    pace = {id(a.logits): FLAGS.assignment_lr_scale for a in losses.assignments()}
+    if classes is not None:
+        pace.update({id(a.logits): 0.0 for a in given_assignments(losses, FLAGS.features)})
     split_weights = {id(w) for layer in losses.grouped_layers() for w in (layer.kernel,)}
 
     def scale(variable) -> float:
-        if id(variable) in own_pace:
-            return FLAGS.assignment_lr_scale
+        if id(variable) in pace:
+            return pace[id(variable)]
         return 10.0 if FLAGS.finetune and id(variable) in split_weights else 1.0
 
     trainer = make_trainer(
@@ -205,7 +218,18 @@ def train_grouped(dataset, plain, plan, run) -> None:
         run,
         learning_rate(dataset, hold=warmup),
         scale=scale,
-        actions=[GroupingSchedule(losses, plan, warmup, growth, FLAGS.assignment_init, FLAGS.seed)],
+        actions=[
+            GroupingSchedule(
+                losses,
+                plan,
+                warmup,
+                growth,
+                FLAGS.assignment_init,
+                FLAGS.seed,
+                classes,
+                FLAGS.features,
+            )
+        ],
         probe=watch.scalars,
         status=watch.status,
         loss_names=TERMS,
@@ -222,6 +246,7 @@ def train_grouped(dataset, plain, plan, run) -> None:
     more = accuracy_at_start(dataset, grouped)
     result = trainer.train()
     grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
+    grouping = dataclasses.replace(grouping, method=grouping_method(FLAGS.method))
     save_model(grouped, run.path / "grouped.keras")
     grouping.save(run.path / "grouping.json")
     for group, names in enumerate(grouping.class_groups()):

@@ -1,0 +1,128 @@
+"""``--grouping`` of the group program: groups of the classes that are given, not learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from absl import flags
+
+from splitnet_tf.cli.define import define_text
+from splitnet_tf.data import Dataset, evaluation_batches
+from splitnet_tf.errors import GroupingError
+from splitnet_tf.graph import SplitPlan
+from splitnet_tf.grouping import SplitLosses
+from splitnet_tf.grouping.clusters import (
+    cluster_classes,
+    confusion_similarity,
+    kernel_similarity,
+)
+from splitnet_tf.grouping.given import random_classes, read_classes, taxonomy_classes
+from splitnet_tf.grouping.start import FEATURES, last_kernel
+from splitnet_tf.grouping.wordnet import wordnet_taxonomy
+from splitnet_tf.training import compiled_forward, evaluate
+
+FLAGS = flags.FLAGS
+NAMES = ("learned", "semantic", "clustering", "random", "wordnet")
+
+
+def define_given_flags() -> None:
+    define_text(
+        "grouping",
+        "learned",
+        "Groups of the classes: learned, semantic (the data's superclasses), clustering (of the "
+        "network after the warm-up), random, wordnet, or a .json file: a grouping or a taxonomy.",
+    )
+    flags.DEFINE_enum(
+        "features",
+        "learned",
+        list(FEATURES),
+        "With given classes: features learned around them, or split evenly.",
+    )
+    flags.DEFINE_enum(
+        "clusters_of",
+        "weights",
+        ["weights", "confusion"],
+        "What clustering goes by: the last kernel, or confusions on the validation images.",
+    )
+    flags.DEFINE_boolean("equal_clusters", True, "Clusters of equal sizes.")
+
+
+def given_classes(dataset: Dataset, plan: SplitPlan) -> np.ndarray | None:
+    """Groups of the classes, (classes,), that are known before training; None: there are none.
+
+    Raises:
+      flags.Error: an unknown name.
+      GroupingError: a file, or a data set without superclasses.
+    """
+    name = FLAGS.grouping
+    if name in ("learned", "clustering"):
+        return None
+    if name == "random":
+        return random_classes(dataset.num_classes, plan, FLAGS.seed)
+    if name == "semantic":
+        return taxonomy_classes(dataset.class_names, superclass_taxonomy(dataset), plan)
+    if name == "wordnet":
+        taxonomy = wordnet_taxonomy(dataset.class_names)
+        return taxonomy_classes(dataset.class_names, taxonomy, plan)
+    if name.endswith(".json"):
+        return read_classes(name, dataset.class_names, plan)
+    raise flags.Error(f"--grouping must be one of {', '.join(NAMES)} or a .json file; got {name}.")
+
+
+def superclass_taxonomy(dataset: Dataset) -> dict[str, list[str]]:
+    """The data set's superclasses as a taxonomy.
+
+    Raises:
+      GroupingError: it has none.
+    """
+    if dataset.superclasses is None:
+        raise GroupingError(
+            f"--grouping=semantic: data set '{dataset.name}' has no superclasses; give a taxonomy "
+            "as --grouping=<file>.json."
+        )
+    return {
+        name: [c for c, s in zip(dataset.class_names, dataset.superclasses, strict=True) if s == i]
+        for i, name in enumerate(dataset.superclass_names)
+    }
+
+
+def classes_after_warmup(
+    dataset: Dataset,
+    plan: SplitPlan,
+    grouped: keras.Model,
+    losses: SplitLosses,
+    known: np.ndarray | None,
+) -> Callable[[], np.ndarray] | None:
+    """What gives the groups of the classes when the warm-up is over; None: they are learned."""
+    if FLAGS.grouping == "learned":
+        return None
+    if FLAGS.grouping != "clustering":
+        return lambda: known
+
+    def clusters() -> np.ndarray:
+        if FLAGS.clusters_of == "weights":
+            kernel = last_kernel(losses)
+
+            def similarity_of(members):
+                return kernel_similarity(kernel[:, members])
+        else:
+            found = evaluate(compiled_forward(grouped), evaluation_batches(dataset.valid, 200))
+            similarity = confusion_similarity(found.confusion)
+
+            def similarity_of(members):
+                return similarity[np.ix_(members, members)]
+
+        return cluster_classes(
+            similarity_of, dataset.num_classes, plan, FLAGS.seed, FLAGS.equal_clusters
+        )
+
+    return clusters
+
+
+def grouping_method(method: str) -> str:
+    """What ``grouping.json`` says of how its groups came about."""
+    if FLAGS.grouping == "learned":
+        return method
+    return f"{FLAGS.grouping}, features {FLAGS.features}, {method}"
