@@ -157,7 +157,7 @@ def test_damaged_files_are_named(chain, tmp_path):
     model = tmp_path / "tree.keras"
     model.write_bytes((chain / "split" / "tree.keras").read_bytes()[:5000])
     _, err = run("evaluate", "--dataset=planted", f"--basemodel={model}", code=1)
-    assert f"Model file {model} cannot be loaded" in err
+    assert f"Model file {model} is refused: it is damaged" in err
 
 
 def test_a_split_is_not_resumed_with_another_grouping(chain, tmp_path):
