@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from scipy.stats import entropy
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 
@@ -17,6 +18,9 @@ class Agreement:
       ari: adjusted Rand index, 0 for chance, 1 for the same partition.
       together: share of the classes that lie in the group which holds most of their superclass.
       random_nmi, random_nmi_std: NMI of random groups of the same sizes, mean and deviation.
+      purity: share of the classes that are of the superclass which most of their group are of.
+      random_ari, random_ari_std, random_purity, random_purity_std: likewise of random groups.
+      most_nmi: the NMI that groups of these sizes cannot exceed.
     """
 
     nmi: float
@@ -24,6 +28,12 @@ class Agreement:
     together: float
     random_nmi: float
     random_nmi_std: float
+    purity: float
+    random_ari: float
+    random_ari_std: float
+    random_purity: float
+    random_purity_std: float
+    most_nmi: float
 
 
 def agreement(
@@ -39,15 +49,42 @@ def agreement(
     """
     labels, superclasses = np.asarray(labels), np.asarray(superclasses)
     rng = np.random.default_rng(seed)
-    chance = [
-        normalized_mutual_info_score(superclasses, rng.permutation(labels)) for _ in range(draws)
-    ]
+    scores = np.array([_scores(rng.permutation(labels), superclasses) for _ in range(draws)])
+    random, spread = scores.mean(axis=0), scores.std(axis=0)
+    nmi, ari, purity = _scores(labels, superclasses)
+    together = contingency(labels, superclasses).max(axis=1).sum() / len(labels)
+    return Agreement(
+        nmi=nmi,
+        ari=ari,
+        together=float(together),
+        random_nmi=float(random[0]),
+        random_nmi_std=float(spread[0]),
+        purity=purity,
+        random_ari=float(random[1]),
+        random_ari_std=float(spread[1]),
+        random_purity=float(random[2]),
+        random_purity_std=float(spread[2]),
+        most_nmi=_most_nmi(labels, superclasses),
+    )
+
+
+def contingency(labels: np.ndarray, superclasses: np.ndarray) -> np.ndarray:
+    """How many classes of each superclass are in each group, (superclasses, groups)."""
     table = np.zeros((superclasses.max() + 1, labels.max() + 1), int)
     np.add.at(table, (superclasses, labels), 1)
-    return Agreement(
+    return table
+
+
+def _scores(labels: np.ndarray, superclasses: np.ndarray) -> tuple[float, float, float]:
+    """NMI, ARI and purity."""
+    return (
         float(normalized_mutual_info_score(superclasses, labels)),
         float(adjusted_rand_score(superclasses, labels)),
-        float(table.max(axis=1).sum() / len(labels)),
-        float(np.mean(chance)),
-        float(np.std(chance)),
+        float(contingency(labels, superclasses).max(axis=0).sum() / len(labels)),
     )
+
+
+def _most_nmi(labels: np.ndarray, superclasses: np.ndarray) -> float:
+    """The information that both share is at most that of the poorer of them."""
+    a, b = (entropy(np.bincount(x)) for x in (labels, superclasses))
+    return float(2 * min(a, b) / (a + b)) if a + b else 1.0

@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.grouping import Grouping
@@ -17,21 +14,34 @@ from splitnet_tf.splitting.blocks import kernel_labels, split_kernels
 
 
 def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most: int = 4) -> None:
+    """Writes ``draw_blocks`` to a file.
+
+    Args:
+      model, grouping, most: see ``draw_blocks``.
+      path: of the image; the suffix chooses the format.
+    """
+    figure = draw_blocks(model, grouping, most)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def draw_blocks(
+    model: keras.Model, grouping: Grouping, most: int = 4, cmap: str = "magma"
+) -> Figure:
     """Draws the energy of split kernels, as trained and sorted by group (the paper's Figure 3).
 
     Args:
       model: grouped or plain, before the split.
       grouping: its groups.
-      path: of the image; the suffix chooses the format.
       most: kernels drawn, spread from the bottom to the top.
+      cmap: a colour map of matplotlib.
     """
     plan = SplitPlan.from_sections(model, grouping.sections)
     weights_of = split_kernels(model, plan, grouping)
     chosen = np.unique(np.linspace(0, len(plan.kernels) - 1, most).round().astype(int))
     kernels = [plan.kernels[i] for i in chosen]
-    figure, axes = plt.subplots(
-        2, len(kernels), figsize=(2.6 * len(kernels), 5.4), squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(2.6 * len(kernels), 5.4), layout="constrained")
+    axes = figure.subplots(2, len(kernels), squeeze=False)
     for column, kernel in enumerate(kernels):
         weights = keras.ops.convert_to_numpy(weights_of[kernel.name])
         size = np.sqrt(np.square(weights).sum(axis=tuple(range(weights.ndim - 2))))
@@ -40,7 +50,7 @@ def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most:
         top = np.quantile(size, 0.99)
         for row, picture in enumerate((size, by_group)):
             axis = axes[row, column]
-            axis.imshow(picture, cmap="magma", vmin=0, vmax=top, aspect="auto")
+            axis.imshow(picture, cmap=cmap, vmin=0, vmax=top, aspect="auto")
             axis.set_xticks([])
             axis.set_yticks([])
         for g in range(1, kernel.num_groups):
@@ -52,6 +62,4 @@ def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most:
     for axis in axes[1]:
         axis.set_xlabel("output channel", fontsize=8)
     figure.suptitle("Weight magnitude of split kernels before the cut")
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    return figure
