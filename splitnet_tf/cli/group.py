@@ -49,6 +49,8 @@ from splitnet_tf.training import (
     ramp,
 )
 from splitnet_tf.training.grouping_actions import GroupingSchedule, GroupingWatch
+from splitnet_tf.training.pictures import GroupingPictures
+from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS
 
@@ -94,7 +96,7 @@ def define_flags() -> None:
         "converged_off_block", 0.002, "... and at most this share of energy off the blocks.", 0, 1
     )
     define_integer(
-        "group_summary_interval", 5, "Evaluations between histograms of p.", 1, 1_000_000
+        "group_summary_interval", 5, "Evaluations between pictures of the groups.", 1, 1_000_000
     )
 
 
@@ -233,7 +235,12 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
         probe=watch.scalars,
         status=watch.status,
         loss_names=TERMS,
-        summarize=_watching(watch, warmup, train_options(dataset).val_interval),
+        summarize=_watching(
+            watch,
+            GroupingPictures(losses, plan, dataset.class_names),
+            warmup,
+            train_options(dataset).val_interval,
+        ),
         converged=GroupingConverged(
             watch.memberships,
             watch.off_block_energy,
@@ -264,12 +271,12 @@ def accuracy_at_start(dataset, model) -> dict:
     return {"valid_accuracy_at_start": found.top1}
 
 
-def _watching(watch: GroupingWatch, warmup: int, val_interval: int):
+def _watching(watch: GroupingWatch, pictures: GroupingPictures, warmup: int, val_interval: int):
     """What happens to a grouping at each evaluation besides scalars."""
 
     def summarize(step, writer):
         if step // val_interval % FLAGS.group_summary_interval == 0:
-            watch.histograms(step, writer)
+            pictures.write(step, writer)
         if step > warmup:
             for sentence in watch.warnings(step):
                 logging.warning("step %d: %s", step, sentence)
@@ -291,6 +298,7 @@ def make_trainer(dataset, model, run, schedule, **more) -> Trainer:
         lambda: evaluation_batches(dataset.valid, 200),
         learning_rate=schedule,
         steps_per_epoch=epoch_steps(dataset),
+        describe=lambda writer: write_run(writer, model, settings()),
         **more,
     )
 

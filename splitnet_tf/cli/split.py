@@ -40,6 +40,7 @@ from splitnet_tf.splitting import (
     split_model,
 )
 from splitnet_tf.training import RunDirectory, Trainer, compiled_forward, evaluate
+from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS
 
@@ -117,6 +118,7 @@ def main() -> None:
         patience=FLAGS.patience,
         steps_per_epoch=epoch_steps(dataset),
         train_step=step,
+        describe=lambda writer: write_run(writer, tree.model, config),
     )
     result = trainer.train()
     if FLAGS.patience:

@@ -38,22 +38,28 @@ class GroupingWatch:
         """p of every space, (G, size)."""
         return [keras.ops.convert_to_numpy(a.p()) for a in self._losses.assignments()]
 
-    def off_block_energy(self) -> float:
-        """The share of squared weights outside the blocks, on average over split kernels."""
-        shares = []
+    def off_block_shares(self) -> dict[str, float]:
+        """The share of squared weights outside the blocks, of every split kernel."""
+        shares = {}
         for layer in self._losses.grouped_layers():
             kernel = keras.ops.convert_to_numpy(layer.kernel)
             energy = np.square(kernel).sum(axis=tuple(range(kernel.ndim - 2)))
             rows = keras.ops.convert_to_numpy(layer.p).argmax(axis=0)
             columns = keras.ops.convert_to_numpy(layer.q).argmax(axis=0)
             outside = rows[:, None] != columns[None, :]
-            shares.append((energy * outside).sum() / max(energy.sum(), 1e-30))
-        return float(np.mean(shares))
+            shares[layer.name] = float((energy * outside).sum() / max(energy.sum(), 1e-30))
+        return shares
+
+    def off_block_energy(self) -> float:
+        """The mean of ``off_block_shares``."""
+        return float(np.mean(list(self.off_block_shares().values())))
 
     def scalars(self) -> dict[str, float]:
         """The three losses unweighted, the off-block energy, and each space's state."""
         values = {f"split/{name}": float(v) for name, v in self._terms().items()}
-        values["split/off_block_energy"] = self.off_block_energy()
+        shares = self.off_block_shares()
+        values["split/off_block_energy"] = float(np.mean(list(shares.values())))
+        values.update({f"off_block/{name}": share for name, share in shares.items()})
         for assignment, p in zip(self._losses.assignments(), self.memberships(), strict=True):
             name = assignment.name.removeprefix("space_")
             values[f"largest_p/{name}"] = float(p.max(axis=0).mean())
@@ -99,12 +105,6 @@ class GroupingWatch:
         new = [sentence for key, sentence in found.items() if key not in self._warned]
         self._warned.update(found)
         return new
-
-    def histograms(self, step: int, writer: tf.summary.SummaryWriter) -> None:
-        """Writes a histogram of every space's largest p."""
-        with writer.as_default(step=step):
-            for assignment, p in zip(self._losses.assignments(), self.memberships(), strict=True):
-                tf.summary.histogram(f"p/{assignment.name.removeprefix('space_')}", p.max(axis=0))
 
 
 class GroupingSchedule:

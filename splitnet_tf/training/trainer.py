@@ -69,6 +69,7 @@ class Trainer:
       patience: evaluations without a better accuracy before training stops; 0: never.
       steps_per_epoch: for the epoch in the log.
       summarize: writes summaries other than scalars at each evaluation.
+      describe: writes what TensorBoard shows of the run as a whole, once, before the first step.
       status: a few words for the line of progress.
       loss_names: of the model's losses, for the sentence when one of them is not finite.
       train_step: in place of ``TrainStep(model, options, scale)``.
@@ -87,6 +88,7 @@ class Trainer:
         actions: Sequence[Callable[[int], None]] = (),
         probe: Callable[[], dict[str, float]] | None = None,
         summarize: Callable[[int, tf.summary.SummaryWriter], None] | None = None,
+        describe: Callable[[tf.summary.SummaryWriter], None] | None = None,
         converged: GroupingConverged | None = None,
         patience: int = 0,
         steps_per_epoch: int = 1,
@@ -103,6 +105,7 @@ class Trainer:
         self._actions = actions
         self._probe = probe
         self._summarize = summarize
+        self._describe = describe
         self._status = status
         self._loss_names = loss_names
         self._converged = converged
@@ -126,7 +129,10 @@ class Trainer:
           CheckpointError: a checkpoint cannot be read or written.
           SystemExit: after SIGTERM (143) or SIGINT (130), once a checkpoint is saved.
         """
-        self._log = MetricsLog(self.run, self._restore(), self._state["step"])
+        marks = self._restore()
+        self._log = MetricsLog(self.run, marks, self._state["step"])
+        if marks is None and self._describe is not None:
+            self._describe(self._log.writer)
         progress = Progress(self.options.max_steps, self._state["step"])
         handlers = {}
         if threading.current_thread() is threading.main_thread():  # others cannot set them

@@ -1,0 +1,32 @@
+"""What TensorBoard shows of a run as a whole: its settings and its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+
+def write_run(
+    writer: tf.summary.SummaryWriter, model: keras.Model, settings: Mapping[str, Any]
+) -> None:
+    """Writes the settings for the HParams plugin and the graph of a forward pass, at step 0.
+
+    Args:
+      writer: of the run's events.
+      model: whose graph is shown.
+      settings: JSON-like values; None and lists are shown as text.
+    """
+    plain = {
+        key: value if isinstance(value, (bool, int, float, str)) else str(value)
+        for key, value in settings.items()
+        if value is not None
+    }
+    forward = tf.function(lambda images: model(images, training=False), autograph=False)
+    image = tf.TensorSpec((1, *model.input_shape[1:]), model.inputs[0].dtype)
+    with writer.as_default(step=0):
+        hparams.hparams(plain)
+        tf.summary.graph(forward.get_concrete_function(image).graph)
