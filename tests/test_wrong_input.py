@@ -199,9 +199,26 @@ OTHERS = [
     (lambda m: evaluate(m, []), DataError, "evaluate needs one batch or more; got none"),
     (lambda m: evaluate(m, [(images, Y + 4)]), DataError, "labels must be from 0 to 3"),
     (lambda m: evaluate(m, [(images, Y - 1)]), DataError, "got -1 to -1"),
-    (lambda m: TrainOptions(0), ValueError, "max_steps must be 1 or more; got 0"),
+    (
+        lambda m: TrainOptions(0),
+        ValueError,
+        "max_steps must be a whole number from 1 to 99,999,999; got 0",
+    ),
     (lambda m: TrainOptions(1, momentum=np.nan), ValueError, "momentum must be from 0 to below 1"),
-    (lambda m: TrainOptions(1, display=0), ValueError, "display must be 1 or more; got 0"),
+    (lambda m: TrainOptions(1, display=0), ValueError, "display must be a whole number from 1"),
+    (lambda m: TrainOptions(10**12), ValueError, "max_steps must be a whole number from 1"),
+    (lambda m: TrainOptions(1.5), ValueError, "max_steps must be a whole number from 1"),
+    (lambda m: evaluate(m, [(images * np.nan, Y)]), DataError, "Batch 0: its images are not fin"),
+    (lambda m: evaluate(m, [(images, Y[:3])]), DataError, "an integer for each of 6 images; got"),
+    (lambda m: evaluate(m, [(images, Y / 2)]), DataError, "each of 6 images; got float64 (6,)"),
+    (lambda m: data.load_dataset("planted-\u00b2"), DataError, "dataset must be one of cifar100"),
+    (lambda m: data.load_dataset("planted-9-9"), DataError, "takes 1 to 64 groups in all"),
+    (lambda m: data.load_dataset("planted-1000000000"), DataError, "dataset must be one of"),
+    (
+        lambda m: data.evaluation_batches(data.Split(X, Y), 0),
+        DataError,
+        "batch_size must be 1 or more; got 0",
+    ),
     (lambda m: sn.models.build("vgg"), ValueError, "model must be one of wrn-<depth>-<width>"),
     (lambda m: sn.models.wide_resnet(11), ValueError, "depth must be 6n + 4 (10, 16, 22, 28"),
     (lambda m: sn.models.wide_resnet(10**9), ValueError, "depth must be 6n + 4 (10, 16, 22, 28"),
@@ -221,6 +238,7 @@ def test_what_is_done_with_a_tree(mine, tmp_path):
     tree = sn.split_model(mine, even_grouping(plan_of(mine, SECTIONS)))
     for devices, trunk, sentence in (
         ([], "replicate", "devices must name one device or more"),
+        (["x"], "replicate", "'x' is no device; a name is such as /CPU:0"),
         (["/CPU:0"], "x", "trunk must be one of replicate, separate, shard; got 'x'"),
         (["/CPU:0", "/CPU:77"], "replicate", "Device '/CPU:77' is not there; there are CPU:0"),
     ):

@@ -14,7 +14,6 @@ from absl import flags
 
 flags.disclaim_key_flags()  # a flag belongs to the program that defines it, for its --help
 
-MAX_STEPS = 99_999_999  # eight digits in the name of a checkpoint
 MAX_EPOCHS = 1_000_000
 PICTURES = (".pdf", ".png", ".svg")
 
@@ -101,9 +100,9 @@ def define_text(name: str, default: str | None, text: str, **more) -> None:
     flags.DEFINE(Text(), name, default, text, **_plain(more))
 
 
-def define_new_file(name: str, text: str, *suffixes: str) -> None:
+def define_new_file(name: str, text: str, *suffixes: str, **more) -> None:
     """A flag that takes the path of a file to write; by default none."""
-    flags.DEFINE(NewFile(*suffixes), name, None, text, **_plain({}))
+    flags.DEFINE(NewFile(*suffixes), name, None, text, **_plain(more))
 
 
 def define_list(

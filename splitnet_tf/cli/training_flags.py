@@ -6,7 +6,6 @@ from absl import flags
 
 from splitnet_tf.cli.define import (
     MAX_EPOCHS,
-    MAX_STEPS,
     Number,
     define_float,
     define_integer,
@@ -15,7 +14,7 @@ from splitnet_tf.cli.define import (
 )
 from splitnet_tf.data import Dataset, load_dataset, steps_per_epoch
 from splitnet_tf.training import TrainOptions, cosine, step_decay
-from splitnet_tf.training.options import ON_NAN
+from splitnet_tf.training.options import MAX_STEPS, ON_NAN
 from splitnet_tf.training.schedules import Schedule
 
 FLAGS = flags.FLAGS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from splitnet_tf.data.cifar100 import load_cifar100
 from splitnet_tf.data.dataset import NAMES, Dataset, Split
 from splitnet_tf.data.pipeline import (
@@ -45,6 +47,6 @@ def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Datas
     if name == "cifar100":
         return load_cifar100(data_dir)
     kind, *levels = name.split("-")
-    if kind == "planted" and all(n.isdigit() and int(n) > 0 for n in levels):
+    if kind == "planted" and all(re.fullmatch("[1-9][0-9]?", n) for n in levels):
         return planted_groups([int(n) for n in levels] or (2,), seed=seed)
     raise DataError(f"dataset must be one of {', '.join(NAMES)}, planted-2-2; got {name!r}.")

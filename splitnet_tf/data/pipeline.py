@@ -114,7 +114,13 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """All images once, in order, whitened; the last batch may be smaller."""
+    """All images once, in order, whitened; the last batch may be smaller.
+
+    Raises:
+      DataError: a batch of no image.
+    """
+    if batch_size < 1:
+        raise DataError(f"batch_size must be 1 or more; got {batch_size}.")
     data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
     data = data.batch(batch_size)
     return data.map(_whiten_images, num_parallel_calls=2).prefetch(2)

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from splitnet_tf.data.dataset import Dataset, Split
+from splitnet_tf.errors import DataError
 
 SIZE = 16
 PATCH = 7
 PATTERNS = 4  # of each finest group; a class is a pair of them
 NOISE = 0.22
+MOST_GROUPS = 64
 
 
 def planted_groups(
@@ -42,14 +44,15 @@ def planted_groups(
       ``superclasses`` is the coarsest. Class indices are shuffled, so that they tell nothing.
 
     Raises:
-      ValueError: no group, or classes_per_group out of range.
+      DataError: no group, more than 64, or classes_per_group out of range.
     """
     groups = tuple(groups)
     pairs = [(i, j) for i in range(PATTERNS) for j in range(i + 1, PATTERNS)]
-    if not groups or min(groups) < 1 or not 2 <= classes_per_group <= len(pairs):
-        raise ValueError(
-            f"groups must be positive and classes_per_group from 2 to {len(pairs)}; got {groups} "
-            f"and {classes_per_group}."
+    fits = groups and min(groups) >= 1 and np.prod(groups) <= MOST_GROUPS
+    if not fits or not 2 <= classes_per_group <= len(pairs):
+        raise DataError(
+            f"Planted data takes 1 to {MOST_GROUPS} groups in all, and 2 to {len(pairs)} classes "
+            f"a group; got {groups} and {classes_per_group}."
         )
     rng = np.random.default_rng([seed, 17])
     finest = int(np.prod(groups))

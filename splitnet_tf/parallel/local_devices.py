@@ -11,6 +11,22 @@ from splitnet_tf.errors import PlacementError
 MOST = 1023  # the highest index of a device
 
 
+def check_name(name: str) -> tf.DeviceSpec:
+    """The device that a name means.
+
+    Raises:
+      PlacementError: none.
+    """
+    try:
+        spec = tf.DeviceSpec.from_string(name)
+    except ValueError:
+        spec = tf.DeviceSpec()
+    index = spec.device_index
+    if spec.device_type is None or index is None or not 0 <= index <= MOST:
+        raise PlacementError(f"'{name}' is no device; a name is such as /CPU:0 or /GPU:1.")
+    return spec
+
+
 def prepare_devices(names: Sequence[str]) -> None:
     """Makes as many logical CPU devices as ``/CPU:N`` among the names ask for.
 
@@ -22,13 +38,8 @@ def prepare_devices(names: Sequence[str]) -> None:
     """
     highest = 0
     for name in names:
-        try:
-            spec = tf.DeviceSpec.from_string(name)
-        except ValueError:
-            spec = tf.DeviceSpec()
+        spec = check_name(name)
         index = spec.device_index
-        if spec.device_type is None or index is None or not 0 <= index <= MOST:
-            raise PlacementError(f"'{name}' is no device; a name is such as /CPU:0 or /GPU:1.")
         if spec.job is not None:
             continue
         if spec.device_type == "CPU":

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.parallel.copies import Copies
+from splitnet_tf.parallel.local_devices import check_name
 from splitnet_tf.parallel.placement import Placement, make_placement
 from splitnet_tf.parallel.stream import stream
 from splitnet_tf.splitting import SplitTree
@@ -39,6 +40,7 @@ def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> 
     """
     known = [d.name for d in tf.config.list_logical_devices()]
     for name in devices:
+        check_name(name)
         if not any(_same_device(name, other) for other in known):
             short = ", ".join(n.removeprefix("/device:") for n in known)
             raise PlacementError(f"Device '{name}' is not there; there are {short}.")

@@ -52,7 +52,7 @@ def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Eval
       over: as ``map``; ``splitnet_tf.parallel.stream`` keeps several batches under way.
 
     Raises:
-      DataError: no batch, or a label that is not one of the classes.
+      DataError: no batch, images that are not finite numbers, or labels that are no classes.
     """
     logits, labels, times = [], [], []
     reading = 0.0  # seconds since the last result
@@ -66,6 +66,8 @@ def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Eval
                 x, batch_labels = next(rest)
             except StopIteration:
                 return
+            if not np.isfinite(np.sum(x)):
+                raise DataError(f"Batch {len(labels)}: its images are not finite numbers.")
             labels.append(np.asarray(batch_labels))
             reading += time.perf_counter() - begin
             yield x
@@ -89,6 +91,11 @@ def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Eval
 
 def _score(logits: np.ndarray, labels: np.ndarray, seconds: float | None) -> Evaluation:
     classes = logits.shape[1]
+    if labels.shape != (len(logits),) or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"labels must be an integer for each of {len(logits)} images; got {labels.dtype} "
+            f"{labels.shape}."
+        )
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(
             f"labels must be from 0 to {classes - 1}, the model's classes; got "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+MAX_STEPS = 99_999_999  # eight digits in the name of a checkpoint
 ON_NAN = ("stop", "rollback")
 
 
@@ -41,8 +42,11 @@ class TrainOptions:
         if self.on_nan not in ON_NAN:
             raise ValueError(f"on_nan must be one of {', '.join(ON_NAN)}; got {self.on_nan!r}.")
         for name in ("max_steps", "display", "val_interval", "checkpoint_interval", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more; got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
+                raise ValueError(
+                    f"{name} must be a whole number from 1 to {MAX_STEPS:,}; got {value!r}."
+                )
         for name in ("momentum", "l2_weight", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1; got {getattr(self, name)}.")

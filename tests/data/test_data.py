@@ -145,7 +145,7 @@ def test_wrong_data_is_named(changes, sentence):
         (lambda: data.load_dataset("planted-0"), "got 'planted-0'"),
         (lambda: data.load_dataset("cifar100", "/nowhere"), "run: python download_cifar100.py"),
         (lambda: data.training_batches(make().train, 7, 0), "from 1 to the 6 training images"),
-        (lambda: data.planted_groups((2,), 9), "classes_per_group from 2 to 6"),
+        (lambda: data.planted_groups((2,), 9), "2 to 6 classes a group"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(call, sentence):
