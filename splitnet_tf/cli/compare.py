@@ -1,0 +1,194 @@
+"""Compare: learned against given groupings, on the same budget and seeds (the paper's Table 1)."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.analysis import text_table
+from splitnet_tf.cli.define import Number, define_list, define_text
+from splitnet_tf.cli.evaluate import describe_groups
+from splitnet_tf.cli.output import define_output_flags, show
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.data import Dataset, load_dataset
+from splitnet_tf.errors import RunError
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.json_files import read_json, write_json
+
+FLAGS = flags.FLAGS
+OWN = ("train_dir", "grouping", "features", "seed", "basemodel", "dataset", "data_dir")
+
+
+def define_flags() -> None:
+    define_text("train_dir", None, "Folder of all runs; run again to go on.", required=True)
+    define_list(
+        "groupings",
+        ["learned", "semantic", "clustering", "random"],
+        "Groups of the classes to compare; see --grouping of the group program.",
+    )
+    flags.DEFINE_enum(
+        "features", "learned", ["learned", "even"], "Features around given classes; as there."
+    )
+    define_list(
+        "seeds", ["0", "1", "2"], "Each grouping once with each.", Number(int, 0, 2**31 - 1)
+    )
+    define_text("dataset", "cifar100", "As the other programs.")
+    define_text("data_dir", None, "As the other programs.")
+    define_text("group_flags", None, "Flags of the group program, quoted: the budget of each run.")
+    define_text("split_flags", None, "Flags of the split program, quoted.")
+    define_output_flags()
+
+
+def own_flags(text: str | None, name: str) -> list[str]:
+    """The flags in a quoted text.
+
+    Raises:
+      flags.Error: one that this program gives itself.
+    """
+    try:
+        found = shlex.split(text or "")
+    except ValueError as error:
+        raise flags.Error(f"--{name}: {error}; quote it as a shell would.") from None
+    for flag in found:
+        if flag.lstrip("-").partition("=")[0] in OWN:
+            raise flags.Error(f"--{name}: {flag} is given by this program; leave it out.")
+    return found
+
+
+def commands(folder: Path, grouping: str, seed: str) -> dict[str, list[str]]:
+    """The two programs of one run and their flags."""
+    data = [f"--dataset={FLAGS.dataset}", f"--seed={seed}"]
+    data += [f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else []
+    given = [f"--grouping={grouping}"]
+    given += [f"--features={FLAGS.features}"] if grouping != "learned" else []
+    return {
+        "group": [
+            *(*data, *given, *own_flags(FLAGS.group_flags, "group_flags")),
+            f"--train_dir={folder / 'group'}",
+        ],
+        "split": [
+            *(*data, *own_flags(FLAGS.split_flags, "split_flags")),
+            *(f"--basemodel={folder / 'group'}", f"--train_dir={folder / 'split'}"),
+        ],
+    }
+
+
+def run(folder: Path, grouping: str, seed: str) -> None:
+    """Groups and splits, if the folder does not hold just this already.
+
+    Raises:
+      RunError: a program failed; what it said stands above.
+    """
+    wanted, done = commands(folder, grouping, seed), folder / "commands.json"
+    try:
+        if read_json(done) == wanted:
+            return
+    except (FileNotFoundError, ValueError):
+        pass
+    for program, arguments in wanted.items():
+        logging.info("%s, seed %s: %s", grouping, seed, program)
+        command = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *arguments]
+        if subprocess.run(command, stdout=sys.stderr).returncode:
+            raise RunError(
+                f"The run in {folder} did not end well (see above): {shlex.join(command)}. Run the "
+                "same comparison again to go on."
+            )
+    write_json(done, wanted)
+
+
+def read_run(folder: Path, dataset) -> dict:
+    """What a finished run found."""
+    result = read_json(folder / "split" / "result.json")
+    groups = describe_groups(Grouping.load(folder / "split" / "grouping.json"), dataset)
+    stages = result["test_accuracy"]
+    return {
+        "error": 1 - stages["finetuned"],
+        "error_after_cut": 1 - stages.get("recalibrated", stages["cut"]),
+        "error_before": 1 - stages["before"],
+        "nmi": groups.get("superclass_nmi", groups.get("planted_agreement")),
+        "random_nmi": groups.get("random_nmi"),
+        "sizes": groups["sizes"],
+        "params": result["params"]["after"],
+        "steps": result["steps"],
+    }
+
+
+@functools.cache
+def data_of(seed: str) -> Dataset:
+    """The data of a run: planted data is of its seed."""
+    return load_dataset(FLAGS.dataset, FLAGS.data_dir, int(seed))
+
+
+def summarize(name: str, runs: Sequence[dict]) -> dict:
+    """Means and spreads (standard deviations of the sample) over seeds."""
+    row = {"grouping": name, "runs": list(runs)}
+    for key in ("error", "error_after_cut", "error_before", "nmi"):
+        values = [r[key] for r in runs if r[key] is not None]
+        row[key] = statistics.fmean(values) if values else None
+        row[f"{key}_spread"] = statistics.stdev(values) if len(values) > 1 else None
+    return row
+
+
+def main() -> None:
+    for name in ("groupings", "seeds"):
+        values = getattr(FLAGS, name)
+        if not values or len(set(values)) != len(values):
+            raise flags.Error(f"--{name} must name one or more, each once; got {values}.")
+    rows = []
+    for name in FLAGS.groupings:
+        folders = [Path(FLAGS.train_dir) / f"{Path(name).stem}-seed{seed}" for seed in FLAGS.seeds]
+        for folder, seed in zip(folders, FLAGS.seeds, strict=True):
+            run(folder, name, seed)
+        found = [read_run(f, data_of(s)) for f, s in zip(folders, FLAGS.seeds, strict=True)]
+        rows.append(summarize(name, found))
+    document = {
+        "dataset": FLAGS.dataset,
+        "seeds": [int(s) for s in FLAGS.seeds],
+        "features": FLAGS.features,
+        "group_flags": FLAGS.group_flags,
+        "split_flags": FLAGS.split_flags,
+        "rows": rows,
+    }
+    write_json(Path(FLAGS.train_dir) / "comparison.json", document)
+    show(document, as_text)
+
+
+def as_text(document: dict) -> str:
+    """The rows of Table 1."""
+
+    def percent(row, key):
+        spread = row[f"{key}_spread"]
+        tail = f" +- {100 * spread:.2f}" if spread is not None else ""
+        return f"{100 * row[key]:.2f}{tail}"
+
+    header = ("classes", "test error (%)", "after the cut", "before", "NMI", "sizes")
+    rows = [
+        (
+            row["grouping"],
+            *(percent(row, key) for key in ("error", "error_after_cut", "error_before")),
+            f"{row['nmi']:.3f}" if row["nmi"] is not None else "-",
+            " ".join("/".join(map(str, r["sizes"])) for r in row["runs"]),
+        )
+        for row in document["rows"]
+    ]
+    seeds = ", ".join(map(str, document["seeds"]))
+    title = f"{document['dataset']}, seeds {seeds}; mean +- standard deviation"
+    return f"{title}\n\n{text_table(header, rows)}"
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-compare``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

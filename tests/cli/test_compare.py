@@ -1,0 +1,49 @@
+"""Learned against given groupings: the rows are those of the runs."""
+
+import json
+import statistics
+
+from splitnet_tf.cli.compare import summarize
+from splitnet_tf.json_files import read_json
+from tests.cli.small_programs import small_model
+from tests.cli.test_programs import run
+
+
+def test_groupings_are_compared_on_the_same_budget(tmp_path):
+    small_model(tmp_path / "small.keras")
+    arguments = [
+        *("--dataset=planted", f"--train_dir={tmp_path / 'runs'}", "--format=json"),
+        *("--groupings=semantic,random", "--seeds=3"),
+        f"--group_flags=--model={tmp_path / 'small.keras'} --splits=second:2,logits:2 "
+        "--max_steps=12 --warmup_epochs=0.1 --gamma1=2 --converged_hold=1000",
+        "--split_flags=--max_steps=8 --recalibrate_batches=2",
+    ]
+    found = json.loads(run("compare", *arguments)[0])
+    assert [row["grouping"] for row in found["rows"]] == ["semantic", "random"]
+    for row in found["rows"]:
+        errors = []
+        for seed, entry in zip([3], row["runs"], strict=True):
+            folder = tmp_path / "runs" / f"{row['grouping']}-seed{seed}"
+            config = read_json(folder / "group" / "config.json")
+            assert (config["seed"], config["grouping"]) == (seed, row["grouping"])
+            assert config["gamma1"] == 2 and config["max_steps"] == 12
+            result = read_json(folder / "split" / "result.json")
+            errors.append(1 - result["test_accuracy"]["finetuned"])
+            assert entry["error"] == errors[-1] and entry["steps"] == 8
+        assert row["error"] == errors[0] and row["error_spread"] is None
+    assert found["rows"][0]["nmi"] == 1.0 and found["rows"][1]["nmi"] < 0.6
+    last = tmp_path / "runs" / "random-seed3" / "split" / "result.json"
+    before = last.stat().st_mtime_ns
+    out, _ = run("compare", *[a for a in arguments if a != "--format=json"])
+    assert "test error (%)" in out and "4/4" in out
+    assert last.stat().st_mtime_ns == before  # what is there is not run again
+
+
+def test_rows_are_means_and_sample_deviations():
+    runs = [
+        {"error": e, "error_after_cut": 0.5, "error_before": 0.2, "nmi": None} for e in (0.1, 0.4)
+    ]
+    row = summarize("learned", runs)
+    assert row["error"] == statistics.mean((0.1, 0.4))
+    assert row["error_spread"] == statistics.stdev((0.1, 0.4))
+    assert row["nmi"] is None and row["nmi_spread"] is None
