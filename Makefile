@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications lint format clean
+.PHONY: demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications pictures lint format clean
 
 $(READY): setup.py
 	$(PYTHON) -m venv $(VENV)
@@ -56,6 +56,21 @@ test-backends: $(READY)
 # Splits every model of keras.applications and writes the table of docs/.
 applications: $(READY)
 	$(VENV)/bin/python -m tests.applications docs/applications.md
+
+# docs/'s pictures of TensorBoard and the report, from a short run on CIFAR-100; needs chromium.
+PICTURES = --dataset=cifar100 --data_dir=$(DATA_DIR) --batch_size=128 --lr_schedule=cosine \
+  --max_steps=0 --checkpoint_interval=0
+DATA_DIR ?= $(HOME)/tensorflow_datasets
+pictures: $(READY)
+	./group.sh $(PICTURES) --model=wrn-10-2 --splits=2-2-2 --epochs=4 --warmup_epochs=2.5 \
+	  --dropout_keep_prob=1 --bn_no_scale=False --weighted_group_loss=False --l2_weight=0.0005 \
+	  --val_interval=176 --group_summary_interval=1 --train_dir=runs/pictures/group
+	./split.sh $(PICTURES) --epochs=2 --basemodel=runs/pictures/group --train_dir=runs/pictures/split
+	./eval.sh --dataset=cifar100 --data_dir=$(DATA_DIR) --basemodel=runs/pictures/split \
+	  --output_file=runs/pictures/split/evaluation.json
+	$(VENV)/bin/python -m splitnet_tf.cli.report runs/pictures/split \
+	  --output_file=runs/pictures/report.html
+	$(VENV)/bin/python -m tests.screenshots runs/pictures docs
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
