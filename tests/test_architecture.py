@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "data": set(),
     "training": {"graph", "grouping", "splitting", "data"},
     "parallel": {"graph", "grouping", "splitting", "analysis", "training"},
+    "report": {"graph", "grouping", "splitting", "analysis", "data", "training", "parallel"},
     "cli": set(),
 }
 KERAS_ONLY = ("models", "graph", "grouping", "splitting", "analysis")

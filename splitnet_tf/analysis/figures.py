@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.splitting.blocks import kernel_labels, split_kernels
@@ -21,6 +22,7 @@ def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most:
       path: of the image; the suffix chooses the format.
     """
     figure = draw_blocks(model, grouping, most)
+    figure.suptitle("Weight magnitude of split kernels before the cut")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
@@ -35,8 +37,13 @@ def draw_blocks(
       grouping: its groups.
       most: kernels drawn, spread from the bottom to the top.
       cmap: a colour map of matplotlib.
+
+    Raises:
+      PlanError, GroupingError: the grouping splits nothing, or was made for another model.
     """
     plan = SplitPlan.from_sections(model, grouping.sections)
+    if not plan.kernels:
+        raise PlanError(f"The grouping splits no kernel of model '{model.name}': nothing to draw.")
     weights_of = split_kernels(model, plan, grouping)
     chosen = np.unique(np.linspace(0, len(plan.kernels) - 1, most).round().astype(int))
     kernels = [plan.kernels[i] for i in chosen]
@@ -61,5 +68,4 @@ def draw_blocks(
     axes[1, 0].set_ylabel("sorted by group: input channel")
     for axis in axes[1]:
         axis.set_xlabel("output channel", fontsize=8)
-    figure.suptitle("Weight magnitude of split kernels before the cut")
     return figure

@@ -16,15 +16,21 @@ from splitnet_tf.errors import SplitNetError
 MOST = 1000  # characters of an error, which may repeat what it was given
 
 
-def run_program(main: Callable[[], None]) -> None:
-    """Runs a program: exit code 0, 2 for wrong usage, 1 for other errors, each one sentence."""
+def run_program(main: Callable[..., None], takes_arguments: bool = False) -> None:
+    """Runs a program: exit code 0, 2 for wrong usage, 1 for other errors, each one sentence.
+
+    Args:
+      main: the program.
+      takes_arguments: hand what is no flag to ``main``, as a list; or else it is refused.
+    """
 
     def parse(argv):
+        flags.FLAGS.set_gnu_getopt(takes_arguments)  # flags may come after arguments
         try:
             rest = flags.FLAGS(argv)
         except flags.Error as error:
             _fail(f"{error} Run with --help for the flags.", 2)
-        if len(rest) > 1:
+        if len(rest) > 1 and not takes_arguments:
             _fail(f"Unexpected argument '{rest[1]}'; all settings are flags, see --help.", 2)
         return rest
 
@@ -34,7 +40,7 @@ def run_program(main: Callable[[], None]) -> None:
             logging.getLogger(package).setLevel(logging.WARNING)
         absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
         try:
-            main()
+            main(argv[1:]) if takes_arguments else main()
         except SplitNetError as error:
             _fail(str(error), 1)
         except flags.Error as error:

@@ -65,6 +65,7 @@ def main():
     import splitnet_tf.cli.evaluate
     import splitnet_tf.cli.export
     import splitnet_tf.cli.group
+    import splitnet_tf.cli.report
     import splitnet_tf.cli.split  # noqa: F401
 
     cwd = sys.argv[1]

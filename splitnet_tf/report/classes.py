@@ -1,0 +1,163 @@
+"""The tree of a run with its classes, and how its groups agree with superclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from splitnet_tf.analysis import Agreement, agreement
+from splitnet_tf.analysis.agreement import contingency
+from splitnet_tf.data import cifar100_superclasses, planted_superclasses
+from splitnet_tf.errors import DataError
+from splitnet_tf.graph.hierarchy import merge_map, node_names, spread
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.report.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Branch:
+    """A node of the tree.
+
+    Attributes:
+      name: of the node.
+      params, flops: of the node alone; None where they are not known.
+      size: of its classes, all above it among them.
+      classes: of a leaf: (superclass or None, names of its classes).
+      children: the nodes above.
+    """
+
+    name: str
+    params: int | None
+    flops: int | None
+    size: int
+    classes: tuple[tuple[str | None, tuple[str, ...]], ...]
+    children: tuple[Branch, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Superclasses:
+    """The superclasses of a run's classes.
+
+    Attributes:
+      names: of the superclasses.
+      labels: (classes,) the superclass of each class.
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+
+
+def superclasses_of(run: Run) -> Superclasses | None:
+    """The superclasses of a run's classes, by their names; None where there are none."""
+    grouping, dataset = run.grouping, str(run.setting("dataset"))
+    if grouping is None or grouping.class_names is None:
+        return None
+    try:
+        if dataset == "cifar100":
+            return Superclasses(*cifar100_superclasses(grouping.class_names))
+        if dataset.startswith("planted"):
+            groups = grouping.classes.num_groups
+            return Superclasses(*planted_superclasses(grouping.class_names, groups))
+    except DataError:  # the names are of other classes than those of the data set
+        return None
+    return None
+
+
+def levels(grouping: Grouping) -> tuple[int, ...]:
+    """The number of groups of each level of the tree, from the trunk (1) up."""
+    return (1, *dict.fromkeys(groups for _, groups in grouping.sections if groups > 1))
+
+
+def labels_by_level(grouping: Grouping) -> list[np.ndarray]:
+    """The group of each class, (classes,), at each level above the trunk.
+
+    Only the classes' own level where the sections are of another number of groups.
+    """
+    groups, labels = levels(grouping), grouping.classes.labels()
+    fit = groups[-1] == grouping.classes.num_groups and list(groups) == sorted(groups)
+    if not fit or len(groups) == 1:
+        return [labels]
+    top = len(groups) - 1
+    return [np.array(merge_map(groups, top, level))[labels] for level in range(1, top + 1)]
+
+
+def class_tree(
+    grouping: Grouping, nodes: dict[str, tuple[int, int]], superclasses: Superclasses | None
+) -> Branch:
+    """The tree of a grouping.
+
+    Args:
+      grouping: of the run.
+      nodes: (params, flops) of the nodes that are counted.
+      superclasses: by which the classes of a leaf are put in order.
+    """
+    by_level = labels_by_level(grouping)
+    groups = (1, *(int(labels.max()) + 1 for labels in by_level))
+    names = node_names(groups)
+
+    def branch(level: int, group: int) -> Branch:
+        inside = [c for c in grouping.classes.members[group]] if level == len(by_level) else []
+        above = ()
+        if level < len(by_level):
+            parents = spread(groups[level + 1], groups[level])
+            above = tuple(branch(level + 1, g) for g, p in enumerate(parents) if p == group)
+        return Branch(
+            names[level, group],
+            *nodes.get(names[level, group], (None, None)),
+            len(inside) + sum(child.size for child in above),
+            _named(grouping, inside, superclasses),
+            above,
+        )
+
+    return branch(0, 0)
+
+
+def _named(
+    grouping: Grouping, classes: Sequence[int], superclasses: Superclasses | None
+) -> tuple[tuple[str | None, tuple[str, ...]], ...]:
+    """Names of classes by superclass, those of which most are here first."""
+    names = grouping.class_names or [str(i) for i in range(grouping.classes.size)]
+    if superclasses is None:
+        return ((None, tuple(names[c] for c in classes)),) if classes else ()
+    found: dict[int, list[str]] = {}
+    for c in classes:
+        found.setdefault(int(superclasses.labels[c]), []).append(names[c])
+    order = sorted(found, key=lambda s: (-len(found[s]), s))
+    return tuple((superclasses.names[s], tuple(found[s])) for s in order)
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreed:
+    """Agreement of a run's groups with superclasses.
+
+    Attributes:
+      scores: of the groups, and of random ones.
+      names: of the superclasses, those of one group together.
+      learned, random: counts (superclasses, groups), the second of one random grouping of the
+        same sizes.
+    """
+
+    scores: Agreement
+    names: tuple[str, ...]
+    learned: np.ndarray
+    random: np.ndarray
+
+
+def agree(grouping: Grouping, superclasses: Superclasses) -> Agreed:
+    """Compares the groups of the classes with superclasses."""
+    labels = grouping.classes.labels()
+    learned = contingency(labels, superclasses.labels)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    random = contingency(shuffled, superclasses.labels)
+    names = superclasses.names[: len(learned)]
+    # By the group that most of a superclass is in, the purest first.
+    share = learned.max(axis=1) / np.maximum(learned.sum(axis=1), 1)
+    order = np.lexsort((-share, learned.argmax(axis=1)))
+    return Agreed(
+        agreement(labels, superclasses.labels),
+        tuple(names[i] for i in order),
+        learned[order],
+        random[order],
+    )

@@ -1,0 +1,65 @@
+"""The commands that make a run again, from its settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+from splitnet_tf.report.run_folder import SPLIT, RunFolder
+from splitnet_tf.report.runs import Run
+
+# Of config.json: digests of files, and what belongs to one call of a program.
+NO_FLAGS = ("base_digest", "restart")
+WIDTH = 96  # of a line
+_FLAG = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def training_command(folder: RunFolder) -> str:
+    """The call of ``group`` or ``split`` that made a folder."""
+    program = "split" if folder.kind == SPLIT else "group"
+    flags = {
+        name: value
+        for name, value in folder.config.items()
+        if name not in NO_FLAGS and not name.endswith("_digest") and _FLAG.fullmatch(name)
+    }
+    return _command(program, flags)
+
+
+def evaluation_command(run: Run) -> str:
+    """The call of ``evaluate`` whose output the report reads."""
+    names = ("dataset", "data_dir", "seed")
+    flags = {name: run.setting(name) for name in names}
+    flags["basemodel"] = str(run.path)
+    flags["output_file"] = str(run.path / "evaluation.json")
+    return _command("evaluate", flags)
+
+
+def placed_command(run: Run, devices: int) -> str:
+    """The call of ``evaluate`` that runs the tree on so many GPUs."""
+    flags = {name: run.setting(name) for name in ("dataset", "data_dir", "seed")}
+    flags["basemodel"] = str(run.path)
+    flags["devices"] = [f"/GPU:{i}" for i in range(devices)]
+    flags["trunk"] = "shard"
+    return _command("evaluate", flags)
+
+
+def report_command(runs: list[Run], output: str | Path = "report.html") -> str:
+    """The call that makes the report."""
+    folders = [shlex.quote(str(run.path)) for run in runs]
+    return f"python -m splitnet_tf.cli.report {' '.join(folders)} -o {shlex.quote(str(output))}"
+
+
+def _command(program: str, flags: dict[str, Any]) -> str:
+    lines = [f"python -m splitnet_tf.cli.{program}"]
+    for name, value in flags.items():
+        if value is None or value == []:
+            continue
+        text = ",".join(str(v) for v in value) if isinstance(value, list) else str(value)
+        word = f"--{name}={shlex.quote(text)}"
+        if len(lines[-1]) + len(word) < WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return " \\\n  ".join(lines)

@@ -1,0 +1,72 @@
+"""Curves from the entries of a run's log."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from splitnet_tf.report.run_folder import number
+
+MOST_POINTS = 240
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A number over steps.
+
+    Attributes:
+      name: of the number.
+      steps, values: (n,) floats, steps ascending.
+    """
+
+    name: str
+    steps: np.ndarray
+    values: np.ndarray
+
+    @property
+    def last(self) -> float:
+        return float(self.values[-1])
+
+
+def read_curve(entries: Sequence[dict[str, Any]], key: str, name: str = "") -> Curve | None:
+    """The values of one key, thinned to ``MOST_POINTS``; None where there is none."""
+    points = {e["step"]: number(e, key) for e in entries}
+    points = {step: value for step, value in points.items() if value is not None}
+    if not points:
+        return None
+    steps = np.array(sorted(points), float)
+    values = np.array([points[step] for step in sorted(points)])
+    keep = np.unique(np.linspace(0, len(steps) - 1, MOST_POINTS).round().astype(int))
+    return Curve(name or key, steps[keep], values[keep])
+
+
+def largest_p(entries: Sequence[dict[str, Any]]) -> list[Curve]:
+    """The mean largest membership of each space."""
+    names = _spaces(entries, "largest_p/")
+    curves = [read_curve(entries, f"largest_p/{name}", name) for name in names]
+    return [c for c in curves if c]
+
+
+def group_sizes(entries: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
+    """For each space the sizes of its groups."""
+    found: dict[str, list[Curve]] = {}
+    for key in _spaces(entries, "group_size/"):
+        space, _, group = key.rpartition("/")
+        curve = read_curve(entries, f"group_size/{key}", group)
+        if space and curve:
+            found.setdefault(space, []).append(curve)
+    return found
+
+
+def _spaces(entries: Sequence[dict[str, Any]], prefix: str) -> list[str]:
+    keys = dict.fromkeys(key for e in entries for key in e if key.startswith(prefix))
+    return [key.removeprefix(prefix) for key in keys]
+
+
+def spread_out(items: Sequence, most: int) -> list:
+    """At most so many of the items, the first and the last among them."""
+    keep = np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))
+    return [items[i] for i in keep] if len(items) else []

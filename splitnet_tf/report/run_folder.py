@@ -1,0 +1,131 @@
+"""What a run folder holds, read as far as it is there and whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from splitnet_tf.errors import GroupingError, RunError
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.json_files import MAX_BYTES, read_json
+from splitnet_tf.training import read_config
+from splitnet_tf.training.json_lines import read_lines
+
+MOST = 1e100  # of a number
+GROUP, SPLIT = "group", "split"
+_TREES = ("tree.keras", "cut.keras")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The folder of a grouping or of a split.
+
+    Attributes:
+      path: of the folder.
+      kind: ``group`` (or a plain training), or ``split``.
+      config, result, evaluation: JSON documents; empty where the file is missing or damaged.
+      metrics, timing: entries of the logs, each with an integer ``step``.
+      grouping: the groups, or None.
+      problems: by file name, a sentence on why it is missing, damaged or shortened.
+    """
+
+    path: Path
+    kind: str
+    config: dict[str, Any]
+    result: dict[str, Any]
+    evaluation: dict[str, Any]
+    metrics: tuple[dict[str, Any], ...]
+    timing: tuple[dict[str, Any], ...]
+    grouping: Grouping | None
+    problems: dict[str, str]
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is grouped: an ordinary training, to compare with."""
+        if (self.path / "model.keras").is_file():
+            return self.kind == GROUP
+        logged = any(key.startswith("largest_p/") for entry in self.metrics for key in entry)
+        return self.kind == GROUP and bool(self.metrics) and not logged and not self.grouping
+
+
+def read_run_folder(path: str | Path) -> RunFolder:
+    """Reads a run folder.
+
+    Raises:
+      RunError: it is no run folder.
+    """
+    path = Path(path)
+    if not (path / "config.json").is_file():
+        raise RunError(f"{path} is not a run folder: it has no config.json.")
+    problems: dict[str, str] = {}
+    try:
+        config = read_config(path)
+    except RunError as error:
+        config, problems["config.json"] = {}, str(error)
+    tree = any((path / name).is_file() for name in _TREES)
+    kind = SPLIT if tree or "recalibrate_batches" in config else GROUP
+    return RunFolder(
+        path,
+        kind,
+        config,
+        _document(path / "result.json", "the run has not come to its end", problems),
+        _document(path / "evaluation.json", "the run has not been evaluated", problems),
+        _lines(path / "metrics.jsonl", problems),
+        _lines(path / "timing.jsonl", problems),
+        _grouping(path / "grouping.json", problems),
+        problems,
+    )
+
+
+def _document(file: Path, why: str, problems: dict[str, str]) -> dict[str, Any]:
+    try:
+        return read_json(file)
+    except FileNotFoundError:
+        problems[file.name] = f"{file} is not there: {why}."
+    except ValueError as error:
+        problems[file.name] = f"{file}: {error}."
+    return {}
+
+
+def _lines(file: Path, problems: dict[str, str]) -> tuple[dict[str, Any], ...]:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            problems[file.name] = f"{file} is larger than {MAX_BYTES // 2**20} MiB; it is not read."
+            return ()
+        content = file.read_bytes()
+    except FileNotFoundError:
+        problems[file.name] = f"{file} is not there: the run has not logged anything yet."
+        return ()
+    except OSError as error:
+        problems[file.name] = f"{file} cannot be read: {error.strerror}."
+        return ()
+    entries = tuple(entry for _, entry in read_lines(content))
+    damaged = len(content.splitlines()) - len(entries)
+    if damaged:
+        problems[file.name] = (
+            f"{file} has {damaged} damaged lines, which are left out; {len(entries)} are readable."
+        )
+    elif not entries:
+        problems[file.name] = f"{file} is empty: the run has not logged anything yet."
+    return entries
+
+
+def _grouping(file: Path, problems: dict[str, str]) -> Grouping | None:
+    if not file.is_file():
+        problems[file.name] = f"{file} is not there: the run has not come to its end."
+        return None
+    try:
+        return Grouping.load(file)
+    except GroupingError as error:
+        problems[file.name] = str(error)
+        return None
+
+
+def number(document: Any, *keys: str) -> float | None:
+    """The number under nested keys of a document, within what can be drawn; None where none is."""
+    for key in keys:
+        document = document.get(key) if isinstance(document, dict) else None
+    if isinstance(document, bool) or not isinstance(document, (int, float)):
+        return None
+    return float(document) if -MOST < document < MOST else None  # nan is neither

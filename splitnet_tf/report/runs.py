@@ -1,0 +1,127 @@
+"""Runs: a grouping and the split made of it belong together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from splitnet_tf.errors import RunError
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.report.run_folder import GROUP, SPLIT, RunFolder, read_run_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run.
+
+    Attributes:
+      number: from 1, in the report.
+      group, split: its folders; one of them may be None.
+      notes: what a reader should know of how they were put together.
+    """
+
+    number: int
+    group: RunFolder | None
+    split: RunFolder | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def folders(self) -> list[RunFolder]:
+        """Those that are there, the split first."""
+        return [folder for folder in (self.split, self.group) if folder]
+
+    @property
+    def path(self) -> Path:
+        """The folder that the run is named after."""
+        return self.folders[0].path
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is an ordinary training, of a model that is not split."""
+        return self.split is None and self.group.plain
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """The groups; of the split, where both folders have them."""
+        return next((f.grouping for f in self.folders if f.grouping), None)
+
+    def setting(self, name: str):
+        """A setting of the grouping, or else of the split."""
+        return next((f.config[name] for f in self.folders[::-1] if name in f.config), None)
+
+    def problem(self, file: str) -> str:
+        """Why a file of the run cannot be used; empty where nothing is wrong."""
+        return next((f.problems[file] for f in self.folders if file in f.problems), "")
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """Reads run folders, and the groupings that splits among them were made of.
+
+    Raises:
+      RunError: one of the paths is no run folder, or none is given.
+    """
+    if not paths:
+        raise RunError("A report needs one run folder or more; got none.")
+    folders: dict[Path, RunFolder] = {}
+    for path in paths:
+        folders.setdefault(Path(path).resolve(), read_run_folder(path))
+    found = []
+    for folder in list(folders.values()):
+        if folder.kind == SPLIT:
+            group, notes = _base_of(folder, folders)
+            found.append((group, folder, notes))
+    used = {id(group) for group, _, _ in found}
+    found += [(f, None, ()) for f in folders.values() if f.kind == GROUP and id(f) not in used]
+    order = {id(f): i for i, f in enumerate(folders.values())}
+    found.sort(key=lambda parts: min(order.get(id(f), len(order)) for f in parts[:2] if f))
+    return [Run(i + 1, *parts) for i, parts in enumerate(found)]
+
+
+def _base_of(
+    split: RunFolder, folders: dict[Path, RunFolder]
+) -> tuple[RunFolder | None, tuple[str, ...]]:
+    """The grouping that a split was made of, and notes."""
+    base = split.config.get("basemodel")
+    if not isinstance(base, str) or not base.isprintable():
+        return None, ("Of which grouping this split was made is not known.",)
+    places = [place.resolve() for place in _places(split.path.resolve(), Path(base))]
+    # What is asked for comes before what else is on the disk: runs may have been copied.
+    for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
+        folder = folders.get(place) or read_run_folder(place)
+        if folder.kind == GROUP:
+            folders.setdefault(place, folder)
+            return folder, tuple(_differences(split, folder, base))
+    return None, (f"The grouping that this split was made of, {base}, is not there.",)
+
+
+def _is_run_folder(path: Path) -> bool:
+    try:
+        return (path / "config.json").is_file()
+    except OSError:  # a name that is too long, say
+        return False
+
+
+def _places(split: Path, base: Path) -> Iterator[Path]:
+    """Where the base may be: as it was given, seen from above the split, moved beside it."""
+    if base.suffix == ".keras":
+        base = base.parent
+    yield base
+    if not base.is_absolute():
+        yield from (folder / base for folder in split.parents)
+    yield split.parent / base.name
+
+
+def _differences(split: RunFolder, group: RunFolder, base: str) -> Iterable[str]:
+    if Path(base).resolve() not in (group.path.resolve(), (group.path / "grouped.keras").resolve()):
+        yield f"The grouping is taken from {group.path}; the split was made of {base}."
+    one, other = split.grouping, group.grouping
+    if one and other:
+        names = {s.name for s in one.spaces}
+        same = names == {s.name for s in other.spaces} and all(
+            np.array_equal(one.space(n).labels(), other.space(n).labels()) for n in names
+        )
+        if not same:
+            yield f"The split has other groups than {group.path / 'grouping.json'}; its own count."
