@@ -39,6 +39,11 @@ class Run:
         return self.folders[0].path
 
     @property
+    def label(self) -> str:
+        """The folder and the one it is in, to tell runs apart in a table."""
+        return "/".join(self.path.resolve().parts[-2:])
+
+    @property
     def plain(self) -> bool:
         """Whether it is an ordinary training, of a model that is not split."""
         return self.split is None and self.group.plain

@@ -12,6 +12,7 @@ from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.grouping import Grouping
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
+from tests.report.html_page import Page
 
 SMALL = [
     "--dataset=planted",
@@ -88,6 +89,19 @@ def test_the_chain_finds_the_planted_groups(chain):
         assert (chain / "group" / name).is_file()
     for name in ("config.json", "metrics.jsonl", "grouping.json", "tree.keras", "result.json"):
         assert (chain / "split" / name).is_file()
+
+
+def test_a_report_is_made_of_what_the_programs_leave(chain, tmp_path):
+    out, _ = run("report", chain / "split", "-o", tmp_path / "report.html")
+    assert "report.html: 0." in out
+    text = Page((tmp_path / "report.html").read_text()).text
+    found = json.loads((chain / "split" / "result.json").read_text())
+    assert "wrn-10-1 on planted, split 2-2-2 into 2 groups of 4 and 4 classes" in text
+    assert f"{found['params']['before']:,} {found['params']['after']:,} " in text
+    assert f"{found['flops']['before']:,} {found['flops']['after']:,} " in text
+    assert f"after finetuning {100 * found['test_accuracy']['finetuned']:.2f}%" in text
+    assert "(NMI) 1.000 " in text and "(ARI) 1.000 " in text and "Purity 1.000 " in text
+    assert "evaluation.json is not there: the run has not been evaluated" in text
 
 
 def test_a_split_is_finetuned_on_devices_and_resumed(chain, tmp_path):
