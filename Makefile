@@ -16,7 +16,8 @@ demo: $(READY)
 	  --dropout_keep_prob=1 --epochs=8 --warmup_epochs=3
 	./split.sh $(DEMO) --basemodel=runs/demo/group --train_dir=runs/demo/split --epochs=4
 	./eval.sh --dataset=planted --seed=$(SEED) --basemodel=runs/demo/split \
-	  --figure=runs/demo/blocks.png --output_file=runs/demo/evaluation.json
+	  --figure=runs/demo/blocks.png --output_file=runs/demo/split/evaluation.json
+	$(VENV)/bin/python -m splitnet_tf.cli.report runs/demo/split -o runs/demo/report.html
 
 SEED ?= 0
 DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
@@ -62,10 +63,10 @@ PICTURES = --dataset=cifar100 --data_dir=$(DATA_DIR) --batch_size=128 --lr_sched
   --max_steps=0 --checkpoint_interval=0
 DATA_DIR ?= $(HOME)/tensorflow_datasets
 pictures: $(READY)
-	./group.sh $(PICTURES) --model=wrn-10-2 --splits=2-2-2 --epochs=4 --warmup_epochs=2.5 \
+	./group.sh $(PICTURES) --model=wrn-10-2 --splits=2-2-2 --epochs=2 --warmup_epochs=1.25 \
 	  --dropout_keep_prob=1 --bn_no_scale=False --weighted_group_loss=False --l2_weight=0.0005 \
-	  --val_interval=176 --group_summary_interval=1 --train_dir=runs/pictures/group
-	./split.sh $(PICTURES) --epochs=2 --basemodel=runs/pictures/group --train_dir=runs/pictures/split
+	  --val_interval=88 --group_summary_interval=1 --train_dir=runs/pictures/group
+	./split.sh $(PICTURES) --epochs=1 --basemodel=runs/pictures/group --train_dir=runs/pictures/split
 	./eval.sh --dataset=cifar100 --data_dir=$(DATA_DIR) --basemodel=runs/pictures/split \
 	  --output_file=runs/pictures/split/evaluation.json
 	$(VENV)/bin/python -m splitnet_tf.cli.report runs/pictures/split \

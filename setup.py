@@ -17,6 +17,10 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["splitnet_tf", "splitnet_tf.*"]),
+    package_data={
+        "splitnet_tf.data": ["*.json"],
+        "splitnet_tf.report": ["templates/*"],
+    },
     install_requires=[
         "absl-py>=2.0",
         # Keras 3.15.1 mends the loading of hostile files; it needs Python 3.11. On 3.10 the
@@ -34,6 +38,7 @@ setup(
         "tqdm>=4.66",
         "h5py>=3.10",
         "jinja2>=3.1",
+        "markupsafe>=2.1",
         "grpcio>=1.60",
     ],
     extras_require={
