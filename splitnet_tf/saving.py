@@ -20,6 +20,8 @@ def save_model(model: keras.Model, path: str | Path) -> None:
     beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
     try:
         model.save(beside)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
         raise RunError(f"Model file {path} cannot be written: {error.strerror}.") from None

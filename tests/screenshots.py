@@ -19,7 +19,6 @@ PAGES = {
     "scalars": "#scalars&tagFilter=split%2F|largest_p|off_block",
     "images": "#images",
     "text": "#text",
-    "histograms": "#histograms",
     "hparams": "#hparams",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,10 @@ from splitnet_tf.grouping import Grouping
 from splitnet_tf.json_files import read_json, write_json
 
 FLAGS = flags.FLAGS
-OWN = ("train_dir", "grouping", "features", "seed", "basemodel", "dataset", "data_dir")
+OWN = (
+    *("train_dir", "restart", "grouping", "features", "seed", "basemodel", "dataset", "data_dir"),
+    "flagfile",
+)
 
 
 def define_flags() -> None:
@@ -89,14 +93,15 @@ def run(folder: Path, grouping: str, seed: str) -> None:
     """
     wanted, done = commands(folder, grouping, seed), folder / "commands.json"
     try:
-        if read_json(done) == wanted:
+        read_json(folder / "split" / "result.json")
+        if read_json(done) == wanted and not grouping.endswith(".json"):  # a file may change
             return
     except (FileNotFoundError, ValueError):
         pass
     for program, arguments in wanted.items():
         logging.info("%s, seed %s: %s", grouping, seed, program)
         command = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *arguments]
-        if subprocess.run(command, stdout=sys.stderr).returncode:
+        if finished(subprocess.Popen(command, stdout=sys.stderr)):
             raise RunError(
                 f"The run in {folder} did not end well (see above): {shlex.join(command)}. Run the "
                 "same comparison again to go on."
@@ -104,12 +109,34 @@ def run(folder: Path, grouping: str, seed: str) -> None:
     write_json(done, wanted)
 
 
+def finished(process: subprocess.Popen) -> int:
+    """The exit code of a program; when this one is stopped, once that has saved."""
+
+    def stop(number, frame):
+        raise SystemExit(128 + number)
+
+    earlier = signal.signal(signal.SIGTERM, stop)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
 def read_run(folder: Path, dataset) -> dict:
     """What a finished run found."""
-    result = read_json(folder / "split" / "result.json")
+    try:
+        result = read_json(folder / "split" / "result.json")
+        grouped = read_json(folder / "group" / "result.json")
+    except (FileNotFoundError, ValueError) as error:
+        raise RunError(f"The results in {folder} cannot be read: {error}.") from None
     groups = describe_groups(Grouping.load(folder / "split" / "grouping.json"), dataset)
     stages = result["test_accuracy"]
     return {
+        "group_steps": grouped["steps"],
         "error": 1 - stages["finetuned"],
         "error_after_cut": 1 - stages.get("recalibrated", stages["cut"]),
         "error_before": 1 - stages["before"],
@@ -142,6 +169,9 @@ def main() -> None:
         values = getattr(FLAGS, name)
         if not values or len(set(values)) != len(values):
             raise flags.Error(f"--{name} must name one or more, each once; got {values}.")
+    stems = [Path(name).stem for name in FLAGS.groupings]
+    if len(set(stems)) != len(stems):
+        raise flags.Error(f"--groupings: two have the same name; got {FLAGS.groupings}.")
     rows = []
     for name in FLAGS.groupings:
         folders = [Path(FLAGS.train_dir) / f"{Path(name).stem}-seed{seed}" for seed in FLAGS.seeds]

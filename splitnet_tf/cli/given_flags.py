@@ -56,6 +56,7 @@ def given_classes(dataset: Dataset, plan: SplitPlan) -> np.ndarray | None:
       flags.Error: an unknown name.
       GroupingError: a file, or a data set without superclasses.
     """
+    _check_flags(plan)
     name = FLAGS.grouping
     if name in ("learned", "clustering"):
         return None
@@ -69,6 +70,23 @@ def given_classes(dataset: Dataset, plan: SplitPlan) -> np.ndarray | None:
     if name.endswith(".json"):
         return read_classes(name, dataset.class_names, plan)
     raise flags.Error(f"--grouping must be one of {', '.join(NAMES)} or a .json file; got {name}.")
+
+
+def _check_flags(plan: SplitPlan) -> None:
+    """Refuses flags that would do nothing, and what would change given groups."""
+    name = FLAGS.grouping
+    if name != "learned" and not plan.kernels:
+        raise flags.Error(f"--grouping={name} has no effect: --splits asks for no group.")
+    unused = ("features",) if name == "learned" else ("assignment_init",)
+    unused += ("clusters_of", "equal_clusters") if name != "clustering" else ()
+    for flag in unused:
+        if FLAGS[flag].present:
+            raise flags.Error(f"--{flag} has no effect with --grouping={name}; leave it out.")
+    if name != "learned" and FLAGS.method != "argmax":
+        raise flags.Error(
+            f"--method={FLAGS.method} would change given groups; leave it out with "
+            f"--grouping={name}."
+        )
 
 
 def superclass_taxonomy(dataset: Dataset) -> dict[str, list[str]]:

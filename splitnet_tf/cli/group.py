@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -155,12 +157,25 @@ def main() -> None:
     check_training_flags(dataset)
     if plan.kernels:
         warmup_steps(dataset)
-        known = given_classes(dataset, plan)
-    run = RunDirectory(FLAGS.train_dir, settings(), FLAGS.restart)
+    known = given_classes(dataset, plan)
+    # Files that a run starts from may not change under it.
+    digests = {"given_digest": digest([known]) if known is not None else None}
+    if FLAGS.basemodel or model_name().endswith(".keras"):
+        digests["start_digest"] = digest(plain.get_weights())
+    run = RunDirectory(FLAGS.train_dir, {**settings(), **digests}, FLAGS.restart)
     if plan.kernels:
         train_grouped(dataset, plain, plan, run, known)
     else:
         train_plain(dataset, plain, run)
+
+
+def digest(arrays) -> str:
+    """Of some arrays, 16 digits."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.shape} {array.dtype}".encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
 
 
 def warmup_steps(dataset) -> int:
@@ -310,6 +325,7 @@ def write_result(run, dataset, model, result, more) -> None:
         "steps": result.step,
         "epochs": result.step / epoch_steps(dataset),
         "stopped": result.stopped,
+        "rollbacks": result.rollbacks,
         "valid_accuracy": result.valid_accuracy,
         "test_accuracy": found.top1,
         "test_top5": found.top5,

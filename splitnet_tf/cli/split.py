@@ -133,6 +133,7 @@ def main() -> None:
         "steps": result.step,
         "epochs": result.step / epoch_steps(dataset),
         "stopped": result.stopped,
+        "rollbacks": result.rollbacks,
         "test_accuracy": stages,
         "valid_accuracy": result.valid_accuracy,
         "off_block_energy": off_block_energy(base, plan, grouping),

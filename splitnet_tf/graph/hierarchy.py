@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -29,6 +31,16 @@ def merge_map(groups: tuple[int, ...], upper: int, lower: int) -> tuple[int, ...
 def even_sizes(size: int, num_groups: int) -> tuple[int, ...]:
     """Sizes of ``num_groups`` groups of ``size`` members that differ by at most one."""
     bounds = [g * size // num_groups for g in range(num_groups + 1)]
+    return tuple(b - a for a, b in zip(bounds, bounds[1:], strict=False))
+
+
+def shares(size: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """Sizes of parts of ``size`` members in proportion to weights, to within one.
+
+    With at least as many members as the weights add up to, every part has its weight or more.
+    """
+    ends = [0, *np.cumsum(weights).tolist()]
+    bounds = [end * size // ends[-1] for end in ends]
     return tuple(b - a for a, b in zip(bounds, bounds[1:], strict=False))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.manifold import spectral_embedding
 
-from splitnet_tf.graph.hierarchy import even_sizes, spread
+from splitnet_tf.errors import GroupingError
+from splitnet_tf.graph.hierarchy import merge_map, shares, spread
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 
@@ -38,19 +39,19 @@ def confusion_similarity(confusion: np.ndarray) -> np.ndarray:
 
 
 def spectral_clusters(
-    similarity: np.ndarray, num_groups: int, seed: int = 0, equal: bool = True
+    similarity: np.ndarray, num_groups: int, seed: int = 0, sizes: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Spectral clusters, by default of equal sizes.
+    """Spectral clusters, of given sizes or as they come.
 
-    With ``equal`` the centres are those of k-means in the spectral embedding, and members are
-    then dealt to them in equal numbers (two groups: a cut at the median of the second
+    With sizes the centres are those of k-means in the spectral embedding, and members are then
+    dealt to them in these numbers (two equal groups: a cut at the median of the second
     eigenvector). Without, scikit-learn's ``SpectralClustering``.
 
     Args:
       similarity: (size, size), symmetric, 0 or more.
       num_groups: at most ``size``.
       seed: of the embedding and of k-means.
-      equal: sizes differ by at most one.
+      sizes: members of each group.
 
     Returns:
       Labels (size,), integers in [0, num_groups).
@@ -58,15 +59,24 @@ def spectral_clusters(
     size = len(similarity)
     if num_groups == 1:
         return np.zeros(size, int)
-    if num_groups >= size - 1:
-        return np.repeat(np.arange(num_groups), even_sizes(size, num_groups))
+    if num_groups == size:
+        return np.arange(size)
     similarity = np.maximum(similarity, 1e-4)  # a faint link between all: a connected graph
-    if not equal:
+    if sizes is None:
         found = SpectralClustering(num_groups, affinity="precomputed", random_state=seed)
         return found.fit_predict(similarity).astype(int)
-    points = spectral_embedding(similarity, n_components=num_groups - 1, random_state=seed)
+    if num_groups < size - 1:
+        points = spectral_embedding(similarity, n_components=num_groups - 1, random_state=seed)
+    else:  # too few members for so many eigenvectors
+        points = similarity
     centres = KMeans(num_groups, n_init=10, random_state=seed).fit(points)
-    return assign_with_sizes(-np.square(centres.transform(points)).T, even_sizes(size, num_groups))
+    distances = np.square(centres.transform(points)).T
+    if len(set(sizes)) > 1:  # the larger clusters become the larger groups
+        clusters = np.empty(num_groups, int)
+        counts = np.bincount(centres.labels_, minlength=num_groups)
+        clusters[np.argsort(-np.asarray(sizes), kind="stable")] = np.argsort(-counts, kind="stable")
+        distances = distances[clusters]
+    return assign_with_sizes(-distances, sizes)
 
 
 def cluster_classes(
@@ -82,43 +92,54 @@ def cluster_classes(
       similarity_of: indices of some classes to their similarity.
       num_classes: of the model.
       plan: gives the number of groups of each level.
-      seed, equal: of ``spectral_clusters``.
+      seed: of ``spectral_clusters``.
+      equal: groups of the top level have sizes that differ by at most one, or nearly so.
 
     Returns:
       Labels (classes,), numbered so that they merge into the clusters of the lower levels.
+
+    Raises:
+      GroupingError: without ``equal``, a cluster has fewer classes than groups above it.
     """
-    return divide_classes(
-        lambda members, parts: spectral_clusters(similarity_of(members), parts, seed, equal),
-        num_classes,
-        plan,
-    )
+
+    def divide(members, weights):
+        sizes = shares(len(members), weights) if equal else None
+        return spectral_clusters(similarity_of(members), len(weights), seed, sizes)
+
+    return divide_classes(divide, num_classes, plan)
 
 
 def divide_classes(
-    divide: Callable[[np.ndarray, int], np.ndarray], num_classes: int, plan: SplitPlan
+    divide: Callable[[np.ndarray, tuple[int, ...]], np.ndarray], num_classes: int, plan: SplitPlan
 ) -> np.ndarray:
     """Groups of the classes at the plan's top level, divided level by level from the bottom.
 
     Args:
-      divide: some classes (indices) and a number of parts, to the part of each class.
+      divide: some classes (indices), and for each of their parts the number of top-level groups in
+        it, to the part of each class.
       num_classes: of the model.
       plan: gives the number of groups of each level.
 
     Returns:
       Labels (classes,), numbered so that they merge into the groups of the lower levels.
+
+    Raises:
+      GroupingError: a part has fewer classes than top-level groups.
     """
     top = len(plan.groups) - 1
     labels = np.zeros(num_classes, int)
     for level in range(1, top + 1):
         parents = np.asarray(spread(plan.groups[level], plan.groups[level - 1]))
+        weights = np.bincount(merge_map(plan.groups, top, level), minlength=plan.groups[level])
         finer = np.zeros_like(labels)
         for parent in range(plan.groups[level - 1]):
             members = np.flatnonzero(labels == parent)
             children = np.flatnonzero(parents == parent)
-            if len(members) < len(children):
-                # Too few classes for the groups: deal all classes out evenly instead.
-                sizes = even_sizes(num_classes, plan.groups[top])
-                return np.repeat(np.arange(plan.groups[top]), sizes)
-            finer[members] = children[divide(members, len(children))]
+            if len(members) < weights[children].sum():
+                raise GroupingError(
+                    f"A group of {len(members)} classes is to be divided into "
+                    f"{weights[children].sum()}; ask for fewer groups or for equal ones."
+                )
+            finer[members] = children[divide(members, tuple(weights[children].tolist()))]
         labels = finer
     return labels

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.hierarchy import even_sizes
+from splitnet_tf.graph.hierarchy import shares
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.clusters import divide_classes
 from splitnet_tf.grouping.grouping import FORMAT, Grouping
@@ -24,15 +24,16 @@ _DEEPEST = 100
 
 
 def random_classes(num_classes: int, plan: SplitPlan, seed: int = 0) -> np.ndarray:
-    """Random groups of the classes, of sizes that differ by at most one.
+    """Random groups of the classes, of sizes that differ by at most one, or two over levels.
 
     Returns:
       Labels (classes,) at the plan's top level.
     """
     rng = np.random.default_rng([seed, 41])
 
-    def divide(members, parts):
-        return rng.permutation(np.repeat(np.arange(parts), even_sizes(len(members), parts)))
+    def divide(members, weights):
+        sizes = shares(len(members), weights)
+        return rng.permutation(np.repeat(np.arange(len(weights)), sizes))
 
     return divide_classes(divide, num_classes, plan)
 
@@ -74,24 +75,25 @@ def taxonomy_classes(
     # How deep the tree must be cut to part a leaf from the one before it.
     depth = np.asarray([0, *(_shared(a, b) for a, b in zip(paths, paths[1:], strict=False))])
 
-    def divide(members, parts):
+    def divide(members, weights):
         run = np.sort(place[members])
         labels = np.empty(len(members), int)
-        labels[np.argsort(place[members])] = _cut_run(depth[run], parts)
+        labels[np.argsort(place[members])] = _cut_run(depth[run], weights)
         return labels
 
     return divide_classes(divide, len(class_names), plan)
 
 
-def _cut_run(depth: np.ndarray, parts: int) -> np.ndarray:
+def _cut_run(depth: np.ndarray, weights: Sequence[int]) -> np.ndarray:
     """The part of each leaf of a run; ``depth[i]``: what it takes to cut before leaf i."""
     size, bounds = len(depth), [0]
-    for part in range(1, parts):
-        ideal = size * part / parts
-        leeway = _LEEWAY * size / parts
-        low = max(bounds[-1] + 1, int(np.ceil(ideal - leeway)))
-        high = min(size - (parts - part), max(low, int(ideal + leeway)))
-        low = min(low, high)
+    ideals = np.cumsum(shares(size, weights))
+    for part in range(1, len(weights)):
+        ideal = ideals[part - 1]
+        leeway = int(_LEEWAY * size / len(weights))
+        # Every part keeps a leaf for each of its groups.
+        low = max(bounds[-1] + weights[part - 1], ideal - leeway)
+        high = max(low, min(size - sum(weights[part:]), ideal + leeway))
         choices = range(low, high + 1)
         bounds.append(min(choices, key=lambda at: (depth[at], abs(at - ideal), at)))
     return np.searchsorted(bounds, np.arange(size), side="right") - 1
@@ -142,7 +144,13 @@ def read_classes(path: str | Path, class_names: Sequence[str], plan: SplitPlan) 
             return taxonomy_classes(class_names, document, plan)
         except GroupingError as error:
             raise GroupingError(f"Grouping file {path}: {error}") from None
-    classes = Grouping.load(path).classes
+    grouping = Grouping.load(path)
+    classes = grouping.classes
+    if grouping.class_names is not None and grouping.class_names != tuple(class_names):
+        raise GroupingError(
+            f"Grouping file {path}: its classes are not those of the data, in their order; remove "
+            "its 'class_names' and 'sha256' if their indices are meant."
+        )
     if (classes.size, classes.num_groups) != (len(class_names), plan.groups[-1]):
         raise GroupingError(
             f"Grouping file {path}: it has {classes.num_groups} groups of {classes.size} classes, "

@@ -65,18 +65,30 @@ def save_checkpoint(
 
 
 def list_checkpoints(folder: Path, kind: str, after: int = -1) -> list[Path]:
-    """The checkpoints of one kind of more than ``after`` steps, oldest first."""
+    """The checkpoints of one kind of more than ``after`` steps; of one step the newer is last."""
     found = []
     for path in folder.glob(f"{kind}-*.npz") if folder.is_dir() else ():
         match = _NAME.fullmatch(path.name)
         if match and int(match[2]) > after:
-            found.append((int(match[2]), path))
-    return [path for _, path in sorted(found)]
+            found.append((int(match[2]), path.stat().st_mtime_ns, path))
+    return [path for _, _, path in sorted(found)]
 
 
-def prune_checkpoints(folder: Path, kind: str, keep: int) -> None:
-    """Removes all but the newest ``keep`` checkpoints of one kind."""
-    for path in list_checkpoints(folder, kind)[:-keep]:
+def prune_checkpoints(folder: Path, keep: int, written: Path) -> None:
+    """Removes old checkpoints.
+
+    The newest ``keep`` by steps stay, and ``written``, whatever stands beside it. Of the best ones
+    those stay that belong to a checkpoint kept: later ones than the oldest, and the last before.
+    """
+    steps = list_checkpoints(folder, "step")
+    for path in steps[:-keep]:
+        if path != written:
+            path.unlink(missing_ok=True)
+    kept = list_checkpoints(folder, "step")
+    oldest = int(_NAME.fullmatch(kept[0].name)[2]) if kept else -1
+    best = list_checkpoints(folder, "best")
+    later = list_checkpoints(folder, "best", after=oldest)
+    for path in best[: len(best) - len(later)][:-1]:
         path.unlink(missing_ok=True)
 
 

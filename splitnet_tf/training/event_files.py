@@ -17,6 +17,22 @@ def event_sizes(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in sorted(folder.glob("*tfevents*"))}
 
 
+def whole_records(path: Path, start: int = 0) -> int:
+    """Where the last whole record of an event file ends, read from where an earlier one did.
+
+    A record is its length (8 bytes), a checksum (4), the event, and another checksum (4).
+    """
+    size, end = path.stat().st_size, start
+    with open(path, "rb") as file:
+        while True:
+            file.seek(end)
+            head = file.read(8)
+            length = int.from_bytes(head, "little") + 16
+            if len(head) < 8 or end + length > size:
+                return end
+            end += length
+
+
 def keep_events(folder: Path, step: int, sizes: Mapping[str, int]) -> None:
     """Leaves of a folder's events those up to a step, each once, in one file.
 
@@ -28,7 +44,7 @@ def keep_events(folder: Path, step: int, sizes: Mapping[str, int]) -> None:
       sizes: ``event_sizes()`` at that checkpoint; a file that is shorter now is named in a warning.
 
     Raises:
-      OSError: the folder cannot be written.
+      OSError, tf.errors.OpError: the folder cannot be written.
     """
     files = sorted(folder.glob("*tfevents*")) if folder.is_dir() else []
     seen, kept = set(), []

@@ -19,6 +19,7 @@ class JsonLines:
       path: of the file.
       mark: what ``mark()`` said when the checkpoint resumed from was written; what lies beyond is
         cut off. None: the log begins anew.
+      step: of that checkpoint; after damage, lines of later steps may lie before the mark.
 
     Attributes:
       entries: what was kept of the file.
@@ -27,11 +28,11 @@ class JsonLines:
       OSError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, mark: tuple[int, str] | None = None):
+    def __init__(self, path: Path, mark: tuple[int, str] | None = None, step: int = 0):
         self.path = path
         length, digest = mark or (0, _digest(b""))
         content = path.read_bytes()[:length] if path.exists() else b""
-        kept = read_lines(content)
+        kept = [(line, entry) for line, entry in read_lines(content) if entry["step"] <= step]
         lines = b"".join(line for line, _ in kept)
         if _digest(content) != digest or lines != content:
             logging.warning("%s is damaged; its %d readable lines are kept.", path, len(kept))

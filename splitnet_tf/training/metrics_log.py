@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from typing import Any
 
 import tensorflow as tf
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.training.event_files import event_sizes, keep_events
+from splitnet_tf.training.event_files import event_sizes, keep_events, whole_records
 from splitnet_tf.training.json_lines import JsonLines
 from splitnet_tf.training.run_directory import RunDirectory
 
@@ -38,11 +40,13 @@ class MetricsLog:
             else:
                 keep_events(run.tensorboard, step, marks[_EVENTS])
             self._metrics, self._timing = (
-                JsonLines(path, (marks or {}).get(path.name)) for path in (run.metrics, run.timing)
+                JsonLines(path, (marks or {}).get(path.name), step)
+                for path in (run.metrics, run.timing)
             )
-        except OSError as error:
+            self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+        except (OSError, tf.errors.OpError) as error:
             raise self._failure(error) from None
-        self._writer = tf.summary.create_file_writer(str(run.tensorboard))
+        self._whole: dict[str, int] = {}
         for entry in self._metrics.entries:
             self._to_tensorboard(entry)
         for entry in self._timing.entries:
@@ -70,10 +74,11 @@ class MetricsLog:
             raise self._failure(error) from None
         self._to_tensorboard(entry, prefix)
 
-    def _failure(self, error: OSError) -> RunError:
+    def _failure(self, error: OSError | tf.errors.OpError) -> RunError:
+        reason = error.strerror if isinstance(error, OSError) else error.message[-200:]
         return RunError(
-            f"The logs in {self._run.path} cannot be written: {error.strerror}; checkpoints are "
-            "intact. Free space or permissions, then run the same command again."
+            f"The logs in {self._run.path} cannot be written: {reason}; checkpoints are intact. "
+            "Free space or permissions, then run the same command again."
         )
 
     def _to_tensorboard(self, entry: dict[str, Any], prefix: str = "") -> None:
@@ -83,10 +88,23 @@ class MetricsLog:
                     tf.summary.scalar(prefix + name, value)
 
     def marks(self) -> dict[str, Any]:
-        """Where the logs stand; all up to here is with the operating system, events as well."""
-        self._writer.flush()
+        """Where the logs stand; all up to here is with the operating system, events as well.
+
+        Raises:
+          RunError: the events could not be written.
+        """
+        try:
+            self._writer.flush()
+            sizes = event_sizes(self._run.tensorboard)
+            for name, size in sizes.items():  # a flush onto a full disk says nothing
+                path = self._run.tensorboard / name
+                self._whole[name] = whole_records(path, self._whole.get(name, 0))
+                if self._whole[name] != size:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except (OSError, tf.errors.OpError) as error:
+            raise self._failure(error) from None
         marks = {lines.path.name: lines.mark() for lines in (self._metrics, self._timing)}
-        return {**marks, _EVENTS: event_sizes(self._run.tensorboard)}
+        return {**marks, _EVENTS: sizes}
 
     def close(self) -> None:
         for lines in (self._metrics, self._timing):

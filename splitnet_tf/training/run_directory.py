@@ -18,7 +18,6 @@ FREE_SETTINGS = (
     "train_dir",
     "restart",
     "method",
-    "patience",
     "on_nan",
     "devices",
     "trunk",
@@ -69,6 +68,9 @@ class RunDirectory:
             ) from None
         try:
             self._prepare(config, restart)
+        except OSError as error:
+            self.close()
+            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
         except BaseException:
             self.close()
             raise
@@ -78,7 +80,8 @@ class RunDirectory:
             remove_leftovers(folder)
         if restart:
             for old in (self.checkpoints, self.tensorboard):
-                shutil.rmtree(old, ignore_errors=True)
+                if old.exists():
+                    shutil.rmtree(old)
             results = (self.path / name for name in RESULTS)
             for old in (self.metrics, self.timing, self.config, *results):
                 old.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import sklearn
 import tensorflow as tf
 
 from splitnet_tf.errors import CheckpointError, TrainingError
@@ -42,6 +43,7 @@ class TrainResult:
       stopped: ``max_steps``, ``converged`` or ``patience``.
       valid_accuracy: at the end.
       best_accuracy, best_step: the best validation accuracy and when.
+      rollbacks: how often it went back with half the learning rate.
     """
 
     step: int
@@ -49,6 +51,7 @@ class TrainResult:
     valid_accuracy: float
     best_accuracy: float
     best_step: int
+    rollbacks: int = 0
 
 
 class Trainer:
@@ -148,7 +151,12 @@ class Trainer:
             self._log.close()
         state = self._state
         return TrainResult(
-            state["step"], state["stopped"], state["valid"], state["best"], state["best_step"]
+            state["step"],
+            state["stopped"],
+            state["valid"],
+            state["best"],
+            state["best_step"],
+            state["rollbacks"],
         )
 
     def _loop(self, progress: Progress) -> None:
@@ -164,6 +172,8 @@ class Trainer:
             images, labels = next(batches)
             rate = self._learning_rate(step) * 0.5 ** state["rollbacks"]
             fault = self._add(self._train_step(images, labels, rate))
+            if not fault and self._leaves_something(step + 1):
+                fault = self._spoiled()
             if fault:
                 self._roll_back(f"Step {step + 1}: {fault}")
                 state = self._state
@@ -201,6 +211,22 @@ class Trainer:
             self._sums[name] += values[name]
         return None
 
+    def _leaves_something(self, step: int) -> bool:
+        """Whether a checkpoint or the end of training follows a step."""
+        options = self.options
+        intervals = (options.val_interval, options.checkpoint_interval)
+        due = step >= options.max_steps or any(step % n == 0 for n in intervals)
+        return due or bool(self._signal)
+
+    def _spoiled(self) -> str | None:
+        """What an update has made of a variable, when that is no finite number."""
+        for variable in self._variables:
+            value = np.asarray(variable)
+            if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+                name = getattr(variable, "path", "a variable")  # copies on devices have none
+                return f"{name} became not finite"
+        return None
+
     def _term(self, name: str) -> str:
         """What a scalar of a step is called."""
         known = {f"model_loss_{i}": own for i, own in enumerate(self._loss_names)}
@@ -222,8 +248,6 @@ class Trainer:
         self._state["rollbacks"] = count
         step = self._state["step"]
         self._log = MetricsLog(self.run, marks, step)
-        for path in list_checkpoints(self.run.checkpoints, "best", after=step):
-            path.unlink()
         self._save()  # in place of the one without the count, which must outlast a kill
         logging.warning(
             "%s; back to step %d with half the learning rate (rollback %d of %d).",
@@ -298,7 +322,7 @@ class Trainer:
         path = save_checkpoint(
             self.run.checkpoints, kind, self._state["step"], self._variables, state
         )
-        prune_checkpoints(self.run.checkpoints, kind, self.options.keep if kind == "step" else 1)
+        prune_checkpoints(self.run.checkpoints, self.options.keep, path)
         return path
 
     def _restore(self) -> dict | None:
@@ -319,7 +343,9 @@ class Trainer:
         converged = state.pop("converged")
         if self._converged is not None and converged is not None:
             self._converged.state = converged
-        self._state = state
+        state = self._state = {**self._state, **state}
+        for later in list_checkpoints(self.run.checkpoints, "best", after=state["step"]):
+            later.unlink()  # of what is about to be repeated
         if state["stopped"] == "max_steps" and state["step"] < self.options.max_steps:
             state["stopped"] = ""
         logging.info("resumed from %s at step %d", path, state["step"])
@@ -346,4 +372,5 @@ class Trainer:
 
 def _versions() -> dict[str, str]:
     """What must be equal for a run to repeat itself to the bit."""
-    return {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
+    packages = {"tensorflow": tf, "keras": keras, "numpy": np, "scikit-learn": sklearn}
+    return {name: package.__version__ for name, package in packages.items()}

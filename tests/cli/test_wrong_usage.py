@@ -35,6 +35,22 @@ WRONG_USAGE = [
         "Run folder /proc/t cannot be written",
     ),
     ("cost", ["--output_file=/proc/none/x.json"], 1, "/proc/none: No such file or directory"),
+    *(
+        ("group", ["--train_dir=t", "--dataset=planted", "--model=wrn-10-1", *more], code, sentence)
+        for more, code, sentence in (
+            (["--features=even"], 2, "--features has no effect with --grouping=learned; leave it"),
+            (["--grouping=random", "--clusters_of=weights"], 2, "--clusters_of has no effect with"),
+            (["--grouping=random", "--assignment_init=random"], 2, "--assignment_init has no eff"),
+            (["--grouping=random", "--method=balanced"], 2, "--method=balanced would change given"),
+            (["--grouping=random", "--splits=1-1-1"], 2, "--grouping=random has no effect: --spl"),
+            (["--grouping=nonsense"], 2, "--grouping must be one of learned, semantic, clustering"),
+            (["--grouping=none.json"], 1, "Grouping file none.json does not exist"),
+            (["--grouping=wordnet"], 1, "--grouping=wordnet needs nltk: pip install nltk"),
+        )
+    ),
+    ("compare", ["--train_dir=t", "--group_flags=--seed=3"], 2, "--seed=3 is given by this prog"),
+    ("compare", ["--train_dir=t", "--seeds=1,1"], 2, "--seeds must name one or more, each once"),
+    ("compare", ["--train_dir=t", "--groupings=random,x/random.json"], 2, "two have the same name"),
     ("group", ["--train_dir=t", "surplus"], 2, "Unexpected argument 'surplus'"),
     ("group", ["--train_dir=t", "--nosuch=1"], 2, "nosuch"),
     ("cost", ["--splits=2-2"], 2, "--splits=2-2: wrn-16-8 takes 3 numbers"),

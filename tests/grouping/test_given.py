@@ -1,5 +1,6 @@
 """Given groups of the classes: random, along a taxonomy, from WordNet, from a file."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -78,6 +79,7 @@ def test_random_groups_are_even_and_seeded():
     a, b = (random_classes(20, plan, seed) for seed in (1, 2))
     assert np.bincount(a).tolist() == [5, 5, 5, 5] and (a != b).any()
     assert (a == random_classes(20, plan, 1)).all()
+    assert np.bincount(random_classes(12, plan_of(12, 2, 3), 0)).tolist() == [4, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +119,10 @@ def test_files(tmp_path):
     assert (read_classes(path, NAMES, plan) == grouping.classes.labels()).all()
     with pytest.raises(GroupingError, match="2 groups of 20 classes, the plan 4 of 20"):
         read_classes(path, NAMES, plan_of(20, 4))
+    dataclasses.replace(grouping, class_names=tuple(NAMES)).save(path)
+    assert (read_classes(path, NAMES, plan) == grouping.classes.labels()).all()
+    with pytest.raises(GroupingError, match="its classes are not those of the data, in their ord"):
+        read_classes(path, NAMES[::-1], plan)
     with pytest.raises(GroupingError, match="does not exist"):
         read_classes(tmp_path / "none.json", NAMES, plan)
 
@@ -125,8 +131,8 @@ def test_confusions_make_clusters():
     planted = np.random.default_rng(3).permutation(np.arange(12) % 3)
     same = planted[:, None] == planted[None, :]
     confusion = 100 * np.eye(12) + 8 * same + np.random.default_rng(0).integers(0, 2, (12, 12))
-    for equal in (True, False):
-        found = spectral_clusters(confusion_similarity(confusion), 3, equal=equal)
+    for sizes in ((4, 4, 4), None):
+        found = spectral_clusters(confusion_similarity(confusion), 3, sizes=sizes)
         assert len(set(zip(found, planted, strict=True))) == 3
 
 

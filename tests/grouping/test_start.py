@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import splitnet_tf as sn
+from splitnet_tf.errors import GroupingError
+from splitnet_tf.graph.hierarchy import even_sizes, shares
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity, spectral_clusters
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.start import served_groups
@@ -29,8 +31,8 @@ def same_partition(a, b):
 def test_planted_columns_are_clustered(groups):
     planted = np.random.default_rng(1).permutation(np.arange(30) % groups)
     similarity = kernel_similarity(planted_kernel(planted))
-    for equal in (True, False):
-        assert same_partition(spectral_clusters(similarity, groups, equal=equal), planted)
+    for sizes in (even_sizes(30, groups), None):
+        assert same_partition(spectral_clusters(similarity, groups, sizes=sizes), planted)
 
 
 def test_clusters_of_classes_nest():
@@ -44,6 +46,34 @@ def test_clusters_of_classes_nest():
     labels = cluster_classes(lambda m: kernel_similarity(kernel[:, m]), 24, plan)
     assert same_partition(labels, fine)
     assert same_partition(labels // 2, fine // 2)
+
+
+def test_few_classes_are_clustered_too():
+    similarity = np.array([[1.0, 0.1, 0.9], [0.1, 1.0, 0.1], [0.9, 0.1, 1.0]])
+    found = spectral_clusters(similarity, 2, sizes=(2, 1))
+    assert found[0] == found[2] != found[1]
+    assert sorted(spectral_clusters(similarity, 3)) == [0, 1, 2]
+
+
+def test_clusters_with_too_few_classes_are_refused():
+    """One class that is like no other takes a whole group of the lower level."""
+    similarity = np.full((8, 8), 0.9)
+    similarity[0, 1:] = similarity[1:, 0] = 0.0
+    model = sn.models.mlp((8, 8, 40), 8, (4, 4, 3))
+    plan = sn.SplitPlan.from_sections(model, [("fc2", 2), ("logits", 4)])
+    with pytest.raises(GroupingError, match="A group of 1 classes is to be divided into 2; ask"):
+        cluster_classes(lambda m: similarity[np.ix_(m, m)], 8, plan, equal=False)
+    labels = cluster_classes(lambda m: similarity[np.ix_(m, m)], 8, plan)
+    assert np.bincount(labels).tolist() == [2, 2, 2, 2]
+
+
+@given(st.integers(0, 60), st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_shares_are_in_proportion(extra, weights):
+    size = sum(weights) + extra
+    found = shares(size, weights)
+    assert sum(found) == size
+    for part, weight in zip(found, weights, strict=True):
+        assert part >= weight and abs(part - size * weight / sum(weights)) <= 1
 
 
 @given(st.integers(0, 10**6))

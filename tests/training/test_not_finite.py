@@ -1,5 +1,7 @@
 """Losses and gradients that are not finite: stop, or go back with half the learning rate."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def test_a_rollback_goes_on_from_the_checkpoint_with_half_the_rate(
     assert "(rollback 1 of 3)" in caplog.text
     folder, expected, wanted = halved
     same_weights(model, expected)
-    assert result == wanted
+    assert result == dataclasses.replace(wanted, rollbacks=1)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (folder / "metrics.jsonl").read_bytes()
     found = events(tmp_path / "tensorboard")
     assert len(found) == len(set(found)) and found == events(folder / "tensorboard")
@@ -61,10 +63,11 @@ def test_a_rollback_outlasts_a_kill(tmp_path, dataset, halved):
         "step-00000005",
         "step-00000010",
     ]
-    assert list_checkpoints(tmp_path / "checkpoints", "best", after=10) == []
+    best = list_checkpoints(tmp_path / "checkpoints", "best")
+    assert [read_checkpoint(p)[1]["best_step"] for p in best] == [6]  # not that of step 12
     model, result = run_training(tmp_path, dataset, on_nan="stop")
     same_weights(model, halved[1])
-    assert result == halved[2]
+    assert result == dataclasses.replace(halved[2], rollbacks=1)
 
 
 def test_a_run_goes_back_to_its_start_and_three_times_at_most(tmp_path, dataset):
@@ -117,6 +120,13 @@ def test_a_gradient_that_is_not_finite_stops_before_a_checkpoint_has_it(tmp_path
         trainer.train()
     run.close()
     assert list_checkpoints(tmp_path / "checkpoints", "step") == []
+
+
+def test_an_update_that_is_not_finite_is_never_saved(tmp_path, dataset):
+    """The last one too, which no loss would show any more."""
+    with pytest.raises(TrainingError, match="Step 1: .* became not finite; lower --initial_lr"):
+        run_training(tmp_path, dataset, steps=1, scale=lambda v: 1e38, learning_rate=lambda s: 1e6)
+    assert list(tmp_path.rglob("*.npz")) == []
 
 
 class TwoLosses(layers.Layer):

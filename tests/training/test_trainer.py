@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -12,7 +13,7 @@ import pytest
 
 from splitnet_tf.errors import CheckpointError, DataError, RunError
 from splitnet_tf.training import RunDirectory, Trainer, TrainOptions, evaluate, read_config
-from splitnet_tf.training.checkpoints import list_checkpoints, read_checkpoint
+from splitnet_tf.training.checkpoints import list_checkpoints, prune_checkpoints, read_checkpoint
 from splitnet_tf.training.metrics_log import MetricsLog
 from tests.training.small_run import Killed, at, events, histogram, kill, make_model, run_training
 
@@ -50,9 +51,10 @@ def test_sigterm_saves_and_exits_with_143(tmp_path, dataset, whole):
         np.testing.assert_array_equal(found.numpy(), wanted)
 
 
-def test_a_finished_run_is_not_trained_again(whole, dataset):
+def test_a_finished_run_is_not_trained_again(tmp_path, whole, dataset):
     folder, weights, expected = whole
-    model, result = run_training(folder, dataset, actions=[kill])
+    shutil.copytree(folder, tmp_path / "copy")
+    model, result = run_training(tmp_path / "copy", dataset, actions=[kill])
     assert result == expected
     np.testing.assert_array_equal(model.variables[0].numpy(), weights[0])
 
@@ -141,7 +143,7 @@ def test_equal_logits_and_logits_that_are_no_numbers_are_no_hits():
     labels = np.array([0, 3, 5, 9])
     flat = evaluate(lambda x: x, [(np.zeros((4, 10), "float32"), labels)])
     assert (flat.top1, flat.top5) == (0.25, 0.5)  # the first five indices are the first five
-    bad = evaluate(lambda x: x, [(np.full((4, 10), np.nan, "float32"), labels)])
+    bad = evaluate(lambda x: x * np.nan, [(np.zeros((4, 10), "float32"), labels)])
     assert (bad.top1, bad.top5) == (0.0, 0.0)
 
 
@@ -184,6 +186,81 @@ def test_a_damaged_log_is_named_and_the_run_goes_on(tmp_path, dataset, whole, da
         np.testing.assert_array_equal(found.numpy(), wanted)
     steps = [json.loads(x)["step"] for x in log.read_text().splitlines()]
     assert steps == sorted(steps) and steps[-1] == 24
+
+
+def test_a_damaged_log_has_each_step_once_after_a_second_kill(tmp_path, dataset):
+    """Cut where it was damaged it is shorter than its checkpoint says."""
+    with pytest.raises(Killed):
+        run_training(tmp_path, dataset, actions=[at(13, kill)])
+    log = tmp_path / "metrics.jsonl"
+    content = bytearray(log.read_bytes())
+    content[5] ^= 0x80
+    log.write_bytes(content)
+    with pytest.raises(Killed):
+        run_training(tmp_path, dataset, actions=[at(13, kill)])
+    run_training(tmp_path, dataset)
+    entries = [json.loads(x) for x in log.read_text().splitlines()]
+    shown = [(e["step"], "valid/accuracy" in e) for e in entries]
+    assert len(shown) == len(set(shown)) and shown[-1][0] == 24
+
+
+def test_of_two_checkpoints_of_a_step_the_newer_is_taken(tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    names = [f"step-00000005-{digit * 16}.npz" for digit in "a0f"]
+    for i, name in enumerate(names):
+        (folder / name).touch()
+        os.utime(folder / name, ns=(i, i))
+    assert [p.name for p in list_checkpoints(folder, "step")] == names
+
+
+def test_pruning_keeps_what_was_written_and_the_best_of_what_is_kept(tmp_path):
+    def make(kind, step):
+        path = tmp_path / f"{kind}-{step:08d}-{'0' * 16}.npz"
+        path.touch()
+        return path
+
+    for step in (2, 4, 8, 12):
+        make("best", step)
+    written = make("step", 7)
+    for step in (5, 6, 10, 15):  # the last two are damaged, say
+        make("step", step)
+    prune_checkpoints(tmp_path, 2, written)
+    left = sorted(p.name[:13] for p in tmp_path.iterdir())
+    assert left == [
+        *("best-00000004", "best-00000008", "best-00000012"),
+        *("step-00000007", "step-00000010", "step-00000015"),
+    ]
+
+
+def test_restart_refuses_what_cannot_be_removed(tmp_path, monkeypatch):
+    RunDirectory(tmp_path, {"a": 1}).close()
+    (tmp_path / "checkpoints").mkdir()
+
+    def fail(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", fail)
+    with pytest.raises(RunError, match="cannot be written: Permission denied"):
+        RunDirectory(tmp_path, {"a": 2}, restart=True)
+    monkeypatch.undo()
+    assert read_config(tmp_path) == {"a": 1}
+
+
+def test_events_that_did_not_fit_the_disk_stop_the_run(tmp_path):
+    run = RunDirectory(tmp_path, {})
+    log = MetricsLog(run)
+    histogram(1, log.writer)
+    log.marks()
+    (file,) = run.tensorboard.iterdir()
+    histogram(2, log.writer)
+    log.writer.flush()
+    with open(file, "r+b") as events_file:
+        events_file.truncate(file.stat().st_size - 5)
+    with pytest.raises(RunError, match="logs in .* cannot be written: No space left"):
+        log.marks()
+    log.close()
+    run.close()
 
 
 def test_a_whole_log_is_not_called_damaged(tmp_path, dataset, caplog):
