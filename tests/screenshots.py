@@ -44,12 +44,19 @@ def shoot(url, path, size, wait, *more):
     print(f"{path}: {Path(path).stat().st_size >> 10} KiB")
 
 
-def tensorboard(folder, port):
+def tensorboard(runs, port):
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "tensorboard.main", f"--logdir={folder}", f"--port={port}"),
+            *(
+                sys.executable,
+                "-m",
+                "tensorboard.main",
+                "--logdir=group/tensorboard",
+                f"--port={port}",
+            ),
             *("--host=127.0.0.1", "--load_fast=false", "--samples_per_plugin=images=100"),
         ],
+        cwd=runs,  # the page shows the path
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -73,7 +80,7 @@ def main(runs, docs):
         shoot(report.as_uri(), docs / "report.png", "1200,2600", 4000)
         shoot(report.as_uri(), docs / "report_dark.png", "1200,1300", 4000, "--force-dark-mode")
     port = free_port()
-    process = tensorboard(runs / "group" / "tensorboard", port)
+    process = tensorboard(runs, port)
     try:
         for name, page in PAGES.items():
             url = f"http://127.0.0.1:{port}/{page}"

@@ -95,7 +95,8 @@ def _base_of(
     places = [place.resolve() for place in _places(split.path.resolve(), Path(base))]
     # What is asked for comes before what else is on the disk: runs may have been copied.
     for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
-        folder = folders.get(place) or read_run_folder(place)
+        here = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+        folder = folders.get(place) or read_run_folder(here)
         if folder.kind == GROUP:
             folders.setdefault(place, folder)
             return folder, tuple(_differences(split, folder, base))
