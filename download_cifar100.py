@@ -21,14 +21,6 @@ from splitnet_tf.data.archive import FOLDER, check_archive
 from splitnet_tf.data.cifar100 import default_data_dir
 from splitnet_tf.errors import DataError
 
-flags.DEFINE_string("data_dir", None, "Folder to keep the data in; default ~/tensorflow_datasets.")
-flags.DEFINE_string(
-    "archive",
-    None,
-    f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without a "
-    "network: its checksum and every member are checked, then it is read instead of downloaded.",
-)
-
 
 def download(data_dir: str, archive: str | None = None) -> None:
     """Downloads and prepares the data; tfds checks the archive's sha256 (168,513,733 bytes).
@@ -101,5 +93,18 @@ def main(argv) -> None:
         sys.exit(1)
 
 
+def define_flags() -> None:
+    flags.DEFINE_string(
+        "data_dir", None, "Folder to keep the data in; default ~/tensorflow_datasets."
+    )
+    flags.DEFINE_string(
+        "archive",
+        None,
+        f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without a "
+        "network: its checksum and every member are checked, then it is read instead of downloaded.",
+    )
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -3,12 +3,15 @@
 import json
 import statistics
 
+import pytest
+
 from splitnet_tf.cli.compare import summarize
 from splitnet_tf.json_files import read_json
 from tests.cli.small_programs import small_model
 from tests.cli.test_programs import run
 
 
+@pytest.mark.slow  # four programs, one after the other
 def test_groupings_are_compared_on_the_same_budget(tmp_path):
     small_model(tmp_path / "small.keras")
     arguments = [

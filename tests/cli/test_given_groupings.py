@@ -13,7 +13,12 @@ from tests.cli.small_programs import COMMON, GROUP, run, small_model
 
 
 @pytest.mark.parametrize(
-    ("name", "features"), [("semantic", "learned"), ("random", "even"), ("clustering", "learned")]
+    ("name", "features"),
+    [
+        ("semantic", "learned"),
+        pytest.param("random", "even", marks=pytest.mark.slow),
+        pytest.param("clustering", "learned", marks=pytest.mark.slow),
+    ],
 )
 def test_given_groups_stay(tmp_path, name, features):
     small_model(tmp_path / "small.keras")
