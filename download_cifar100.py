@@ -100,8 +100,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "archive",
         None,
-        f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without a "
-        "network: its checksum and every member are checked, then it is read instead of downloaded.",
+        f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without "
+        "a network: its checksum and every member are checked, then it is read, not downloaded.",
     )
 
 
