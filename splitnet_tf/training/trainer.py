@@ -32,6 +32,15 @@ from splitnet_tf.training.schedules import Schedule
 from splitnet_tf.training.step import BaseTrainStep, TrainStep
 
 MAX_ROLLBACKS = 3
+_START = {
+    "step": 0,
+    "displayed": 0,
+    "best": -1.0,
+    "best_step": 0,
+    "valid": 0.0,
+    "stopped": "",
+    "rollbacks": 0,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +126,7 @@ class Trainer:
         self._train_step = train_step or TrainStep(model, options, scale)
         self._forward = compiled_forward(model)
         self._variables = self._train_step.variables
-        self._state = {"step": 0, "best": -1.0, "best_step": 0, "valid": 0.0, "stopped": ""}
-        self._state["rollbacks"] = 0
+        self._state = dict(_START)
         self._sums = {"cross_entropy": 0.0, "model_losses": 0.0, "accuracy": 0.0}
         self._signal = 0
 
@@ -261,7 +269,7 @@ class Trainer:
     def _display(self, step: int, rate: float, batch: int, progress: Progress) -> None:
         start, first = self._since
         now = time.perf_counter()
-        count = step - self._state.get("displayed", 0)
+        count = step - self._state["displayed"]
         means = {name: total / max(1, count) for name, total in self._sums.items()}
         l2 = self._train_step.l2()
         values = {
@@ -343,7 +351,7 @@ class Trainer:
         converged = state.pop("converged")
         if self._converged is not None and converged is not None:
             self._converged.state = converged
-        state = self._state = {**self._state, **state}
+        state = self._state = {**_START, **state}
         for later in list_checkpoints(self.run.checkpoints, "best", after=state["step"]):
             later.unlink()  # of what is about to be repeated
         if state["stopped"] == "max_steps" and state["step"] < self.options.max_steps:

@@ -78,6 +78,8 @@ def test_a_run_goes_back_to_its_start_and_three_times_at_most(tmp_path, dataset)
         tmp_path / "by hand", dataset, steps=8, learning_rate=halved_from(0, 0, 5)
     )
     same_weights(model, expected)
+    one, other = ((tmp_path / n / "metrics.jsonl").read_bytes() for n in ("three", "by hand"))
+    assert one == other
     with pytest.raises(
         TrainingError, match="Step 7: the cross entropy .* after 3 rollbacks; lower"
     ):
