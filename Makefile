@@ -26,9 +26,13 @@ DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
 # Two processes; the tests of one file stay together.
 SIDE_BY_SIDE = -n 2 --dist loadfile
 
+# The tests of the method's own layers and losses, on another backend than TensorFlow.
+ON_JAX = tests/graph/test_trace.py tests/grouping/test_grouped_layers.py \
+  tests/grouping/test_regularizers.py
+
 test: $(READY) lint
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)
-	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) tests/graph tests/grouping
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ON_JAX)
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow
