@@ -42,7 +42,7 @@ def check_model_file(path: Path, custom_objects: Mapping[str, Any] | None = None
             # Each is read whole, which compares its checksum.
             metadata, config = archive.read(METADATA), archive.read(CONFIG)
             weights = archive.read(WEIGHTS)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise ValueError(f"it is damaged or no zip file ({error})") from None
     if not isinstance(_parse(metadata, METADATA), dict):
         raise ValueError(f"its {METADATA} is no JSON object")

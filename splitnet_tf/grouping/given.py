@@ -15,8 +15,7 @@ from splitnet_tf.errors import GroupingError
 from splitnet_tf.graph.hierarchy import shares
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.clusters import divide_classes
-from splitnet_tf.grouping.grouping import FORMAT, Grouping
-from splitnet_tf.json_files import read_json
+from splitnet_tf.grouping.grouping import FORMAT, Grouping, in_file
 
 # A cut may lie so far, in parts of a group, from where equal groups would have it.
 _LEEWAY = 0.25
@@ -133,27 +132,22 @@ def read_classes(path: str | Path, class_names: Sequence[str], plan: SplitPlan) 
     Raises:
       GroupingError: the file is missing, is neither, or is of other classes or group numbers.
     """
-    try:
-        document = read_json(path)
-    except FileNotFoundError:
-        raise GroupingError(f"Grouping file {path} does not exist.") from None
-    except ValueError as error:
-        raise GroupingError(f"Grouping file {path}: {error}") from None
-    if document.get("format") != FORMAT:
-        try:
+
+    def read(document):
+        if document.get("format") != FORMAT:
             return taxonomy_classes(class_names, document, plan)
-        except GroupingError as error:
-            raise GroupingError(f"Grouping file {path}: {error}") from None
-    grouping = Grouping.load(path)
-    classes = grouping.classes
-    if grouping.class_names is not None and grouping.class_names != tuple(class_names):
-        raise GroupingError(
-            f"Grouping file {path}: its classes are not those of the data, in their order; remove "
-            "its 'class_names' and 'sha256' if their indices are meant."
-        )
-    if (classes.size, classes.num_groups) != (len(class_names), plan.groups[-1]):
-        raise GroupingError(
-            f"Grouping file {path}: it has {classes.num_groups} groups of {classes.size} classes, "
-            f"the plan {plan.groups[-1]} of {len(class_names)}."
-        )
-    return classes.labels()
+        grouping = Grouping.from_document(document)
+        classes = grouping.classes
+        if grouping.class_names is not None and grouping.class_names != tuple(class_names):
+            raise GroupingError(
+                "its classes are not those of the data, in their order; remove its 'class_names' "
+                "and 'sha256' if their indices are meant."
+            )
+        if (classes.size, classes.num_groups) != (len(class_names), plan.groups[-1]):
+            raise GroupingError(
+                f"it has {classes.num_groups} groups of {classes.size} classes, the plan "
+                f"{plan.groups[-1]} of {len(class_names)}."
+            )
+        return classes.labels()
+
+    return in_file(path, read)

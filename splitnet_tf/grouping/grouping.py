@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
 
 FORMAT = "splitnet_tf.grouping"
 VERSION = 1
+T = TypeVar("T")
 MAX_NAME = 200
 AGAIN = "write it again with splitnet_tf.cli.group."
 
@@ -168,16 +170,7 @@ class Grouping:
         Raises:
           GroupingError: the file is missing or is not a whole, consistent grouping.
         """
-        try:
-            return cls._from_document(read_json(path))
-        except FileNotFoundError:
-            raise GroupingError(
-                f"Grouping file {path} does not exist; splitnet_tf.cli.group writes one."
-            ) from None
-        except GroupingError as error:
-            raise GroupingError(f"Grouping file {path}: {error}") from None
-        except ValueError as error:
-            raise GroupingError(f"Grouping file {path}: {error}; {AGAIN}") from None
+        return in_file(path, cls.from_document)
 
     @classmethod
     def from_json(cls, text: str) -> Grouping:
@@ -190,10 +183,11 @@ class Grouping:
             document = parse_json(text)
         except ValueError as error:
             raise GroupingError(f"{error}; {AGAIN}") from None
-        return cls._from_document(document)
+        return cls.from_document(document)
 
     @classmethod
-    def _from_document(cls, document: dict[str, Any]) -> Grouping:
+    def from_document(cls, document: dict[str, Any]) -> Grouping:
+        """Checks what a grouping file holds; raises as ``from_json``."""
         if document.get("format") != FORMAT:
             raise GroupingError(f"not a grouping file: its 'format' must be '{FORMAT}'.")
         if document.get("version") != VERSION:
@@ -238,6 +232,20 @@ class Grouping:
             class_space,
             names,
         )
+
+
+def in_file(path: str | Path, read: Callable[[dict[str, Any]], T]) -> T:
+    """What ``read`` makes of the document in a file.
+
+    Raises:
+      GroupingError: the file cannot be read, or ``read`` refuses it; the sentence names the file.
+    """
+    try:
+        return read(read_json(path))
+    except FileNotFoundError:
+        raise GroupingError(f"Grouping file {path} does not exist.") from None
+    except ValueError as error:
+        raise GroupingError(f"Grouping file {path}: {error}") from None
 
 
 def _typed(value: Any, kind: type, key: str) -> Any:
