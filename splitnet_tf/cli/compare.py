@@ -46,6 +46,12 @@ def define_flags() -> None:
     )
     define_text("dataset", "cifar100", "As the other programs.")
     define_text("data_dir", None, "As the other programs.")
+    define_text(
+        "plain_flags",
+        None,
+        "Flags of the group program, quoted, for one plain run (--splits=1-1-1) with each seed; "
+        "every grouping then starts from its weights. Default: each starts from nothing.",
+    )
     define_text("group_flags", None, "Flags of the group program, quoted: the budget of each run.")
     define_text("split_flags", None, "Flags of the split program, quoted.")
     define_output_flags()
@@ -67,12 +73,29 @@ def own_flags(text: str | None, name: str) -> list[str]:
     return found
 
 
+def data_flags(seed: str) -> list[str]:
+    """Flags that all programs share."""
+    found = [f"--dataset={FLAGS.dataset}", f"--seed={seed}"]
+    return found + ([f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else [])
+
+
+def plain_folder(seed: str) -> Path:
+    """Of the plain run from which the groupings with this seed start."""
+    return Path(FLAGS.train_dir) / f"plain-seed{seed}"
+
+
+def plain_commands(seed: str) -> dict[str, list[str]]:
+    """The program of a plain run and its flags."""
+    own = own_flags(FLAGS.plain_flags, "plain_flags")
+    return {"group": [*data_flags(seed), *own, f"--train_dir={plain_folder(seed) / 'group'}"]}
+
+
 def commands(folder: Path, grouping: str, seed: str) -> dict[str, list[str]]:
     """The two programs of one run and their flags."""
-    data = [f"--dataset={FLAGS.dataset}", f"--seed={seed}"]
-    data += [f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else []
+    data = data_flags(seed)
     given = [f"--grouping={grouping}"]
     given += [f"--features={FLAGS.features}"] if grouping != "learned" else []
+    given += [f"--basemodel={plain_folder(seed) / 'group'}"] if FLAGS.plain_flags else []
     return {
         "group": [
             *(*data, *given, *own_flags(FLAGS.group_flags, "group_flags")),
@@ -85,21 +108,22 @@ def commands(folder: Path, grouping: str, seed: str) -> dict[str, list[str]]:
     }
 
 
-def run(folder: Path, grouping: str, seed: str) -> None:
-    """Groups and splits, if the folder does not hold just this already.
+def run(folder: Path, wanted: dict[str, list[str]]) -> None:
+    """Runs programs one after the other, if the folder does not hold just this already.
 
     Raises:
       RunError: a program failed; what it said stands above.
     """
-    wanted, done = commands(folder, grouping, seed), folder / "commands.json"
+    done = folder / "commands.json"
     try:
-        read_json(folder / "split" / "result.json")
-        if read_json(done) == wanted and not grouping.endswith(".json"):  # a file may change
+        read_json(folder / list(wanted)[-1] / "result.json")
+        # A file of groups may have changed: its run is asked.
+        if read_json(done) == wanted and not any(_of_file(a) for a in wanted["group"]):
             return
     except (FileNotFoundError, ValueError):
         pass
     for program, arguments in wanted.items():
-        logging.info("%s, seed %s: %s", grouping, seed, program)
+        logging.info("%s: %s", folder, program)
         command = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *arguments]
         if finished(subprocess.Popen(command, stdout=sys.stderr)):
             raise RunError(
@@ -107,6 +131,10 @@ def run(folder: Path, grouping: str, seed: str) -> None:
                 "same comparison again to go on."
             )
     write_json(done, wanted)
+
+
+def _of_file(argument: str) -> bool:
+    return argument.startswith("--grouping=") and argument.endswith(".json")
 
 
 def finished(process: subprocess.Popen) -> int:
@@ -170,19 +198,24 @@ def main() -> None:
         if not values or len(set(values)) != len(values):
             raise flags.Error(f"--{name} must name one or more, each once; got {values}.")
     stems = [Path(name).stem for name in FLAGS.groupings]
-    if len(set(stems)) != len(stems):
-        raise flags.Error(f"--groupings: two have the same name; got {FLAGS.groupings}.")
+    if len(set(stems)) != len(stems) or "plain" in stems:
+        raise flags.Error(
+            f"--groupings: two have the same name, or one is 'plain'; got {FLAGS.groupings}."
+        )
     rows = []
+    for seed in FLAGS.seeds if FLAGS.plain_flags else ():
+        run(plain_folder(seed), plain_commands(seed))
     for name in FLAGS.groupings:
         folders = [Path(FLAGS.train_dir) / f"{Path(name).stem}-seed{seed}" for seed in FLAGS.seeds]
         for folder, seed in zip(folders, FLAGS.seeds, strict=True):
-            run(folder, name, seed)
+            run(folder, commands(folder, name, seed))
         found = [read_run(f, data_of(s)) for f, s in zip(folders, FLAGS.seeds, strict=True)]
         rows.append(summarize(name, found))
     document = {
         "dataset": FLAGS.dataset,
         "seeds": [int(s) for s in FLAGS.seeds],
         "features": FLAGS.features,
+        "plain_flags": FLAGS.plain_flags,
         "group_flags": FLAGS.group_flags,
         "split_flags": FLAGS.split_flags,
         "rows": rows,

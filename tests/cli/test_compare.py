@@ -17,6 +17,7 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
     arguments = [
         *("--dataset=planted", f"--train_dir={tmp_path / 'runs'}", "--format=json"),
         *("--groupings=semantic,random", "--seeds=3"),
+        f"--plain_flags=--model={tmp_path / 'small.keras'} --splits=logits:1 --max_steps=10",
         f"--group_flags=--model={tmp_path / 'small.keras'} --splits=second:2,logits:2 "
         "--max_steps=12 --warmup_epochs=0.1 --gamma1=2 --converged_hold=1000",
         "--split_flags=--max_steps=8 --recalibrate_batches=2",
@@ -30,6 +31,9 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
             config = read_json(folder / "group" / "config.json")
             assert (config["seed"], config["grouping"]) == (seed, row["grouping"])
             assert config["gamma1"] == 2 and config["max_steps"] == 12
+            base = tmp_path / "runs" / f"plain-seed{seed}" / "group"
+            assert config["basemodel"] == str(base)
+            assert read_json(base / "result.json")["steps"] == 10
             result = read_json(folder / "split" / "result.json")
             errors.append(1 - result["test_accuracy"]["finetuned"])
             assert entry["error"] == errors[-1] and entry["steps"] == 8
