@@ -1,7 +1,8 @@
 """Downloads CIFAR-100 with tensorflow-datasets and checks it; checks only if it is there.
 
 A machine without a network takes ``--archive``: the official archive of the binary version,
-brought there by hand.
+brought there by hand. ``--npz`` also writes all of it as one NumPy file, for machines without
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from absl import app, flags
 
-from splitnet_tf.data import load_cifar100
+from splitnet_tf.data import load_cifar100, save_arrays
 from splitnet_tf.data.archive import FOLDER, check_archive
 from splitnet_tf.data.cifar100 import default_data_dir
 from splitnet_tf.errors import DataError
@@ -88,6 +89,9 @@ def main(argv) -> None:
         if not os.path.isdir(os.path.join(data_dir, "cifar100")):
             download(data_dir, flags.FLAGS.archive)
         print(check(data_dir))
+        if flags.FLAGS.npz:
+            save_arrays(load_cifar100(data_dir), flags.FLAGS.npz)
+            print(f"Written to {flags.FLAGS.npz}.")
     except DataError as error:
         print(f"download_cifar100.py: error: {error}", file=sys.stderr)
         sys.exit(1)
@@ -103,6 +107,7 @@ def define_flags() -> None:
         f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without "
         "a network: its checksum and every member are checked, then it is read, not downloaded.",
     )
+    flags.DEFINE_string("npz", None, "Also write the data as one .npz file, here.")
 
 
 if __name__ == "__main__":

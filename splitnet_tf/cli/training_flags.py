@@ -23,7 +23,9 @@ flags.disclaim_key_flags()
 
 def define_data_flags() -> None:
     """Flags that choose the data."""
-    define_text("dataset", "cifar100", "cifar100, planted, or planted-2-2 (two levels).")
+    define_text(
+        "dataset", "cifar100", "cifar100, planted, planted-2-2 (two levels), or <file>.npz."
+    )
     define_text("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
     define_integer("batch_size", 90, "Images in a batch.", 1, 1_000_000)
     define_integer("seed", 0, "Of weights, order, augmentation, planted data.", 0, 2**31 - 1)

@@ -1,21 +1,33 @@
-"""CIFAR-100, the planted-groups generator and input pipelines."""
+"""CIFAR-100, data of your own, the planted-groups generator and input pipelines."""
 
 from __future__ import annotations
 
 import re
 
+from splitnet_tf.data.arrays import load_arrays, save_arrays
 from splitnet_tf.data.cifar100 import load_cifar100
 from splitnet_tf.data.dataset import NAMES, Dataset, Split
-from splitnet_tf.data.pipeline import (
-    calibration_batches,
-    evaluation_batches,
-    steps_per_epoch,
-    training_batches,
-    whiten,
-)
 from splitnet_tf.data.planted import planted_groups
 from splitnet_tf.data.superclasses import cifar100_superclasses, planted_superclasses
 from splitnet_tf.errors import DataError
+
+_ON_TENSORFLOW = (
+    "calibration_batches",
+    "evaluation_batches",
+    "steps_per_epoch",
+    "training_batches",
+    "whiten",
+)
+
+
+def __getattr__(name):
+    """What runs on TensorFlow only is imported when it is asked for."""
+    if name in _ON_TENSORFLOW:
+        from splitnet_tf.data import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Dataset",
@@ -23,10 +35,12 @@ __all__ = [
     "calibration_batches",
     "cifar100_superclasses",
     "evaluation_batches",
+    "load_arrays",
     "load_cifar100",
     "load_dataset",
     "planted_groups",
     "planted_superclasses",
+    "save_arrays",
     "steps_per_epoch",
     "training_batches",
     "whiten",
@@ -34,10 +48,10 @@ __all__ = [
 
 
 def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Dataset:
-    """Loads a data set by name: ``cifar100``, ``planted``, or ``planted-2-2`` for two levels.
+    """Loads a data set: ``cifar100``, ``planted``, ``planted-2-2`` for two levels, an ``.npz``.
 
     Args:
-      name: of the data set.
+      name: of the data set, or a file as ``save_arrays`` writes it.
       data_dir: where CIFAR-100 is kept.
       seed: of the planted data.
 
@@ -46,7 +60,11 @@ def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Datas
     """
     if name == "cifar100":
         return load_cifar100(data_dir)
+    if name.endswith(".npz"):
+        return load_arrays(name)
     kind, *levels = name.split("-")
     if kind == "planted" and all(re.fullmatch("[1-9][0-9]?", n) for n in levels):
         return planted_groups([int(n) for n in levels] or (2,), seed=seed)
-    raise DataError(f"dataset must be one of {', '.join(NAMES)}, planted-2-2; got {name!r}.")
+    raise DataError(
+        f"dataset must be one of {', '.join(NAMES)}, planted-2-2, or an .npz file; got {name!r}."
+    )

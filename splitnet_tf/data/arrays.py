@@ -1,0 +1,118 @@
+"""A data set as one ``.npz`` file: read with NumPy alone, on machines without TensorFlow too."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from splitnet_tf.data.dataset import Dataset, Split
+from splitnet_tf.errors import DataError
+from splitnet_tf.files import write_atomically
+
+SPLITS = ("train", "valid", "test")
+NEEDED = (*(f"{s}_{part}" for s in SPLITS for part in ("images", "labels")), "class_names")
+OPTIONAL = ("superclasses", "superclass_names")
+
+
+def save_arrays(dataset: Dataset, path: str | Path) -> None:
+    """Writes a data set.
+
+    Members: ``train_images`` uint8 (N, H, W, C), ``train_labels`` int (N,), the same of ``valid``
+    and ``test``, ``class_names`` (classes,) and, where there are any, ``superclasses`` int
+    (classes,) and ``superclass_names``.
+
+    Raises:
+      DataError: it cannot be written.
+    """
+    arrays = {"class_names": np.array(dataset.class_names)}
+    for name in SPLITS:
+        split = getattr(dataset, name)
+        arrays[f"{name}_images"], arrays[f"{name}_labels"] = split.images, split.labels
+    if dataset.superclasses is not None:
+        arrays["superclasses"] = np.asarray(dataset.superclasses)
+        arrays["superclass_names"] = np.array(dataset.superclass_names)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    try:
+        write_atomically(path, buffer.getbuffer())
+    except OSError as error:
+        raise DataError(f"Data file {path} cannot be written: {error.strerror}.") from None
+
+
+def load_arrays(path: str | Path) -> Dataset:
+    """Reads what ``save_arrays`` or ``numpy.savez`` wrote; pickles are not read.
+
+    Raises:
+      DataError: missing, damaged, compressed, or not as ``save_arrays`` says.
+    """
+    path = Path(path)
+    try:
+        arrays = _read(path)
+    except FileNotFoundError:
+        raise DataError(
+            f"Data file {path} does not exist; download_cifar100.py --npz={path} writes it."
+        ) from None
+    except OSError as error:
+        raise DataError(f"Data file {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise DataError(f"Data file {path} is refused: {error}.") from None
+    superclasses, names = arrays.get("superclasses"), ()
+    if superclasses is not None:
+        names = tuple(str(n) for n in arrays["superclass_names"])
+    return Dataset(
+        path.stem[:60],
+        *(
+            Split(
+                arrays[f"{s}_images"], arrays[f"{s}_labels"].astype(np.int32, casting="same_kind")
+            )
+            for s in SPLITS
+        ),
+        tuple(str(n) for n in arrays["class_names"]),
+        superclasses,
+        names,
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The members; a ValueError gives the reason why not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            found = [e.filename.removesuffix(".npy") for e in entries]
+            wrong = [n for n in NEEDED if n not in found] or [
+                n for n in found if n not in NEEDED + OPTIONAL or found.count(n) > 1
+            ]
+            if wrong or ("superclasses" in found) != ("superclass_names" in found):
+                wrong = wrong or ["superclasses and superclass_names, one without the other"]
+                raise ValueError(
+                    f"it must hold {', '.join(NEEDED)} and may hold {', '.join(OPTIONAL)}, each "
+                    f"once; see '{wrong[0][:60]}'"
+                )
+            # Whatever unpacks to more than is there was made by somebody else.
+            if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+                raise ValueError("its members are compressed; write it with numpy.savez")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in found}
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # a zip that is none or damaged: many kinds
+        raise ValueError(f"it is damaged or no .npz file ({type(error).__name__})") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"'{name}' is no array")
+        kind = {"names": "U", "labels": "iu", "superclasses": "iu"}.get(name.split("_")[-1])
+        if kind and (array.ndim != 1 or array.dtype.kind not in kind):
+            what = "names" if kind == "U" else "integers"
+            raise ValueError(f"'{name}' must be a row of {what}; it is {array.dtype} {array.shape}")
+        if name.endswith("_labels") and array.size and int(array.max()) > np.iinfo(np.int32).max:
+            raise ValueError(f"'{name}' has a label of {array.max()}")
+    if "superclasses" in arrays:
+        supers, count = arrays["superclasses"], len(arrays["superclass_names"])
+        if len(supers) != len(arrays["class_names"]) or supers.min() < 0 or supers.max() >= count:
+            raise ValueError(
+                f"'superclasses' must give one of the {count} superclasses for each class"
+            )
+    return arrays
