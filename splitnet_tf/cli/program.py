@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 
-import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
@@ -48,13 +47,19 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
         except OSError as error:
             file = error.filename2 or error.filename or "A file"
             _fail(f"{file}: {error.strerror or error}; nothing is lost.", 1)
-        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        except _out_of_memory() as error:
             reason = (str(error).strip().splitlines() or ["none is left"])[0]
             _fail(f"Out of memory ({reason[:160]}); lower --batch_size or take a smaller model.", 1)
         except KeyboardInterrupt:
             _fail("Interrupted.", 130)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _out_of_memory() -> tuple[type[Exception], ...]:
+    """The errors that say so; TensorFlow's where it is in use."""
+    tf = sys.modules.get("tensorflow")
+    return (MemoryError, tf.errors.ResourceExhaustedError) if tf else (MemoryError,)
 
 
 def say(sentence: str) -> None:

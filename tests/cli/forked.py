@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 def run_programs(commands, cwd):
     """Runs [(program, arguments)]; returns [(exit code, stderr)].
 
-    A program is the name of a module of ``splitnet_tf.cli``, or of a file at the top level.
+    A program is the name of a module of ``splitnet_tf.cli``, ``experiments.<module>``, or of a
+    file at the top level.
     """
     done = subprocess.run(
         [sys.executable, "-m", "tests.cli.forked", str(cwd)],
@@ -43,6 +44,10 @@ def _run(program, arguments, cwd):
                 if program.endswith(".py"):
                     sys.argv = [str(ROOT / program), *arguments]
                     runpy.run_path(str(ROOT / program), run_name="__main__")
+                elif program.startswith("experiments."):
+                    sys.path.insert(0, str(ROOT))
+                    sys.argv = [program, *arguments]
+                    runpy.run_module(program, run_name="__main__")
                 else:
                     sys.argv = [program, *arguments]
                     __import__(f"splitnet_tf.cli.{program}", fromlist=["cli"]).cli()

@@ -1,0 +1,198 @@
+"""One phase of training through ``fit``, on any backend; a phase that was stopped goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from experiments.preprocessing import with_preprocessing
+from experiments.recipe import Phase
+from splitnet_tf.data import Split
+
+EVALUATION_BATCH = 500
+
+
+class PacedSGD(keras.optimizers.SGD):
+    """SGD that multiplies the gradients of some variables.
+
+    Args:
+      paces: factor of each variable, by ``id``; 0: it stays as it is.
+    """
+
+    def __init__(self, *args, paces: Mapping[int, float] = (), **kwargs):
+        super().__init__(*args, **kwargs)
+        self._paces = dict(paces)
+
+    def apply(self, grads, trainable_variables=None):
+        variables = trainable_variables
+        if variables is None:  # as on JAX, where the optimizer knows them
+            variables = self._trainable_variables
+        paced = [
+            g if g is None or id(v) not in self._paces else g * self._paces[id(v)]
+            for g, v in zip(grads, variables, strict=True)
+        ]
+        super().apply(paced, trainable_variables)
+
+
+class TrainingOrder(keras.utils.PyDataset):
+    """Batches of an epoch, or of one of ``parts`` of it, in an order of the seed and the epoch.
+
+    ``fit`` calls each part an epoch, so that callbacks come more often.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int, parts: int = 1):
+        super().__init__()
+        self._split, self._batch_size, self._seed = split, batch_size, seed
+        self._parts = parts
+        self.part = 0
+        self._order = (-1, None)
+
+    def __len__(self) -> int:
+        return len(self._split) // self._batch_size // self._parts
+
+    def __getitem__(self, index: int):
+        epoch, part = divmod(self.part, self._parts)
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self._seed, 31, epoch])
+            self._order = (epoch, rng.permutation(len(self._split)))
+        start = (part * len(self) + index) * self._batch_size
+        chosen = self._order[1][start : start + self._batch_size]
+        return self._split.images[chosen], self._split.labels[chosen]
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf_experiments")
+class Rate(keras.optimizers.schedules.LearningRateSchedule):
+    """The learning rate of a phase at each step."""
+
+    def __init__(self, phase: Phase, steps_per_epoch: int):
+        self.phase, self.steps_per_epoch = phase, steps_per_epoch
+
+    def __call__(self, step):
+        step, phase = ops.cast(step, "float32"), self.phase
+        if phase.drops:
+            bounds = [ops.cast(step >= d * self.steps_per_epoch, "float32") for d in phase.drops]
+            return phase.rate * 0.1 ** sum(bounds)
+        share = ops.minimum(step / (phase.epochs * self.steps_per_epoch), 1.0)
+        return phase.final_rate + (phase.rate - phase.final_rate) * 0.5 * (
+            1.0 + ops.cos(math.pi * share)
+        )
+
+    def get_config(self):
+        return {"phase": self.phase, "steps_per_epoch": self.steps_per_epoch}
+
+
+def fit_phase(
+    model: keras.Model,
+    phase: Phase,
+    train: Split,
+    valid: Split,
+    folder: Path,
+    seed: int,
+    *,
+    batch_size: int,
+    label_smoothing: float = 0.0,
+    paces: Mapping[int, float] = (),
+    parts: int = 1,
+    before_part: Callable[[float], None] = lambda share: None,
+) -> None:
+    """Trains a model from images whitened to logits; its weights are the result.
+
+    Args:
+      model: its ``losses`` are added to the cross entropy.
+      phase: how long, and how.
+      train, valid: of the data.
+      folder: of the log, ``log.csv``, and of what a stopped phase goes on from.
+      seed: of the order and the augmentation.
+      batch_size: images a step.
+      label_smoothing: of the cross entropy.
+      paces: see ``PacedSGD``.
+      parts: of an epoch between which ``before_part`` is called with the share of the phase done.
+    """
+    order = TrainingOrder(train, batch_size, seed, parts)
+    total = round(phase.epochs * parts)
+    if not total:
+        return
+    whole = with_preprocessing(model, seed)
+    for variable in model.trainable_variables:
+        if variable.name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
+            variable.regularizer = keras.regularizers.L2(phase.l2 / 2)
+    whole.compile(
+        PacedSGD(
+            Rate(phase, len(order) * parts),
+            momentum=0.9,
+            nesterov=True,
+            paces=paces,
+            use_ema=phase.ema > 0,
+            ema_momentum=phase.ema or 0.99,
+        ),
+        _cross_entropy(model.output_shape[-1], label_smoothing),
+        metrics=["accuracy"],
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
+    )
+
+    class Parts(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            order.part = epoch
+            before_part(epoch / total)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with _fast_batch_norms(whole):
+        whole.fit(
+            order,
+            shuffle=False,
+            epochs=total,
+            validation_data=(valid.images, valid.labels),
+            validation_batch_size=EVALUATION_BATCH,
+            validation_freq=parts,
+            verbose=2,
+            callbacks=[
+                keras.callbacks.BackupAndRestore(str(folder / "backup"), double_checkpoint=True),
+                Parts(),
+                keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
+            ],
+        )
+
+
+class Accuracy:
+    """Share of right answers of a model that takes whitened images; compiled once."""
+
+    def __init__(self, model: keras.Model):
+        self._whole = with_preprocessing(model, 0)
+        self._whole.compile(metrics=["accuracy"], loss=_cross_entropy(model.output_shape[-1], 0.0))
+
+    def __call__(self, split: Split) -> float:
+        with _fast_batch_norms(self._whole):
+            found = self._whole.evaluate(
+                *(split.images, split.labels),
+                batch_size=EVALUATION_BATCH,
+                verbose=0,
+                return_dict=True,
+            )
+        return float(found["accuracy"])
+
+
+def _cross_entropy(classes: int, smoothing: float):
+    def loss(labels, logits):
+        targets = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), classes)
+        targets = targets * (1.0 - smoothing) + smoothing / classes
+        return ops.categorical_crossentropy(targets, logits, from_logits=True)
+
+    return loss
+
+
+@contextlib.contextmanager
+def _fast_batch_norms(model: keras.Model):
+    """TensorFlow's fused kernel, a third faster on a CPU; the other backends compile their own."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+
+    with fused_batch_norms(model):
+        yield

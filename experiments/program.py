@@ -1,0 +1,96 @@
+"""Flags that the programs of all tables share, and their loop over rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+from absl import flags
+
+from experiments.recipe import SCALES, SPLITS, Recipe
+from experiments.run import Row, run_row
+from splitnet_tf.analysis.tables import text_table
+from splitnet_tf.cli.define import Number, define_list, define_text
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.data import load_dataset
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
+
+
+def define_flags(scale: str = "small") -> None:
+    """Flags of every table."""
+    flags.DEFINE_enum(
+        "scale", scale, list(SCALES), "How much is trained; see experiments/recipe.py."
+    )
+    define_text(
+        "data", None, "cifar100, or an .npz; default: planted-2-2 for smoke, cifar100 for the rest."
+    )
+    define_text("data_dir", None, "Folder of CIFAR-100; default ~/tensorflow_datasets.")
+    define_text("runs", "runs/experiments", "Folder of all runs; run again to go on.")
+    define_list("seeds", ["0", "1", "2"], "Each row once with each.", Number(int, 0, 2**31 - 1))
+    flags.DEFINE_boolean("bfloat16", False, "Mixed precision, for GPUs.")
+
+
+def check_choice(flag: str, known: Iterable[str]) -> list[str]:
+    """The values of a list flag, each one of ``known``.
+
+    Raises:
+      flags.Error: another one, or one twice.
+    """
+    known, values = list(known), getattr(FLAGS, flag)
+    wrong = [v for v in values if v not in known]
+    if wrong or not values or len(set(values)) != len(values):
+        raise flags.Error(f"--{flag} must be among {', '.join(known)}, each once; got {values}.")
+    return values
+
+
+def seeds() -> list[int]:
+    """Of ``--seeds``."""
+    found = [int(s) for s in FLAGS.seeds]
+    if not found or len(set(found)) != len(found):
+        raise flags.Error(f"--seeds must name one or more, each once; got {FLAGS.seeds}.")
+    return found
+
+
+def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
+    """Runs rows one after the other and prints what they found."""
+    if FLAGS.bfloat16:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    data = load_dataset(
+        FLAGS.data or ("planted-2-2" if FLAGS.scale == "smoke" else "cifar100"), FLAGS.data_dir
+    )
+    lines = []
+    for row, recipe in rows:
+        found = run_row(row, recipe, data, Path(FLAGS.runs))
+        lines.append((row.name, f"{100 * found['error']:.2f}", *_stages(found)))
+        logging.info("%s: test error %.2f%%", row.name, 100 * found["error"])
+    print(text_table(("row", "error (%)", "before", "cut", "params (M)", "GFLOPs"), lines))
+
+
+def _stages(found: dict) -> tuple[str, ...]:
+    cut = found.get("error_recalibrated", found.get("error_after_cut"))
+    before = found.get("error_before")
+    return (
+        *(f"{100 * e:.2f}" if e is not None else "-" for e in (before, cut)),
+        f"{found['params'] / 1e6:.3f}",
+        f"{found['flops'] / 1e9:.4f}",
+    )
+
+
+def recipe() -> Recipe:
+    """Of ``--scale``."""
+    return SCALES[FLAGS.scale]
+
+
+__all__ = [
+    "SPLITS",
+    "check_choice",
+    "define_flags",
+    "recipe",
+    "run_program",
+    "run_rows",
+    "seeds",
+]

@@ -1,0 +1,144 @@
+"""Recipes: everything that decides how a network is trained, grouped, cut and finetuned.
+
+A run has three phases. ``plain``: training without split losses. ``group``: the split losses set
+in and the assignments are learned. ``finetune``: the tree is trained. The baseline goes on from
+the same plain phase with as many epochs as the other two have together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One phase of training.
+
+    Attributes:
+      epochs: its length.
+      rate: learning rate at its start.
+      final_rate: at its end, down half a cosine; not used with ``drops``.
+      drops: epochs at which the rate falls to a tenth.
+      l2: weight of half the squared kernels.
+      ema: momentum of the averaged weights that the phase ends with; 0: none.
+    """
+
+    epochs: float
+    rate: float
+    final_rate: float = 0.0
+    drops: tuple[float, ...] = ()
+    l2: float = 5e-4
+    ema: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a table's rows are made.
+
+    Attributes:
+      depth, width: of the Wide ResNet.
+      plain, group, finetune, baseline: the phases; the tree's finetuning and the baseline's end.
+      batch_size: images a step.
+      label_smoothing: of the cross entropy, in every phase.
+      dropout: in the split layers, while grouping.
+      bn_scale: whether batch norms have a scale.
+      gamma1, gamma2, gamma3: weights of R_W, R_D, R_E.
+      gamma1_growth: factor by which gamma1 has grown after ``growth_share`` of the grouping.
+      growth_share: see there.
+      weighted: R_W over kernels weighted by itself, as in 2017, or their mean.
+      start: of the assignments: ``clustering`` or ``random``.
+      pace: learning rate of the assignments against that of the weights.
+      method: of the hard assignment: ``argmax`` or ``balanced``.
+      recalibrate: training batches on which batch-norm statistics are re-estimated after a cut.
+      finetune_from: ``cut``, or ``scratch``: the tree's weights are drawn anew.
+    """
+
+    depth: int
+    width: int
+    plain: Phase
+    group: Phase
+    finetune: Phase
+    baseline: Phase
+    batch_size: int = 128
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    bn_scale: bool = True
+    gamma1: float = 1.0
+    gamma2: float = 1.0
+    gamma3: float = 10.0
+    gamma1_growth: float = 20.0
+    growth_share: float = 0.6
+    weighted: bool = False
+    start: str = "clustering"
+    pace: float = 8.0
+    method: str = "argmax"
+    recalibrate: int = 100
+    finetune_from: str = "cut"
+
+    @property
+    def model(self) -> str:
+        """The network's short name."""
+        return f"wrn-{self.depth}-{self.width}"
+
+
+def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
+    """A recipe with another value of one field, ``pace`` or ``group.epochs`` say."""
+    first, _, rest = name.partition(".")
+    if rest:
+        value = dataclasses.replace(getattr(recipe, first), **{rest: value})
+    return dataclasses.replace(recipe, **{first: value})
+
+
+SCALES = {
+    # Minutes, on planted data: that the programs run. Its numbers mean nothing.
+    "smoke": Recipe(
+        *(10, 1, Phase(2, 0.1, 0.1), Phase(2, 0.05, 0.02), Phase(2, 0.05), Phase(4, 0.1)),
+        batch_size=64,
+        recalibrate=10,
+    ),
+    # Hours on two cores.
+    "small": Recipe(
+        *(16, 2, Phase(2, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(3, 0.1), Phase(4, 0.1))
+    ),
+    # For sweeps, which need many runs.
+    "sweep": Recipe(
+        *(10, 1, Phase(3, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
+    ),
+    # The 2017 code's settings: random start, no plain phase, steps, its gammas and dropout.
+    "paper": Recipe(
+        *(16, 8, Phase(0, 0.1, 0.1)),
+        Phase(400, 0.1, drops=(240, 300), l2=1e-4),
+        Phase(240, 0.1, drops=(100, 140)),
+        Phase(640, 0.1, drops=(384, 512)),
+        batch_size=90,
+        dropout=0.5,
+        bn_scale=False,
+        gamma1_growth=1.0,
+        weighted=True,
+        start="random",
+        pace=1.0,
+        recalibrate=0,
+    ),
+    # What is known to help baseline and tree alike: cosine, Nesterov, smoothing, averaged weights.
+    "modern": Recipe(
+        *(16, 8, Phase(20, 0.1, 0.1), Phase(20, 0.1, 0.05)),
+        Phase(80, 0.1, ema=0.998),
+        Phase(100, 0.1, ema=0.998),
+        label_smoothing=0.1,
+    ),
+}
+
+# The paper's rows: groups of the second stage, the third and the logits.
+SPLITS = {
+    "baseline": (1, 1, 1),
+    "fc": (1, 1, 4),
+    "shallow": (1, 2, 2),
+    "deep": (2, 2, 2),
+    "hierarchical": (2, 4, 4),
+}
+
+
+def sections(split: str) -> list[tuple[str, int]]:
+    """Sections of a Wide ResNet's plan for one of ``SPLITS``."""
+    return list(zip(("unit_2_0", "unit_3_0", "logits"), SPLITS[split], strict=True))

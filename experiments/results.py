@@ -1,0 +1,212 @@
+"""Writes docs/results.md and its pictures from the rows that runs have left."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from experiments.collect import ROWS, collect, read_rows, read_table5
+from experiments.published import ERRORS, PARAMS
+from experiments.recipe import SCALES, SPLITS
+from experiments.run import GROUPINGS
+from experiments.sensitivity import draw, points
+from splitnet_tf.cli.define import define_text
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.files import write_atomically
+
+FLAGS = flags.FLAGS
+DOCS = ROWS.parents[1] / "docs"
+REMARKS = Path(__file__).with_name("remarks.md")
+SWEPT = "sweep"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 2) -> str:
+    """Mean and standard deviation of the sample, as text."""
+    found = [scale * v for v in values if v is not None]
+    if not found:
+        return "-"
+    text = f"{statistics.fmean(found):.{digits}f}"
+    return text + (f" ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else "")
+
+
+def chosen(rows: list[dict], split: str, grouping: str = "learned") -> list[dict]:
+    """The rows of a table's row, one a seed."""
+    return [
+        r
+        for r in rows
+        if (r["row"]["split"], r["row"]["grouping"], r["row"]["variant"]) == (split, grouping, "")
+    ]
+
+
+def cut_error(row: dict) -> float | None:
+    """Right after the cut, batch norm re-estimated if it was."""
+    return row.get("error_recalibrated", row.get("error_after_cut"))
+
+
+def table2(rows: list[dict]) -> str:
+    """Parameters, FLOPs and error, whole and split; empty without a baseline."""
+    lines = []
+    for split, groups in SPLITS.items():
+        found = chosen(rows, split)
+        if not found:
+            continue
+        lines.append(
+            (
+                split,
+                "-".join(map(str, groups)),
+                str(len(found)),
+                spread([r["error"] for r in found]),
+                spread([r.get("error_before") for r in found]),
+                spread([cut_error(r) for r in found]),
+                spread([r["params"] / 1e6 for r in found], 1, 3),
+                spread([r["flops"] / 1e9 for r in found], 1, 4),
+                spread([sum(r["seconds"].values()) / 60 for r in found], 1, 1),
+                f"{ERRORS[split, 'learned']:.2f}",
+                f"{PARAMS[split]:.2f}",
+            )
+        )
+    header = (
+        *("", "groups", "seeds", "error (%)", "before the cut", "after it", "params (M)"),
+        *("GFLOPs", "minutes", "paper: error", "paper: params (M)"),
+    )
+    return markdown(header, lines) if chosen(rows, "baseline") else ""
+
+
+def table1(rows: list[dict]) -> str:
+    """Learned against given groups; empty where no row has given ones."""
+    lines = []
+    for split in SPLITS:
+        if not any(chosen(rows, split, g) for g in GROUPINGS[1:]):
+            continue
+        for grouping in GROUPINGS:
+            found = chosen(rows, split, grouping)
+            if found:
+                lines.append(
+                    (
+                        *(split, grouping, str(len(found))),
+                        spread([r["error"] for r in found]),
+                        spread([cut_error(r) for r in found]),
+                        spread([r.get("nmi") for r in found], 1, 3),
+                        spread([r.get("random_nmi") for r in found], 1, 3),
+                        f"{ERRORS[split, grouping]:.2f}",
+                    )
+                )
+    header = (
+        *("", "classes", "seeds", "error (%)", "after the cut", "NMI"),
+        *("of random groups", "paper: error"),
+    )
+    return markdown(header, lines) if lines else ""
+
+
+def table5(document: dict) -> str:
+    """Speed-ups of parallel evaluation."""
+    rows = [
+        (
+            *(r["name"], f"{r['ms_per_image']:.2f}", f"{100 * r['spread']:.0f}%"),
+            *(f"{r['speed_up']:.2f}x", f"{r['bound']:.2f}x"),
+            f"{r['paper']:.2f}x" if r["paper"] else "",
+        )
+        for r in document["rows"]
+    ]
+    header = ("", "ms/image", "spread", "speed-up", "bound by FLOPs", "paper, GPUs")
+    where = (
+        f"{document['model']}, batch {document['batch_size']}, on {', '.join(document['devices'])}"
+    )
+    return f"{where}.\n\n{markdown(header, rows)}\n\n```sh\npython {document['command']}\n```"
+
+
+def setup(rows: list[dict]) -> str:
+    """What rows were made of, on what."""
+    scale = rows[0]["row"]["scale"]
+    recipe = rows[0]["recipe"]
+    phases = ", ".join(
+        f"{name} {recipe[name]['epochs']:g}" for name in ("plain", "group", "finetune")
+    )
+    seeds = sorted({r["row"]["seed"] for r in rows})
+    places = sorted({f"{r['backend']} on {r['device']}, {r['precision']}" for r in rows})
+    return (
+        f"WRN-{recipe['depth']}-{recipe['width']} on {rows[0]['data']}, batch "
+        f"{recipe['batch_size']}; epochs: {phases} (baseline {recipe['plain']['epochs']:g} + "
+        f"{recipe['baseline']['epochs']:g}); seeds {', '.join(map(str, seeds))}; "
+        f"{'; '.join(places)}. All settings: `experiments/recipe.py`, scale `{scale}`."
+    )
+
+
+def sweeps(rows: list[dict]) -> str:
+    """Sensitivity: a table of all settings that were changed."""
+    base = chosen(rows, "deep")
+    lines = []
+    for name, values in points(rows).items():
+        default = SCALES[SWEPT]
+        for part in name.split("."):
+            default = getattr(default, part)
+        shown = {str(default): base, **values} if base else values
+        for value, found in shown.items():
+            mark = " (as it is)" if found is base else ""
+            lines.append(
+                (
+                    *(f"`{name}`", f"{value}{mark}", str(len(found))),
+                    spread([r["error"] for r in found]),
+                    spread([cut_error(r) for r in found]),
+                    spread([r.get("nmi") for r in found], 1, 3),
+                )
+            )
+    header = ("setting", "value", "seeds", "error (%)", "after the cut", "NMI")
+    return markdown(header, lines) if lines else ""
+
+
+def document(by_scale: dict[str, list[dict]], by_scale5: dict[str, dict], remarks: str) -> str:
+    """docs/results.md."""
+    parts = [
+        "# The paper's tables, measured",
+        "Written by `python -m experiments.results` from the rows in `experiments/rows`; error is "
+        "the test error, mean ± standard deviation over seeds; published figures are of WRN-16-8.",
+        remarks.strip(),
+    ]
+    for scale, rows in by_scale.items():
+        if scale == SWEPT:
+            continue
+        tables = (
+            ("Table 2: whole and split", "table2", table2(rows)),
+            ("Table 1: learned and given groups of the classes", "table1", table1(rows)),
+        )
+        tables = [t for t in tables if t[2]]
+        if tables:
+            parts += [f"## Scale `{scale}`", setup(rows)]
+        for title, program, table in tables:
+            command = f"```sh\npython -m experiments.{program} --scale={scale}\n```"
+            parts += [f"### {title}", table, command]
+    if SWEPT in by_scale and points(by_scale[SWEPT]):
+        rows = by_scale[SWEPT]
+        parts += ["## Sensitivity", setup(rows) + " One setting changed at a time, deep split."]
+        parts += [sweeps(rows), "![Sensitivity](sensitivity.png)"]
+        parts += ["```sh\npython -m experiments.sweep\n```"]
+    for scale, found in by_scale5.items():
+        parts += [f"## Table 5, scale `{scale}`", table5(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    for path in collect(Path(FLAGS.runs)):
+        logging.info("collected %s", path)
+    by_scale = read_rows()
+    text = document(by_scale, read_table5(), REMARKS.read_text(encoding="utf-8"))
+    write_atomically(DOCS / "results.md", text.encode())
+    if SWEPT in by_scale and points(by_scale[SWEPT]):
+        draw(by_scale[SWEPT], DOCS / "sensitivity.png")
+    print(f"Written: {DOCS / 'results.md'}")
+
+
+if __name__ == "__main__":
+    define_text("runs", "runs/experiments", "Folder of all runs, or a copy of it.")
+    run_program(main)

@@ -1,0 +1,30 @@
+"""Table 1: learned, semantic, clustered and random groups of the classes."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments.program import check_choice, define_flags, recipe, run_program, run_rows, seeds
+from experiments.recipe import SPLITS
+from experiments.run import GROUPINGS, Row
+from splitnet_tf.cli.define import define_list
+
+FLAGS = flags.FLAGS
+SPLIT = [name for name in SPLITS if name != "baseline"]
+
+
+def main() -> None:
+    splits, groupings = check_choice("splits", SPLIT), check_choice("groupings", GROUPINGS)
+    run_rows(
+        (Row(FLAGS.scale, split, grouping, seed), recipe())
+        for seed in seeds()
+        for split in splits
+        for grouping in groupings
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    define_list("splits", ["deep"], f"Among {', '.join(SPLIT)}.")
+    define_list("groupings", list(GROUPINGS), "Groups of the classes to compare.")
+    run_program(main)

@@ -1,0 +1,23 @@
+"""Table 2: parameters, FLOPs and error of the network whole and split."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from experiments.program import check_choice, define_flags, recipe, run_program, run_rows, seeds
+from experiments.recipe import SPLITS
+from experiments.run import Row
+from splitnet_tf.cli.define import define_list
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    rows = check_choice("rows", SPLITS)
+    run_rows((Row(FLAGS.scale, name, seed=seed), recipe()) for seed in seeds() for name in rows)
+
+
+if __name__ == "__main__":
+    define_flags()
+    define_list("rows", ["baseline", "shallow", "deep", "hierarchical"], "Of the table, or fc.")
+    run_program(main)

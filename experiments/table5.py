@@ -1,0 +1,42 @@
+"""Table 5: parallel evaluation, from the benchmark, on the devices of this machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.cli.define import define_text
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.errors import RunError
+from splitnet_tf.json_files import read_json, write_json
+
+FLAGS = flags.FLAGS
+
+SCALES = {
+    "smoke": (
+        *("--model=wrn-10-1", "--repeats=3", "--batches=1", "--batch_size=20"),
+        "--rows=deep replicate",
+    ),
+    "small": ("--repeats=3",),
+    "paper": ("--repeats=7",),
+    "modern": ("--repeats=7", "--rows=deep,hierarchical"),
+}
+
+
+def main() -> None:
+    path = Path(FLAGS.runs) / FLAGS.scale / "table5" / "table5.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "splitnet_tf.cli.benchmark", *SCALES[FLAGS.scale]]
+    if subprocess.run([*command, f"--output_file={path}"]).returncode:
+        raise RunError(f"The benchmark did not end well, see above; {path} is as it was.")
+    found = read_json(path)
+    write_json(path, {**found, "command": " ".join(command[1:])})
+
+
+if __name__ == "__main__":
+    flags.DEFINE_enum("scale", "small", list(SCALES), "How long it is measured.")
+    define_text("runs", "runs/experiments", "Folder of all runs.")
+    run_program(main)

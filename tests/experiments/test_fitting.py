@@ -1,0 +1,119 @@
+"""A phase of training: its rate, its order, its paces, and going on after a stop."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from experiments.fitting import Accuracy, PacedSGD, Rate, TrainingOrder, fit_phase
+from experiments.recipe import Phase
+from splitnet_tf.data import planted_groups
+from tests.conftest import to_numpy
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted_groups((2,), num_train=96, num_valid=32, num_test=32)
+
+
+def small(seed=0):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, strides=2, activation="relu")(inputs)
+    return keras.Model(inputs, layers.Dense(8)(layers.GlobalAveragePooling2D()(x)))
+
+
+def test_the_rate_falls_as_the_phase_says():
+    rate = Rate(Phase(4, 0.1, 0.02), 10)
+    found = [float(rate(step)) for step in range(41)]
+    expected = [0.02 + 0.08 * (1 + np.cos(np.pi * min(s / 40, 1))) / 2 for s in range(41)]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    rate = Rate(Phase(4, 0.1, drops=(1, 3)), 10)
+    found = [float(rate(step)) for step in (0, 9, 10, 29, 30, 40)]
+    np.testing.assert_allclose(found, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-5)
+
+
+def test_every_epoch_has_every_image_once_in_an_order_of_its_own(data):
+    def labels_of(part, parts, seed=5):
+        order = TrainingOrder(data.train, 8, seed, parts)
+        order.part = part
+        return [order[i] for i in range(len(order))]
+
+    whole = labels_of(1, 1)
+    assert len(whole) == 12
+    seen = np.concatenate([x for x, _ in whole])
+    assert {i.tobytes() for i in seen} == {i.tobytes() for i in data.train.images}
+    thirds = [batch for part in (3, 4, 5) for batch in labels_of(part, 3)]
+    for (x, y), (x3, y3) in zip(whole, thirds, strict=True):
+        np.testing.assert_array_equal(x, x3)
+        np.testing.assert_array_equal(y, y3)
+    assert not np.array_equal(whole[0][0], labels_of(0, 1)[0][0])
+    assert not np.array_equal(whole[0][0], labels_of(1, 1, seed=6)[0][0])
+
+
+def test_paces_multiply_gradients():
+    one, other, fixed = (keras.Variable(np.ones(3)) for _ in range(3))
+    optimizer = PacedSGD(0.1, momentum=0.9, paces={id(other): 5.0, id(fixed): 0.0})
+    for _ in range(3):
+        gradient = keras.ops.convert_to_tensor(np.full(3, 0.2, "float32"))
+        optimizer.apply([gradient] * 3, [one, other, fixed])
+    plain = 1 - to_numpy(one.value)
+    velocity, expected = 0.0, 0.0
+    for _ in range(3):
+        velocity = 0.9 * velocity - 0.1 * 0.2
+        expected -= velocity
+    np.testing.assert_allclose(plain, expected, rtol=1e-5)
+    np.testing.assert_allclose(1 - to_numpy(other.value), 5 * plain, rtol=1e-5)
+    np.testing.assert_array_equal(to_numpy(fixed.value), 1)
+
+
+def test_l2_is_half_the_squared_kernels(data, tmp_path):
+    """Images of one colour whiten to nothing, so only L2 moves the first kernel."""
+    flat = dataclasses.replace(data.train, images=np.full_like(data.train.images, 9))
+    model = small()
+    start = to_numpy(model.layers[1].kernel).copy()
+    phase = Phase(1, 0.1, 0.1, l2=0.01)
+    fit_phase(model, phase, flat, data.valid, tmp_path, 0, batch_size=96)
+    # One step with Nesterov: kernel - rate * (1 + 0.9) * l2 * kernel.
+    np.testing.assert_allclose(
+        to_numpy(model.layers[1].kernel), start * (1 - 0.1 * 1.9 * 0.01), rtol=1e-4, atol=1e-7
+    )
+
+
+def test_a_stopped_phase_goes_on(data, tmp_path):
+    phase, done = Phase(4, 0.05), []
+
+    def stopping(share):
+        if share == 0.5:
+            raise KeyboardInterrupt
+
+    def train(model, folder, before):
+        fit_phase(
+            *(model, phase, data.train, data.valid, folder, 0), batch_size=32, before_part=before
+        )
+
+    whole = small()
+    train(whole, tmp_path / "whole", lambda share: None)
+    cut = small()
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, tmp_path / "cut", stopping)
+    again = small(seed=1)
+    train(again, tmp_path / "cut", done.append)
+    assert done == [0.5, 0.75]
+    log = (tmp_path / "cut" / "log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["epoch", "0", "1", "2", "3"]
+    # The draws of the augmentation begin anew; order, rate and momentum go on.
+    one, other = (to_numpy(m.layers[1].kernel) for m in (whole, again))
+    fresh = to_numpy(small().layers[1].kernel)
+    assert np.abs(one - other).max() < 0.3 * np.abs(one - fresh).max()
+
+
+def test_accuracy_is_counted(data):
+    model = small()
+    images = data.test.images.astype("float64")
+    mean, std = images.mean((1, 2), keepdims=True), images.std((1, 2), keepdims=True)
+    logits = to_numpy(model(((images - mean) / std).astype("float32")))
+    expected = np.mean(logits.argmax(1) == data.test.labels)
+    assert Accuracy(model)(data.test) == pytest.approx(expected)

@@ -1,0 +1,57 @@
+"""Augmentation and whitening as layers against slow, obvious NumPy."""
+
+import keras
+import numpy as np
+
+from experiments.preprocessing import PAD, CropAndFlip, Whiten, with_preprocessing
+from tests.conftest import to_numpy
+
+
+def images(count=64, size=8):
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype("float32")
+
+
+def test_every_crop_is_a_window_of_the_reflected_image():
+    given = images()
+    found = to_numpy(CropAndFlip(3)(given, training=True))
+    padded = np.pad(given, [(0, 0), (PAD, PAD), (PAD, PAD), (0, 0)], "reflect")
+    drawn = set()
+    for image, whole in zip(found, padded, strict=True):
+        matches = [
+            (top, left, flip)
+            for top in range(2 * PAD + 1)
+            for left in range(2 * PAD + 1)
+            for flip in (False, True)
+            if np.array_equal(
+                image[:, ::-1] if flip else image, whole[top : top + 8, left : left + 8]
+            )
+        ]
+        assert matches
+        drawn.update(matches)
+    assert len({flip for *_, flip in drawn}) == 2
+    assert len({top for top, *_ in drawn}) > 5 and len({left for _, left, _ in drawn}) > 5
+    np.testing.assert_array_equal(to_numpy(CropAndFlip(3)(given, training=False)), given)
+    again = to_numpy(CropAndFlip(3)(given, training=True))
+    np.testing.assert_array_equal(again, found)  # of the seed
+    assert not np.array_equal(to_numpy(CropAndFlip(4)(given, training=True)), found)
+
+
+def test_whitening():
+    given = images(4)
+    given[0] = 7.0  # without contrast
+    found = to_numpy(Whiten()(given))
+    for image, expected in zip(found, given, strict=True):
+        for channel in range(3):
+            values = expected[..., channel].astype(np.float64)
+            deviation = max(values.std(), 1 / np.sqrt(values.size))
+            np.testing.assert_allclose(
+                image[..., channel], (values - values.mean()) / deviation, atol=1e-5
+            )
+
+
+def test_the_model_around_takes_bytes():
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
+    whole = with_preprocessing(inner, 0)
+    assert whole.input.dtype == "uint8" and whole.output.dtype == "float32"
+    found = to_numpy(whole(images().astype(np.uint8)))
+    np.testing.assert_allclose(found, 0, atol=1e-4)  # whitened: mean 0

@@ -1,0 +1,109 @@
+"""docs/results.md says what the rows say, and nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments import results
+from experiments.collect import ROWS, collect, read_rows, read_table5
+from experiments.recipe import SCALES
+from experiments.run import Row, recipe_document
+from experiments.sensitivity import draw, points
+from splitnet_tf.json_files import write_json
+
+
+def made(split, seed, error, grouping="learned", variant="", scale="small", **more):
+    row = Row(scale, split, grouping, seed, variant)
+    return {
+        "row": dataclasses.asdict(row),
+        "recipe": recipe_document(SCALES[scale]),
+        "data": "cifar100",
+        "error": error,
+        "params": 701_000,
+        "flops": 202_000_000,
+        "seconds": {"group": 60.0, "finetune": 120.0},
+        "backend": "tensorflow",
+        "device": "2 x some processor",
+        "precision": "float32",
+        **more,
+    }
+
+
+def cells(text, start):
+    (line,) = [x for x in text.splitlines() if x.startswith(f"| {start} |")]
+    return [c.strip() for c in line.strip("|").split("|")]
+
+
+def test_rows_become_means_and_deviations_beside_the_papers_figures():
+    errors = [0.4, 0.42, 0.47]
+    rows = [made("baseline", s, e) for s, e in enumerate(errors)]
+    rows += [
+        made("deep", s, e + 0.03, error_before=0.6, error_after_cut=0.9, error_recalibrated=0.65)
+        for s, e in enumerate(errors)
+    ]
+    text = results.document({"small": rows}, {}, "Remarks.")
+    mean, deviation = 100 * np.mean(errors), 100 * np.std(errors, ddof=1)
+    found = cells(text, "baseline")
+    assert found[:4] == ["baseline", "1-1-1", "3", f"{mean:.2f} ± {deviation:.2f}"]
+    assert found[4:6] == ["-", "-"] and found[6] == "0.701 ± 0.000"
+    assert found[-2:] == ["24.28", "11.00"]
+    found = cells(text, "deep")
+    assert found[3].startswith(f"{mean + 3:.2f}") and found[5] == "65.00 ± 0.00"
+    assert found[8] == "3.0 ± 0.0"  # minutes
+    assert "Remarks." in text and "seeds 0, 1, 2" in text and "some processor" in text
+    assert "Table 1" not in text  # nothing was given
+
+
+def test_given_groups_are_table_1():
+    rows = [made("deep", 0, 0.5, nmi=0.27, random_nmi=0.06)]
+    rows += [made("deep", s, 0.55, "random", nmi=0.05, random_nmi=0.06) for s in (0, 1)]
+    text = results.document({"small": rows}, {}, "")
+    lines = [x for x in text.splitlines() if x.startswith("| deep | ")]
+    assert [x.split(" | ")[1] for x in lines] == ["learned", "random"]
+    assert "| 1 | 50.00 | - | 0.270 | 0.060 | 24.62 |" in lines[0]
+    assert "| 2 | 55.00 ± 0.00 |" in lines[1] and lines[1].endswith("| 27.12 |")
+    assert "Table 2" not in text  # no baseline
+
+
+def test_sweeps_are_not_in_the_tables(tmp_path):
+    rows = [made("deep", 0, 0.5, scale="sweep")]
+    rows += [
+        made("deep", 0, e, scale="sweep", variant=f"pace={v}") for v, e in ((32, 0.6), (1, 0.7))
+    ]
+    rows += [made("deep", 0, 0.8, scale="sweep", variant="start=random")]
+    assert list(points(rows)) == ["pace", "start"] and list(points(rows)["pace"]) == ["1", "32"]
+    text = results.document({"sweep": rows}, {}, "")
+    assert "Table 2" not in text
+    assert "| `pace` | 8.0 (as it is) | 1 | 50.00 |" in text
+    assert "| `start` | random | 1 | 80.00 |" in text
+    draw(rows, tmp_path / "sensitivity.png")
+    assert (tmp_path / "sensitivity.png").stat().st_size > 5000
+
+
+def test_rows_are_collected(tmp_path):
+    runs, rows = tmp_path / "runs", tmp_path / "rows"
+    document = made("deep", 1, 0.5)
+    write_json(runs / "small" / "deep-learned-seed1" / "row.json", document)
+    write_json(runs / "small" / "deep-learned-seed2" / "config.json", {"row": {}})  # not finished
+    write_json(runs / "small" / "table5" / "table5.json", {"rows": []})
+    written = collect(runs, rows)
+    assert [p.name for p in written] == ["deep-learned-seed1.json", "table5.json"]
+    assert collect(runs, rows) == []
+    (found,) = read_rows(rows)["small"]
+    assert {k: found[k] for k in document} == document
+    assert read_table5(rows)["small"]["rows"] == []
+
+
+def test_the_page_is_that_of_the_rows():
+    """docs/results.md is written, never typed."""
+    remarks = results.REMARKS.read_text(encoding="utf-8")
+    text = results.document(read_rows(ROWS), read_table5(ROWS), remarks)
+    assert text == (results.DOCS / "results.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scale", sorted(read_rows(ROWS)))
+def test_rows_in_the_repository_are_of_todays_recipes(scale):
+    for document in read_rows(ROWS)[scale]:
+        if not document["row"]["variant"]:
+            assert document["recipe"] == recipe_document(SCALES[scale])

@@ -1,0 +1,183 @@
+"""Rows of the tables: trained once, gone on with, and what they say."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import recipe as recipes
+from experiments.run import Row, recipe_document, run_row
+from splitnet_tf.data import planted_groups, save_arrays
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.json_files import read_json
+from splitnet_tf.saving import load_model
+from tests.cli.forked import run_programs
+from tests.conftest import ROOT
+
+RECIPE = dataclasses.replace(
+    recipes.SCALES["smoke"],
+    plain=recipes.Phase(1, 0.1, 0.1),
+    group=recipes.Phase(1, 0.05, 0.02),
+    finetune=recipes.Phase(1, 0.05),
+    baseline=recipes.Phase(2, 0.1),
+    recalibrate=2,
+)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted_groups((2,), num_train=512, num_valid=64, num_test=64)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def tree(data, runs):
+    return run_row(Row("smoke", "deep"), RECIPE, data, runs)
+
+
+def whitened(split):
+    images = split.images.astype("float64")
+    mean, std = images.mean((1, 2), keepdims=True), images.std((1, 2), keepdims=True)
+    return ((images - mean) / std).astype("float32")
+
+
+def test_a_tree_is_trained_cut_and_finetuned(tree, data, runs):
+    folder = runs / "smoke" / "deep-learned-seed0"
+    model = load_model(folder / "tree.keras")
+    logits = model.predict(whitened(data.test), verbose=0)
+    assert tree["error"] == pytest.approx(1 - np.mean(logits.argmax(1) == data.test.labels))
+    grouping = Grouping.load(folder / "grouping.json")
+    assert tree["sizes"] == [len(m) for m in grouping.classes.members] and sum(tree["sizes"]) == 8
+    kernels = [w for w in model.weights if w.path.endswith("kernel")]
+    biases = [w for w in model.weights if "dense" in w.path or "logits" in w.path]
+    expected = sum(np.prod(w.shape) for w in kernels)
+    expected += sum(np.prod(w.shape) for w in biases if w.path.endswith("bias"))
+    assert tree["params"] == expected
+    whole = load_model(folder / "grouped.keras").predict(whitened(data.test), verbose=0)
+    assert tree["error_before"] == pytest.approx(1 - np.mean(whole.argmax(1) == data.test.labels))
+    assert set(tree["seconds"]) == {"group", "finetune"}
+    assert tree["backend"] and tree["device"] and tree["recipe"] == recipe_document(RECIPE)
+
+
+def test_gamma1_grows_while_grouping(tree, runs):
+    strength = load_model(runs / "smoke" / "deep-learned-seed0" / "grouped.keras")
+    found = [w for w in strength.weights if w.path.endswith("strength")]
+    # The last of eight parts began with all of the growth.
+    np.testing.assert_allclose(found[0], [RECIPE.gamma1_growth, 1, 1], rtol=1e-6)
+
+
+def test_a_finished_row_is_not_trained_again(tree, data, runs):
+    path = runs / "smoke" / "deep-learned-seed0" / "row.json"
+    before = path.stat().st_mtime_ns
+    assert run_row(Row("smoke", "deep"), RECIPE, data, runs) == tree
+    assert path.stat().st_mtime_ns == before
+
+
+def test_what_another_recipe_left_goes(data, runs, tmp_path):
+    """Given groups, a baseline, and a folder that held another row."""
+    row = Row("smoke", "baseline")
+    (tmp_path / "smoke" / row.name / "baseline").mkdir(parents=True)
+    (tmp_path / "smoke" / row.name / "model.keras").write_text("of another recipe")
+    found = run_row(row, RECIPE, data, tmp_path)
+    plain = [p for p in (tmp_path / "smoke").iterdir() if p.name.startswith("plain-")]
+    assert len(plain) == 1 and (plain[0] / "plain.keras").exists()
+    written = (plain[0] / "plain.keras").stat().st_mtime_ns
+    assert found["params"] > 0 and "sizes" not in found
+    given = run_row(Row("smoke", "deep", "semantic"), RECIPE, data, tmp_path)
+    assert given["nmi"] == 1.0 and given["sizes"] == [4, 4]
+    assert (plain[0] / "plain.keras").stat().st_mtime_ns == written  # shared, not trained again
+
+
+def test_a_sweep_keeps_the_epochs():
+    from experiments.sweep import SWEEPS, varied
+
+    for base in recipes.SCALES.values():
+        for name in ("plain.epochs", "group.epochs"):
+            for value in SWEEPS[name]:
+                found = varied(base, name, value)
+                total = [r.plain.epochs + r.group.epochs + r.finetune.epochs for r in (base, found)]
+                assert total[0] == total[1]
+                assert found.plain.epochs + found.baseline.epochs == total[0]
+    changed = varied(recipes.SCALES["sweep"], "finetune.l2", 0.0)
+    assert changed.finetune.l2 == 0.0 and changed.group.l2 == recipes.SCALES["sweep"].group.l2
+    assert varied(recipes.SCALES["sweep"], "pace", 1).pace == 1
+
+
+@pytest.mark.parametrize("scale", sorted(recipes.SCALES))
+def test_baseline_and_tree_have_the_same_epochs(scale):
+    found = recipes.SCALES[scale]
+    assert found.baseline.epochs == found.group.epochs + found.finetune.epochs
+
+
+PROGRAMS = {
+    "table2": ["--rows=baseline,deep"],
+    "table1": ["--groupings=learned,random"],
+    "sweep": ["--scale=smoke", "--settings=recalibrate"],
+}
+
+
+def run_tables(folder, data, programs, start=("-m",), env=()):
+    save_arrays(data, folder / "small.npz")
+    for program, more in programs.items():
+        command = [
+            *(sys.executable, *start, f"experiments.{program}", "--scale=smoke", "--seeds=0"),
+            *(f"--data={folder / 'small.npz'}", f"--runs={folder / 'runs'}", *more),
+        ]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env or None)
+        assert found.returncode == 0, found.stderr
+        assert "deep-learned-seed0" in found.stdout
+    return found.stdout
+
+
+def test_a_program_at_smoke_scale(data, tmp_path):
+    out = run_tables(tmp_path, data, {"table2": ["--rows=deep"]})
+    assert "params (M)" in out
+
+
+@pytest.mark.slow  # several compilations
+def test_the_programs_at_smoke_scale(data, tmp_path):
+    out = run_tables(tmp_path, data, PROGRAMS)
+    rows = sorted(p.parent.name for p in tmp_path.glob("runs/smoke/*/row.json"))
+    assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == 5
+
+
+@pytest.mark.slow  # JAX compiles every model anew
+def test_the_programs_without_tensorflow(data, tmp_path):
+    pytest.importorskip("jax")
+    program = tmp_path / "blocked.py"
+    program.write_text(
+        "import runpy, sys\n"
+        "sys.modules['tensorflow'] = None\n"
+        "sys.path.insert(0, '.')\n"
+        "name = sys.argv.pop(1)\n"
+        "runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
+    )
+    env = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin", "HOME": str(tmp_path)}
+    run_tables(tmp_path, data, {"table2": ["--rows=baseline,deep"]}, start=(str(program),), env=env)
+    document = read_json(tmp_path / "runs" / "smoke" / "deep-learned-seed0" / "row.json")
+    assert document["backend"] == "jax"
+
+
+WRONG = [
+    ("table2", ["--rows=deep,deep"], 2, "--rows must be among baseline, fc, shallow, deep"),
+    ("table2", ["--rows=wide"], 2, "got ['wide']"),
+    ("table1", ["--groupings=best"], 2, "--groupings must be among learned, semantic"),
+    ("table1", ["--splits=baseline"], 2, "--splits must be among fc, shallow, deep"),
+    ("table1", ["--seeds=1,1"], 2, "--seeds must name one or more, each once"),
+    ("sweep", ["--settings=luck"], 2, "--settings must be among plain.epochs"),
+    ("table2", ["--scale=huge"], 2, "--scale=huge"),
+    ("table2", ["--data=none.npz", "--scale=smoke"], 1, "none.npz does not exist"),
+]
+
+
+def test_wrong_input_is_one_sentence(tmp_path):
+    commands = [(f"experiments.{name}", [*flags, "--runs=r"]) for name, flags, *_ in WRONG]
+    found = run_programs(commands, tmp_path)
+    for (name, flags, code, sentence), (got, err) in zip(WRONG, found, strict=True):
+        assert got == code and sentence in err and "Traceback" not in err, (name, flags, err)
