@@ -62,9 +62,11 @@ test-backends: $(READY)
 applications: $(READY)
 	$(VENV)/bin/python -m tests.applications docs/applications.md
 
-# docs/'s pictures of TensorBoard and the report, from a short run on CIFAR-100; needs chromium.
+# docs/'s pictures of TensorBoard and the report, from short runs on CIFAR-100; needs chromium.
 PICTURES = --dataset=cifar100 --data_dir=$(DATA_DIR) --batch_size=128 --lr_schedule=cosine \
   --max_steps=0 --checkpoint_interval=0
+GAMMA3 = $(PICTURES) --model=wrn-10-1 --dropout_keep_prob=1 --bn_no_scale=False \
+  --weighted_group_loss=False
 DATA_DIR ?= $(HOME)/tensorflow_datasets
 pictures: $(READY)
 	./group.sh $(PICTURES) --model=wrn-10-2 --splits=2-2-2 --epochs=2 --warmup_epochs=1.25 \
@@ -75,6 +77,12 @@ pictures: $(READY)
 	  --output_file=runs/pictures/split/evaluation.json
 	$(VENV)/bin/python -m splitnet_tf.cli.report runs/pictures/split \
 	  --output_file=runs/pictures/report.html
+	./group.sh $(GAMMA3) --splits=1-1-1 --epochs=3 --final_lr=0.05 --seed=0 \
+	  --train_dir=runs/pictures/plain
+	for gamma3 in 0.1 1 3 10; do ./group.sh $(GAMMA3) --splits=2-2-2 --epochs=1.5 --seed=1 \
+	  --warmup_epochs=0 --initial_lr=0.05 --assignment_init=random --assignment_lr_scale=16 \
+	  --gamma1_growth=1 --gamma3=$$gamma3 --val_interval=44 --basemodel=runs/pictures/plain \
+	  --l2_weight=0.0005 --train_dir=runs/pictures/gamma3-$$gamma3; done  # a group may come out empty
 	$(VENV)/bin/python -m tests.screenshots runs/pictures docs
 
 lint: $(READY)

@@ -2,8 +2,9 @@
 
     python -m tests.screenshots runs/pictures docs
 
-takes ``docs/tensorboard_*.png`` and ``docs/report*.png`` with a headless Chromium. The folder
-holds ``group``, ``split`` and ``report.html``; ``make pictures`` makes them first.
+takes ``docs/tensorboard_*.png`` and ``docs/report*.png`` with a headless Chromium, and draws
+``docs/gamma3.png``. The folder holds ``group``, ``split`` and ``report.html``, and runs with several
+gamma_3 in ``gamma3-*``; ``make pictures`` makes them first.
 """
 
 import shutil
@@ -14,6 +15,9 @@ import urllib.request
 from pathlib import Path
 
 from splitnet_tf.parallel.network import free_port
+from splitnet_tf.report.drawings import draw_gamma3
+from splitnet_tf.report.overview import gamma3_sizes
+from splitnet_tf.report.runs import read_runs
 
 PAGES = {
     "scalars": "#scalars&tagFilter=split%2F|largest_p|off_block",
@@ -79,6 +83,10 @@ def main(runs, docs):
     if report.is_file():
         shoot(report.as_uri(), docs / "report.png", "1200,2600", 4000)
         shoot(report.as_uri(), docs / "report_dark.png", "1200,1300", 4000, "--force-dark-mode")
+    sizes = gamma3_sizes(read_runs(sorted(runs.glob("gamma3-*"))))
+    draw_gamma3([s.gamma3 for s in sizes], [s.classes for s in sizes]).savefig(
+        docs / "gamma3.png", dpi=110
+    )
     port = free_port()
     process = tensorboard(runs, port)
     try:
