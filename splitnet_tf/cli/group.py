@@ -48,7 +48,11 @@ from splitnet_tf.training import (
     evaluate,
     ramp,
 )
-from splitnet_tf.training.grouping_actions import GroupingSchedule, GroupingWatch
+from splitnet_tf.training.grouping_actions import (
+    GroupingSchedule,
+    GroupingWatch,
+    grouping_status,
+)
 from splitnet_tf.training.pictures import GroupingPictures
 from splitnet_tf.training.run_summaries import write_run
 
@@ -192,7 +196,7 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
             )
         ],
         probe=watch.scalars,
-        status=watch.status,
+        status=grouping_status,
         loss_names=TERMS,
         summarize=_watching(
             watch,

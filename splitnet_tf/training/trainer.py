@@ -80,7 +80,7 @@ class Trainer:
       steps_per_epoch: for the epoch in the log.
       summarize: writes summaries other than scalars at each evaluation.
       describe: writes what TensorBoard shows of the run as a whole, once, before the first step.
-      status: a few words for the line of progress.
+      status: of the values just logged, a few words for the line of progress.
       loss_names: of the model's losses, for the sentence when one of them is not finite.
       train_step: in place of ``TrainStep(model, options, scale)``.
     """
@@ -102,7 +102,7 @@ class Trainer:
         converged: GroupingConverged | None = None,
         patience: int = 0,
         steps_per_epoch: int = 1,
-        status: Callable[[], str] | None = None,
+        status: Callable[[dict[str, float]], str] | None = None,
         loss_names: Sequence[str] = (),
         train_step: BaseTrainStep | None = None,
     ):
@@ -262,7 +262,7 @@ class Trainer:
             loss=values["train/loss"],
             accuracy=values["train/accuracy"],
             images_per_second=speed,
-            note=self._status() if self._status else "",
+            note=self._status(values) if self._status else "",
         )
         self._since = (time.perf_counter(), step)
         self._state["displayed"] = step
