@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
-from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from splitnet_tf.cli.base_model import accuracy_at_start, build_model, sections, starts_trained
 from splitnet_tf.cli.define import MAX_EPOCHS, define_float, define_integer, define_text
+from splitnet_tf.cli.digests import digest_arrays
 from splitnet_tf.cli.given_flags import (
     classes_after_warmup,
     define_given_flags,
     given_classes,
     grouping_method,
 )
-from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
+from splitnet_tf.cli.model_flag import MODEL_HELP
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
     define_data_flags,
@@ -34,13 +32,13 @@ from splitnet_tf.cli.training_flags import (
     train_options,
 )
 from splitnet_tf.data import evaluation_batches, training_batches
-from splitnet_tf.errors import PlanError, RunError
+from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
 from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.json_files import write_json
-from splitnet_tf.saving import load_model, save_model
+from splitnet_tf.saving import save_model
 from splitnet_tf.splitting import read_grouping
 from splitnet_tf.training import (
     GroupingConverged,
@@ -50,7 +48,11 @@ from splitnet_tf.training import (
     evaluate,
     ramp,
 )
-from splitnet_tf.training.grouping_actions import GroupingSchedule, GroupingWatch
+from splitnet_tf.training.grouping_actions import (
+    GroupingSchedule,
+    GroupingWatch,
+    grouping_status,
+)
 from splitnet_tf.training.pictures import GroupingPictures
 from splitnet_tf.training.run_summaries import write_run
 
@@ -102,51 +104,6 @@ def define_flags() -> None:
     )
 
 
-def model_name() -> str:
-    """The model that the flags choose."""
-    return FLAGS.model or f"wrn-{6 * FLAGS.num_residual_units + 4}-{FLAGS.k}"
-
-
-def sections() -> list[tuple[str, int]]:
-    """The sections that the flags choose."""
-    short = f"{FLAGS.ngroups3}-{FLAGS.ngroups2}-{FLAGS.ngroups1}"
-    return parse_splits(FLAGS.splits or short, model_name())
-
-
-def build_model(dataset) -> keras.Model:
-    """The plain model, with the weights of ``--basemodel`` if there is one."""
-    name, extra = model_name(), {}
-    if FLAGS.dropout_keep_prob < 1:
-        extra["dropout"] = 1 - FLAGS.dropout_keep_prob
-    if name.lower().startswith("wrn-"):
-        starts = [start for start, groups in sections() if groups > 1]
-        units = [s for s in starts if s.startswith("unit_")]
-        extra["dropout_from"] = units[0] if units else None
-        extra["bn_scale"] = not FLAGS.bn_no_scale
-    model = choose_model(name, dataset.num_classes, dataset.input_shape, **extra)
-    if FLAGS.basemodel:
-        load_base(model)
-    return model
-
-
-def load_base(model: keras.Model) -> None:
-    """Copies the weights of ``--basemodel``, by layer name."""
-    path = Path(FLAGS.basemodel)
-    base = load_model(path / "model.keras" if path.is_dir() else path)
-    sources = {layer.name: layer for layer in base.layers}
-    for layer in model.layers:
-        source = sources.get(layer.name)
-        if not layer.weights:
-            continue
-        shapes = [w.shape for w in layer.weights]
-        if source is None or [w.shape for w in source.weights] != shapes:
-            raise RunError(
-                f"--basemodel={FLAGS.basemodel}: its layer '{layer.name}' does not fit the model; "
-                "give the same --model and --dataset as it was trained with."
-            )
-        layer.set_weights(source.get_weights())
-
-
 def main() -> None:
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
@@ -159,23 +116,14 @@ def main() -> None:
         warmup_steps(dataset)
     known = given_classes(dataset, plan)
     # Files that a run starts from may not change under it.
-    digests = {"given_digest": digest([known]) if known is not None else None}
-    if FLAGS.basemodel or model_name().endswith(".keras"):
-        digests["start_digest"] = digest(plain.get_weights())
+    digests = {"given_digest": digest_arrays([known]) if known is not None else None}
+    if starts_trained():
+        digests["start_digest"] = digest_arrays(plain.get_weights())
     run = RunDirectory(FLAGS.train_dir, {**settings(), **digests}, FLAGS.restart)
     if plan.kernels:
         train_grouped(dataset, plain, plan, run, known)
     else:
         train_plain(dataset, plain, run)
-
-
-def digest(arrays) -> str:
-    """Of some arrays, 16 digits."""
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.shape} {array.dtype}".encode())
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
 
 
 def warmup_steps(dataset) -> int:
@@ -248,7 +196,7 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
             )
         ],
         probe=watch.scalars,
-        status=watch.status,
+        status=grouping_status,
         loss_names=TERMS,
         summarize=_watching(
             watch,
@@ -275,15 +223,6 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
     more["off_block_energy"] = watch.off_block_energy()
     write_result(run, dataset, grouped, result, more)
-
-
-def accuracy_at_start(dataset, model) -> dict:
-    """Validation accuracy before the first step, when training starts from a trained model."""
-    if not FLAGS.basemodel and not model_name().endswith(".keras"):
-        return {}
-    found = evaluate(compiled_forward(model), evaluation_batches(dataset.valid, 200))
-    logging.info("Before the first step: validation accuracy %.2f%%.", 100 * found.top1)
-    return {"valid_accuracy_at_start": found.top1}
 
 
 def _watching(watch: GroupingWatch, pictures: GroupingPictures, warmup: int, val_interval: int):

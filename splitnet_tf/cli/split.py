@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
+from splitnet_tf.cli.digests import digest_base
 from splitnet_tf.cli.model_flag import check_fits
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -83,7 +83,7 @@ def main() -> None:
     plan = SplitPlan.from_sections(base, grouping.sections)
     check_training_flags(dataset)
     # The digest keeps checkpoints of one base and grouping out of the tree of another.
-    config = {**settings(), "base_digest": base_digest(base, grouping)}
+    config = {**settings(), "base_digest": digest_base(base, grouping)}
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     tree = split_model(base, grouping, plan)
     difference = check_tree(base, plan, grouping, tree, dataset)
@@ -163,15 +163,6 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
         return model, read_grouping(model, FLAGS.method, dataset.class_names)
     file = FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json"
     return model, Grouping.load(file)
-
-
-def base_digest(base: keras.Model, grouping: Grouping) -> str:
-    """A digest of all that a tree is made of: the base model's variables and the grouping."""
-    found = hashlib.sha256(grouping.to_json().encode())
-    for weight in base.weights:
-        found.update(f"{weight.path} {weight.shape}".encode())
-        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).tobytes())
-    return found.hexdigest()[:16]
 
 
 def check_tree(base, plan, grouping, tree, dataset) -> float:

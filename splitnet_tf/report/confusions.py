@@ -8,6 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from splitnet_tf.report.before_after import evaluations
+from splitnet_tf.report.classes import Superclasses, labels_by_level
+from splitnet_tf.report.drawings import draw_confusion
+from splitnet_tf.report.pictures import Picture, picture
+from splitnet_tf.report.runs import Run
+
 MOST_CELLS = 250
 
 
@@ -26,6 +32,23 @@ class Shares:
     errors: int
     within: float
     chance: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Confused:
+    """Confusions of the run's newest model.
+
+    Attributes:
+      shares: at each level of the tree.
+      frequent: (true class, answer, times, whether of one group).
+      picture: sorted by group.
+      problem: why there is nothing, or "".
+    """
+
+    shares: tuple[Shares, ...] = ()
+    frequent: tuple[tuple[str, str, int, bool], ...] = ()
+    picture: Picture | None = None
+    problem: str = ""
 
 
 def read_confusion(value: Any) -> np.ndarray | None:
@@ -79,3 +102,47 @@ def coarse_picture(confusion: np.ndarray, order: np.ndarray) -> np.ndarray:
     starts = np.arange(cells) * len(order) // cells
     summed = np.add.reduceat(np.add.reduceat(sorted_, starts, axis=0), starts, axis=1)
     return summed / np.maximum(summed.sum(axis=1, keepdims=True), 1)
+
+
+def confusions_of(run: Run, superclasses: Superclasses | None) -> Confused:
+    """Reads, counts and draws the confusions in a run's evaluation."""
+    grouping = run.grouping
+    if grouping is None:
+        return Confused(problem=run.problem("grouping.json"))
+    before, after = evaluations(run)
+    found = []
+    for title, entry in (("before the cut", before), ("after the cut", after)):
+        matrix = read_confusion(entry.get("confusion")) if "confusion" in entry else None
+        if matrix is not None and len(matrix) == grouping.classes.size:
+            found.append((title, matrix))
+        elif "confusion" in entry:
+            size = grouping.classes.size
+            return Confused(
+                problem=f"The confusions in evaluation.json are no {size} by {size} counts, one "
+                "for each pair of the grouping's classes; evaluate again."
+            )
+    if not found:
+        problem = run.problem("evaluation.json")
+        return Confused(problem=problem or "evaluation.json has no confusions; evaluate again.")
+    labels = labels_by_level(grouping)
+    order = class_order(labels[-1], superclasses.labels if superclasses else None)
+    newest = found[-1][1]
+    names = grouping.class_names or [str(i) for i in range(len(newest))]
+    bounds = np.flatnonzero(np.diff(labels[-1][order])) + 1
+    drawn = picture(
+        f"confusion{run.number}",
+        "Answers for each class; classes sorted by group, lines between groups.",
+        lambda: draw_confusion(
+            [(title, coarse_picture(matrix, order)) for title, matrix in found],
+            (bounds / len(order)).tolist() if len(bounds) <= 64 else [],
+        ),
+    )
+    shares = (confusion_shares(newest, of_level) for of_level in labels)
+    return Confused(
+        tuple(s for s in shares if s),
+        tuple(
+            (names[i], names[j], times, bool(labels[-1][i] == labels[-1][j]))
+            for i, j, times in most_frequent(newest)
+        ),
+        drawn,
+    )

@@ -15,7 +15,7 @@ from splitnet_tf.report.drawings import draw_gamma3
 from splitnet_tf.report.overview import gamma3_sizes, imbalance
 from splitnet_tf.report.pictures import picture
 from splitnet_tf.report.runs import read_runs
-from splitnet_tf.report.sections import run_page, summary, versions
+from splitnet_tf.report.sections import run_page, versions
 
 DASH = "–"
 
@@ -67,7 +67,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         percent=percent, count=count, engineering=engineering, change=change, decimal=decimal
     )
-    environment.globals.update(imbalance=imbalance, summary=summary)
+    environment.globals.update(imbalance=imbalance)
     return environment
 
 

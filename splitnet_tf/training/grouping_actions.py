@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -15,7 +15,8 @@ from splitnet_tf.training.schedules import Schedule
 
 # A group is emptying when it holds less than this of an even share.
 EMPTYING = 0.25
-# Assignments should be decided, by their mean largest p, after this share of the steps.
+# A channel is decided when its largest p is above this; their mean over a space should be after
+# that share of the steps.
 DECIDED = 0.9
 UNDECIDED_AFTER = 0.8
 
@@ -55,28 +56,21 @@ class GroupingWatch:
         return float(np.mean(list(self.off_block_shares().values())))
 
     def scalars(self) -> dict[str, float]:
-        """The three losses unweighted, the off-block energy, and each space's state."""
+        """The three losses unweighted, off-block energy, the share decided, each space's state."""
         values = {f"split/{name}": float(v) for name, v in self._terms().items()}
         shares = self.off_block_shares()
         values["split/off_block_energy"] = float(np.mean(list(shares.values())))
         values.update({f"off_block/{name}": share for name, share in shares.items()})
-        for assignment, p in zip(self._losses.assignments(), self.memberships(), strict=True):
+        memberships = self.memberships()
+        decided = np.concatenate([p.max(axis=0) > DECIDED for p in memberships])
+        values["split/decided"] = float(np.mean(decided))
+        for assignment, p in zip(self._losses.assignments(), memberships, strict=True):
             name = assignment.name.removeprefix("space_")
             values[f"largest_p/{name}"] = float(p.max(axis=0).mean())
             sizes = np.bincount(p.argmax(axis=0), minlength=len(p))
             for group, size in enumerate(sizes):
                 values[f"group_size/{name}/{group}"] = int(size)
         return values
-
-    def status(self) -> str:
-        """How far the groups are, in a few words."""
-        p = self.memberships()
-        decided = np.mean(np.concatenate([x.max(axis=0) > 0.9 for x in p]))
-        sizes = np.bincount(p[-1].argmax(axis=0), minlength=len(p[-1]))
-        return (
-            f"groups {100 * decided:.0f}% decided, class sizes "
-            f"{'/'.join(str(s) for s in sizes)}, {100 * self.off_block_energy():.1f}% off-block"
-        )
 
     def warnings(self, step: int) -> list[str]:
         """What is going wrong, with a remedy; each fault once."""
@@ -105,6 +99,20 @@ class GroupingWatch:
         new = [sentence for key, sentence in found.items() if key not in self._warned]
         self._warned.update(found)
         return new
+
+
+def grouping_status(values: Mapping[str, float]) -> str:
+    """How far the groups are, in a few words; ``values`` are ``GroupingWatch.scalars``."""
+    sizes = {}
+    for key, value in values.items():
+        if key.startswith("group_size/"):
+            sizes.setdefault(key.rpartition("/")[0], []).append(value)
+    classes = list(sizes.values())[-1]  # of the last space
+    return (
+        f"groups {100 * values['split/decided']:.0f}% decided, class sizes "
+        f"{'/'.join(str(s) for s in classes)}, "
+        f"{100 * values['split/off_block_energy']:.1f}% off-block"
+    )
 
 
 class GroupingSchedule:

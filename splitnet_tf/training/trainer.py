@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 
 import keras
-import numpy as np
-import sklearn
 import tensorflow as tf
 
 from splitnet_tf.errors import CheckpointError, TrainingError
@@ -24,12 +19,15 @@ from splitnet_tf.training.checkpoints import (
 )
 from splitnet_tf.training.convergence import GroupingConverged, Patience
 from splitnet_tf.training.evaluation import compiled_forward, evaluate
+from splitnet_tf.training.faults import fault_of_step, fault_of_update
 from splitnet_tf.training.metrics_log import MetricsLog
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.progress import Progress
 from splitnet_tf.training.run_directory import RunDirectory
 from splitnet_tf.training.schedules import Schedule
+from splitnet_tf.training.signals import StopSignals
 from splitnet_tf.training.step import BaseTrainStep, TrainStep
+from splitnet_tf.training.versions import versions
 
 MAX_ROLLBACKS = 3
 _START = {
@@ -82,7 +80,7 @@ class Trainer:
       steps_per_epoch: for the epoch in the log.
       summarize: writes summaries other than scalars at each evaluation.
       describe: writes what TensorBoard shows of the run as a whole, once, before the first step.
-      status: a few words for the line of progress.
+      status: of the values just logged, a few words for the line of progress.
       loss_names: of the model's losses, for the sentence when one of them is not finite.
       train_step: in place of ``TrainStep(model, options, scale)``.
     """
@@ -104,7 +102,7 @@ class Trainer:
         converged: GroupingConverged | None = None,
         patience: int = 0,
         steps_per_epoch: int = 1,
-        status: Callable[[], str] | None = None,
+        status: Callable[[dict[str, float]], str] | None = None,
         loss_names: Sequence[str] = (),
         train_step: BaseTrainStep | None = None,
     ):
@@ -128,7 +126,7 @@ class Trainer:
         self._variables = self._train_step.variables
         self._state = dict(_START)
         self._sums = {"cross_entropy": 0.0, "model_losses": 0.0, "accuracy": 0.0}
-        self._signal = 0
+        self._signals = StopSignals()
 
     def train(self) -> TrainResult:
         """Trains to the end, or from the newest checkpoint to the end.
@@ -145,16 +143,11 @@ class Trainer:
         if marks is None and self._describe is not None:
             self._describe(self._log.writer)
         progress = Progress(self.options.max_steps, self._state["step"])
-        handlers = {}
-        if threading.current_thread() is threading.main_thread():  # others cannot set them
-            for s in (signal.SIGTERM, signal.SIGINT):
-                handlers[s] = signal.signal(s, self._on_signal)
         try:
-            if not self._state["stopped"]:
-                self._loop(progress)
+            with self._signals:
+                if not self._state["stopped"]:
+                    self._loop(progress)
         finally:
-            for s, handler in handlers.items():
-                signal.signal(s, handler)
             progress.close()
             self._log.close()
         state = self._state
@@ -179,14 +172,18 @@ class Trainer:
                 action(step)
             images, labels = next(batches)
             rate = self._learning_rate(step) * 0.5 ** state["rollbacks"]
-            fault = self._add(self._train_step(images, labels, rate))
+            found = self._train_step(images, labels, rate)
+            scalars = {name: float(value) for name, value in found.items()}
+            fault = fault_of_step(scalars, self._loss_names)
             if not fault and self._leaves_something(step + 1):
-                fault = self._spoiled()
+                fault = fault_of_update(self._variables)
             if fault:
                 self._roll_back(f"Step {step + 1}: {fault}")
                 state = self._state
                 batches = iter(self._train_batches(state["step"]))
                 continue
+            for name in self._sums:
+                self._sums[name] += scalars[name]
             state["step"] = step = step + 1
             last = step >= options.max_steps
             if step % options.val_interval == 0 or last:
@@ -198,47 +195,22 @@ class Trainer:
             progress.update(step)
             if step % options.checkpoint_interval == 0 or state["stopped"]:
                 self._save()
-            if self._signal:
+            if self._signals.number:
                 path = self._save()
-                name = signal.Signals(self._signal).name
                 logging.warning(
                     "%s: stopped after step %d, saved in %s; run the same command to go on.",
-                    name,
+                    self._signals.name,
                     step,
                     path,
                 )
-                raise SystemExit(128 + self._signal)
-
-    def _add(self, scalars: dict[str, tf.Tensor]) -> str | None:
-        """Adds a step to the sums of an interval; what is not finite, as a sentence."""
-        values = {name: float(value) for name, value in scalars.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                return f"the {self._term(name)} became {value}"
-        for name in self._sums:
-            self._sums[name] += values[name]
-        return None
+                raise SystemExit(128 + self._signals.number)
 
     def _leaves_something(self, step: int) -> bool:
         """Whether a checkpoint or the end of training follows a step."""
         options = self.options
         intervals = (options.val_interval, options.checkpoint_interval)
         due = step >= options.max_steps or any(step % n == 0 for n in intervals)
-        return due or bool(self._signal)
-
-    def _spoiled(self) -> str | None:
-        """What an update has made of a variable, when that is no finite number."""
-        for variable in self._variables:
-            value = np.asarray(variable)
-            if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-                name = getattr(variable, "path", "a variable")  # copies on devices have none
-                return f"{name} became not finite"
-        return None
-
-    def _term(self, name: str) -> str:
-        """What a scalar of a step is called."""
-        known = {f"model_loss_{i}": own for i, own in enumerate(self._loss_names)}
-        return known.get(name, name).replace("_", " ")
+        return due or bool(self._signals.number)
 
     def _roll_back(self, fault: str) -> None:
         """Back to the newest checkpoint with half the learning rate, or a TrainingError."""
@@ -290,7 +262,7 @@ class Trainer:
             loss=values["train/loss"],
             accuracy=values["train/accuracy"],
             images_per_second=speed,
-            note=self._status() if self._status else "",
+            note=self._status(values) if self._status else "",
         )
         self._since = (time.perf_counter(), step)
         self._state["displayed"] = step
@@ -323,7 +295,7 @@ class Trainer:
             **self._state,
             "sums": self._sums,
             "logs": self._log.marks(),
-            "versions": _versions(),
+            "versions": versions(),
             "patience": self._patience.state,
             "converged": self._converged.state if self._converged else None,
         }
@@ -338,13 +310,13 @@ class Trainer:
         state, path = restore_newest(self.run.checkpoints, "step", self._variables)
         if state is None:
             return None
-        versions = state.pop("versions", None)
-        if versions not in (None, _versions()):
+        earlier = state.pop("versions", None)
+        if earlier not in (None, versions()):
             logging.warning(
                 "%s was written by %s, this is %s: the run goes on, but not bit for bit.",
                 path,
-                versions,
-                _versions(),
+                earlier,
+                versions(),
             )
         self._sums, marks = state.pop("sums"), state.pop("logs")
         self._patience.state = state.pop("patience")
@@ -373,12 +345,3 @@ class Trainer:
             logging.warning(
                 "%s holds no best checkpoint; the last weights are used.", self.run.checkpoints
             )
-
-    def _on_signal(self, number, frame) -> None:
-        self._signal = number
-
-
-def _versions() -> dict[str, str]:
-    """What must be equal for a run to repeat itself to the bit."""
-    packages = {"tensorflow": tf, "keras": keras, "numpy": np, "scikit-learn": sklearn}
-    return {name: package.__version__ for name, package in packages.items()}

@@ -10,6 +10,7 @@ import pytest
 
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.grouping import Grouping
+from splitnet_tf.training.grouping_actions import grouping_status
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 from tests.report.html_page import Page
@@ -89,6 +90,10 @@ def test_the_chain_finds_the_planted_groups(chain):
         assert (chain / "group" / name).is_file()
     for name in ("config.json", "metrics.jsonl", "grouping.json", "tree.keras", "result.json"):
         assert (chain / "split" / name).is_file()
+    log = map(json.loads, (chain / "group" / "metrics.jsonl").read_text().splitlines())
+    states = [grouping_status(entry) for entry in log if "split/decided" in entry]
+    assert states[0].startswith("groups 0% decided")  # in the warm-up
+    assert states[-1] == "groups 100% decided, class sizes 4/4, 0.0% off-block"
 
 
 def test_a_report_is_made_of_what_the_programs_leave(chain, tmp_path):

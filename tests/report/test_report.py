@@ -53,8 +53,8 @@ def no_pictures(monkeypatch):
     few = functools.partial(agreement, draws=3)
     monkeypatch.setattr("splitnet_tf.report.classes.agreement", few)
     none = Picture(Markup("<svg></svg>"), "none")
-    monkeypatch.setattr("splitnet_tf.report.sections.picture", lambda *_: none)
-    monkeypatch.setattr("splitnet_tf.report.page.picture", lambda *_: none)
+    for module in ("sections", "confusions", "page"):
+        monkeypatch.setattr(f"splitnet_tf.report.{module}.picture", lambda *_: none)
 
 
 def test_the_page_is_whole_and_needs_no_other(whole):

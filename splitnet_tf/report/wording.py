@@ -1,0 +1,82 @@
+"""What the report says of a run in words."""
+
+from __future__ import annotations
+
+from splitnet_tf.report.before_after import Measured
+from splitnet_tf.report.run_folder import SPLIT, RunFolder, number
+from splitnet_tf.report.runs import Run
+
+
+def title(run: Run) -> str:
+    """Model, data and groups in a few words."""
+    model = run.setting("model") or (run.grouping.model if run.grouping else "unknown model")
+    data = run.setting("dataset") or "unknown data"
+    return f"{model} on {data}"
+
+
+def summary(run: Run, measured: Measured, predicted: bool) -> str:
+    """The run in one sentence; ``predicted``: its costs are of a tree that is not cut yet."""
+    grouping = run.grouping
+    text = title(run)
+    if run.plain:
+        text += ", nothing split"
+    elif grouping:
+        splits = "-".join(str(groups) for _, groups in grouping.sections)
+        text += f", split {splits} into {_sizes([len(m) for m in grouping.classes.members])}"
+    if measured.before is not None:
+        text += f": {100 * measured.before:.1f}% test accuracy"
+        text += "" if run.plain else " before the cut"
+        if measured.after is not None:
+            text += f", {100 * measured.after:.1f}% after it"
+    if measured.fewer_params is not None and measured.fewer_flops is not None:
+        text += (
+            f"; {100 * measured.fewer_params:.1f}% fewer parameters and "
+            f"{100 * measured.fewer_flops:.1f}% fewer FLOPs"
+        )
+        text += " (predicted: it is not cut yet)" if predicted else ""
+    return f"{text}."
+
+
+def _sizes(sizes: list[int]) -> str:
+    """Sizes of the class groups in words."""
+    if len(sizes) == 1:
+        return f"one group of {sizes[0]} classes"
+    if len(sizes) > 8:
+        return f"{len(sizes)} groups of {min(sizes)} to {max(sizes)} classes"
+    listed = ", ".join(str(s) for s in sizes[:-1])
+    return f"{len(sizes)} groups of {listed} and {sizes[-1]} classes"
+
+
+def state(run: Run) -> tuple[str, ...]:
+    """How far each phase has come."""
+    sentences = []
+    for folder in run.folders[::-1]:
+        name = "Training" if run.plain else {"group": "Grouping", "split": "Split"}[folder.kind]
+        steps, epochs = (number(folder.result, key) for key in ("steps", "epochs"))
+        if steps is not None:
+            length = f" ({epochs:.3g} epochs)" if epochs is not None else ""
+            why = folder.result.get("stopped")
+            why = f", stopped by {why}" if isinstance(why, str) else ""
+            sentences.append(f"{name} ({folder.path}): finished at step {steps:,.0f}{length}{why}.")
+        else:
+            last = max((e["step"] for e in folder.metrics), default=None)
+            so_far = f"the log ends at step {last:,}" if last is not None else "nothing is logged"
+            sentences.append(f"{name} ({folder.path}): not finished, {so_far}.")
+    return tuple(sentences)
+
+
+def damaged(run: Run) -> tuple[str, ...]:
+    """What is wrong with files that are there."""
+    return tuple(
+        sentence
+        for folder in run.folders
+        for name, sentence in folder.problems.items()
+        if (folder.path / name).exists() and "is empty" not in sentence
+    )
+
+
+def phase(run: Run, folder: RunFolder) -> str:
+    """What a folder's training is for, in a word."""
+    if folder.kind == SPLIT:
+        return "finetuning"
+    return "training" if run.plain else "grouping"
