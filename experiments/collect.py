@@ -1,4 +1,7 @@
-"""Collects the rows of finished runs into ``experiments/rows``, one JSON file a row."""
+"""Collects the rows of finished runs into ``experiments/rows``, one JSON file a row.
+
+Beside them lie whole comparisons, as ``splitnet-compare`` writes them, in ``comparison``.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +47,8 @@ def read_table5(rows: Path = ROWS) -> dict[str, dict]:
     """Table 5 of every scale that has it."""
     paths = {scale: rows / scale / f"{TABLE5}.json" for scale in SCALES}
     return {scale: read_json(path) for scale, path in paths.items() if path.exists()}
+
+
+def read_comparisons(rows: Path = ROWS) -> list[dict]:
+    """What ``splitnet-compare`` found."""
+    return [read_json(path) for path in sorted((rows / "comparison").glob("*.json"))]

@@ -9,11 +9,10 @@ from pathlib import Path
 import keras
 from absl import flags
 
-from experiments.recipe import SCALES, SPLITS, Recipe
+from experiments.recipe import SCALES, Recipe
 from experiments.run import Row, run_row
 from splitnet_tf.analysis.tables import text_table
 from splitnet_tf.cli.define import Number, define_list, define_text
-from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import load_dataset
 
 FLAGS = flags.FLAGS
@@ -83,14 +82,3 @@ def _stages(found: dict) -> tuple[str, ...]:
 def recipe() -> Recipe:
     """Of ``--scale``."""
     return SCALES[FLAGS.scale]
-
-
-__all__ = [
-    "SPLITS",
-    "check_choice",
-    "define_flags",
-    "recipe",
-    "run_program",
-    "run_rows",
-    "seeds",
-]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.collect import ROWS, collect, read_rows, read_table5
+from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
 from experiments.published import ERRORS, PARAMS
 from experiments.recipe import SCALES, SPLITS
 from experiments.run import GROUPINGS
@@ -125,6 +125,37 @@ def table5(document: dict) -> str:
     return f"{where}.\n\n{markdown(header, rows)}\n\n```sh\npython {document['command']}\n```"
 
 
+def comparison(document: dict) -> str:
+    """Table 1 as ``splitnet-compare`` found it, with its command."""
+    lines = []
+    for row in document["rows"]:
+        runs = row["runs"]
+        lines.append(
+            (
+                row["grouping"],
+                *(spread([r[k] for r in runs]) for k in ("error", "error_after_cut")),
+                spread([r["error_before"] for r in runs]),
+                spread([r["nmi"] for r in runs], 1, 3),
+                spread([r["random_nmi"] for r in runs], 1, 3),
+                spread([r["params"] / 1e6 for r in runs], 1, 4),
+            )
+        )
+    header = ("classes", "error (%)", "after the cut", "before", "NMI", "of random groups")
+    seeds = ",".join(map(str, document["seeds"]))
+    command = " \\\n  ".join(
+        [
+            f"python -m splitnet_tf.cli.compare --dataset={document['dataset']} --seeds={seeds}",
+            *(
+                f'--{name}="{document[name]}"'
+                for name in ("plain_flags", "group_flags", "split_flags")
+                if document.get(name)
+            ),
+            "--train_dir=runs/compare",
+        ]
+    )
+    return f"{markdown((*header, 'params (M)'), lines)}\n\n```sh\n{command}\n```"
+
+
 def setup(rows: list[dict]) -> str:
     """What rows were made of, on what."""
     scale = rows[0]["row"]["scale"]
@@ -165,7 +196,12 @@ def sweeps(rows: list[dict]) -> str:
     return markdown(header, lines) if lines else ""
 
 
-def document(by_scale: dict[str, list[dict]], by_scale5: dict[str, dict], remarks: str) -> str:
+def document(
+    by_scale: dict[str, list[dict]],
+    by_scale5: dict[str, dict],
+    comparisons: list[dict],
+    remarks: str,
+) -> str:
     """docs/results.md."""
     parts = [
         "# The paper's tables, measured",
@@ -191,6 +227,8 @@ def document(by_scale: dict[str, list[dict]], by_scale5: dict[str, dict], remark
         parts += ["## Sensitivity", setup(rows) + " One setting changed at a time, deep split."]
         parts += [sweeps(rows), "![Sensitivity](sensitivity.png)"]
         parts += ["```sh\npython -m experiments.sweep\n```"]
+    for found in comparisons:
+        parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
     for scale, found in by_scale5.items():
         parts += [f"## Table 5, scale `{scale}`", table5(found)]
     return "\n\n".join(parts) + "\n"
@@ -200,7 +238,8 @@ def main() -> None:
     for path in collect(Path(FLAGS.runs)):
         logging.info("collected %s", path)
     by_scale = read_rows()
-    text = document(by_scale, read_table5(), REMARKS.read_text(encoding="utf-8"))
+    remarks = REMARKS.read_text(encoding="utf-8")
+    text = document(by_scale, read_table5(), read_comparisons(), remarks)
     write_atomically(DOCS / "results.md", text.encode())
     if SWEPT in by_scale and points(by_scale[SWEPT]):
         draw(by_scale[SWEPT], DOCS / "sensitivity.png")

@@ -6,10 +6,11 @@ import dataclasses
 
 from absl import flags
 
-from experiments.program import check_choice, define_flags, recipe, run_program, run_rows, seeds
+from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
 from experiments.recipe import Recipe, with_value
 from experiments.run import Row
 from splitnet_tf.cli.define import define_list
+from splitnet_tf.cli.program import run_program
 
 FLAGS = flags.FLAGS
 

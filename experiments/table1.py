@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments.program import check_choice, define_flags, recipe, run_program, run_rows, seeds
+from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
 from experiments.recipe import SPLITS
 from experiments.run import GROUPINGS, Row
 from splitnet_tf.cli.define import define_list
+from splitnet_tf.cli.program import run_program
 
 FLAGS = flags.FLAGS
 SPLIT = [name for name in SPLITS if name != "baseline"]

@@ -3,8 +3,8 @@
     python -m tests.screenshots runs/pictures docs
 
 takes ``docs/tensorboard_*.png`` and ``docs/report*.png`` with a headless Chromium, and draws
-``docs/gamma3.png``. The folder holds ``group``, ``split`` and ``report.html``, and runs with several
-gamma_3 in ``gamma3-*``; ``make pictures`` makes them first.
+``docs/gamma3.png``. The folder holds ``group``, ``split`` and ``report.html``, and runs with
+several gamma_3 in ``gamma3-*``; ``make pictures`` makes them first.
 """
 
 import shutil

@@ -24,6 +24,7 @@ from splitnet_tf.grouping.wordnet import wordnet_taxonomy
 from splitnet_tf.training import compiled_forward, evaluate
 
 FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
 NAMES = ("learned", "semantic", "clustering", "random", "wordnet")
 
 

@@ -11,7 +11,7 @@ from splitnet_tf.report.run_folder import SPLIT, RunFolder
 from splitnet_tf.report.runs import Run
 
 # Of config.json: digests of files, and what belongs to one call of a program.
-NO_FLAGS = ("base_digest", "restart")
+NO_FLAGS = ("restart",)
 WIDTH = 96  # of a line
 _FLAG = re.compile(r"[a-z][a-z0-9_]*")
 

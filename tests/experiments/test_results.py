@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import results
-from experiments.collect import ROWS, collect, read_rows, read_table5
+from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
 from experiments.recipe import SCALES
 from experiments.run import Row, recipe_document
 from experiments.sensitivity import draw, points
@@ -42,7 +42,7 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
         made("deep", s, e + 0.03, error_before=0.6, error_after_cut=0.9, error_recalibrated=0.65)
         for s, e in enumerate(errors)
     ]
-    text = results.document({"small": rows}, {}, "Remarks.")
+    text = results.document({"small": rows}, {}, [], "Remarks.")
     mean, deviation = 100 * np.mean(errors), 100 * np.std(errors, ddof=1)
     found = cells(text, "baseline")
     assert found[:4] == ["baseline", "1-1-1", "3", f"{mean:.2f} ± {deviation:.2f}"]
@@ -58,7 +58,7 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
 def test_given_groups_are_table_1():
     rows = [made("deep", 0, 0.5, nmi=0.27, random_nmi=0.06)]
     rows += [made("deep", s, 0.55, "random", nmi=0.05, random_nmi=0.06) for s in (0, 1)]
-    text = results.document({"small": rows}, {}, "")
+    text = results.document({"small": rows}, {}, [], "")
     lines = [x for x in text.splitlines() if x.startswith("| deep | ")]
     assert [x.split(" | ")[1] for x in lines] == ["learned", "random"]
     assert "| 1 | 50.00 | - | 0.270 | 0.060 | 24.62 |" in lines[0]
@@ -73,12 +73,26 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     ]
     rows += [made("deep", 0, 0.8, scale="sweep", variant="start=random")]
     assert list(points(rows)) == ["pace", "start"] and list(points(rows)["pace"]) == ["1", "32"]
-    text = results.document({"sweep": rows}, {}, "")
+    text = results.document({"sweep": rows}, {}, [], "")
     assert "Table 2" not in text
     assert "| `pace` | 8.0 (as it is) | 1 | 50.00 |" in text
     assert "| `start` | random | 1 | 80.00 |" in text
     draw(rows, tmp_path / "sensitivity.png")
     assert (tmp_path / "sensitivity.png").stat().st_size > 5000
+
+
+def test_a_comparison_has_its_rows_and_its_command():
+    runs = [
+        {"error": e, "error_after_cut": 0.8, "error_before": 0.75, "nmi": 0.25, "random_nmi": 0.06}
+        | {"params": 44_180}
+        for e in (0.66, 0.69)
+    ]
+    found = {"dataset": "cifar100", "seeds": [0, 1], "plain_flags": "--epochs=3"}
+    found |= {"group_flags": "--epochs=1", "split_flags": None}
+    text = results.comparison({**found, "rows": [{"grouping": "learned", "runs": runs}]})
+    assert "| learned | 67.50 ± 2.12 | 80.00 ± 0.00 | 75.00" in text
+    assert '--seeds=0,1 \\\n  --plain_flags="--epochs=3" \\\n' in text
+    assert "split_flags" not in text
 
 
 def test_rows_are_collected(tmp_path):
@@ -98,7 +112,7 @@ def test_rows_are_collected(tmp_path):
 def test_the_page_is_that_of_the_rows():
     """docs/results.md is written, never typed."""
     remarks = results.REMARKS.read_text(encoding="utf-8")
-    text = results.document(read_rows(ROWS), read_table5(ROWS), remarks)
+    text = results.document(read_rows(ROWS), read_table5(ROWS), read_comparisons(ROWS), remarks)
     assert text == (results.DOCS / "results.md").read_text(encoding="utf-8")
 
 

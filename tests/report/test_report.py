@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import itertools
 import json
+import re
 import shutil
+import subprocess
 import time
 
 import keras
@@ -276,13 +278,17 @@ def test_what_files_say_is_escaped(tmp_path, no_pictures):
     assert f"{folder / 'split'}" in page.text
 
 
-def test_a_thousand_classes(tmp_path):
+def a_thousand_classes(folder):
     inputs = keras.Input((32,))
     x = layers.Dense(160, activation="relu", name="hidden")(inputs)
     model = keras.Model(inputs, layers.Dense(1000, name="logits")(x), name="wide")
     names = [f"class number {i}, with a name as long as those of ImageNet are" for i in range(1000)]
     sections = [("hidden", 5), ("logits", 40)]
-    make_run(tmp_path, model, sections, names, steps=range(0, 200_000, 400))
+    make_run(folder, model, sections, names, steps=range(0, 200_000, 400))
+
+
+def test_a_thousand_classes(tmp_path):
+    a_thousand_classes(tmp_path)
     begin = time.process_time()
     content = make_report([tmp_path / "split"])
     spent = time.process_time() - begin
@@ -291,3 +297,29 @@ def test_a_thousand_classes(tmp_path):
     assert page.tags.count("td") < 1000
     assert "1,000 classes" in page.text and "split 5-40 into 40 groups" in page.text
     assert all(f" {i}, with" in page.text for i in range(1000))
+
+
+@pytest.mark.slow  # the clock of a browser
+def test_a_thousand_classes_open_in_a_browser(tmp_path):
+    browser = shutil.which("chromium") or pytest.skip("there is no chromium on the PATH")
+    a_thousand_classes(tmp_path)
+    content = make_report([tmp_path / "split"])
+    clock = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+    asked = f"setTimeout(() => document.body.dataset.loaded = {clock})"
+    content += f"<script>addEventListener('load', () => {asked})</script>"
+    (tmp_path / "report.html").write_text(content, encoding="utf-8")
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run(
+            [
+                *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+                (tmp_path / "report.html").as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        (found,) = re.findall(r'data-loaded="([0-9.]+)"', done.stdout)
+        seconds.append(float(found) / 1000)
+    print(f"loaded in {', '.join(f'{s:.2f}' for s in seconds)} s, {len(content.encode()):,} bytes")
+    assert min(seconds) < 2
