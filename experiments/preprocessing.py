@@ -34,7 +34,7 @@ class CropAndFlip(keras.layers.Layer):
 
         rows = ops.arange(height) + drawn(2 * PAD + 1)
         columns = ops.arange(width)
-        columns = ops.where(drawn(2) == 1, columns[::-1], columns) + drawn(2 * PAD + 1)
+        columns = ops.where(drawn(2) == 1, width - 1 - columns, columns) + drawn(2 * PAD + 1)
         # A product with ones and zeros picks whole rows and columns: fast and exact everywhere.
         rows = ops.one_hot(rows, height + 2 * PAD, dtype=images.dtype)
         columns = ops.one_hot(columns, width + 2 * PAD, dtype=images.dtype)
