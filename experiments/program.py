@@ -10,7 +10,8 @@ import keras
 from absl import flags
 
 from experiments.recipe import SCALES, Recipe
-from experiments.run import Row, run_row
+from experiments.row import Row
+from experiments.run import run_row
 from splitnet_tf.analysis.tables import text_table
 from splitnet_tf.cli.define import Number, define_list, define_text
 from splitnet_tf.data import load_dataset

@@ -48,6 +48,7 @@ class Recipe:
       growth_share: see there.
       weighted: R_W over kernels weighted by itself, as in 2017, or their mean.
       start: of the assignments: ``clustering`` or ``random``.
+      start_p: membership of every channel in its cluster at the start, above 1 / groups.
       pace: learning rate of the assignments against that of the weights.
       method: of the hard assignment: ``argmax`` or ``balanced``.
       recalibrate: training batches on which batch-norm statistics are re-estimated after a cut.
@@ -71,6 +72,7 @@ class Recipe:
     growth_share: float = 0.6
     weighted: bool = False
     start: str = "clustering"
+    start_p: float = 0.9
     pace: float = 8.0
     method: str = "argmax"
     recalibrate: int = 100
@@ -88,6 +90,14 @@ def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
     if rest:
         value = dataclasses.replace(getattr(recipe, first), **{rest: value})
     return dataclasses.replace(recipe, **{first: value})
+
+
+def recipe_document(recipe: Recipe) -> dict:
+    """A recipe as JSON keeps it."""
+    document = dataclasses.asdict(recipe)
+    for phase in ("plain", "group", "finetune", "baseline"):
+        document[phase]["drops"] = list(document[phase]["drops"])
+    return document
 
 
 SCALES = {

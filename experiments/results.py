@@ -12,7 +12,7 @@ from absl import flags
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
 from experiments.published import ERRORS, PARAMS
 from experiments.recipe import SCALES, SPLITS
-from experiments.run import GROUPINGS
+from experiments.row import GROUPINGS
 from experiments.sensitivity import draw, points
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
@@ -133,14 +133,19 @@ def comparison(document: dict) -> str:
         lines.append(
             (
                 row["grouping"],
-                *(spread([r[k] for r in runs]) for k in ("error", "error_after_cut")),
+                spread([r["error"] for r in runs]),
+                _plus_minus(row.get("better"), row.get("better_spread")),
+                spread([r["error_after_cut"] for r in runs]),
                 spread([r["error_before"] for r in runs]),
                 spread([r["nmi"] for r in runs], 1, 3),
                 spread([r["random_nmi"] for r in runs], 1, 3),
                 spread([r["params"] / 1e6 for r in runs], 1, 4),
             )
         )
-    header = ("classes", "error (%)", "after the cut", "before", "NMI", "of random groups")
+    header = (
+        *("classes", "error (%)", "below random by, seed by seed", "after the cut", "before"),
+        *("NMI", "of random groups"),
+    )
     seeds = ",".join(map(str, document["seeds"]))
     command = " \\\n  ".join(
         [
@@ -154,6 +159,12 @@ def comparison(document: dict) -> str:
         ]
     )
     return f"{markdown((*header, 'params (M)'), lines)}\n\n```sh\n{command}\n```"
+
+
+def _plus_minus(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return "-"
+    return f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if deviation is not None else "")
 
 
 def setup(rows: list[dict]) -> str:
@@ -190,9 +201,14 @@ def sweeps(rows: list[dict]) -> str:
                     spread([r["error"] for r in found]),
                     spread([cut_error(r) for r in found]),
                     spread([r.get("nmi") for r in found], 1, 3),
+                    spread([r["moved"]["classes"] for r in found], 100, 0),
+                    spread([r["moved"]["features"] for r in found], 100, 0),
                 )
             )
-    header = ("setting", "value", "seeds", "error (%)", "after the cut", "NMI")
+    header = (
+        *("setting", "value", "seeds", "error (%)", "after the cut", "NMI"),
+        *("classes that moved (%)", "features (%)"),
+    )
     return markdown(header, lines) if lines else ""
 
 

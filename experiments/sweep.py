@@ -8,7 +8,7 @@ from absl import flags
 
 from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
 from experiments.recipe import Recipe, with_value
-from experiments.run import Row
+from experiments.row import Row
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
 
@@ -18,6 +18,7 @@ SWEEPS = {
     "plain.epochs": (0.5, 2, 4),
     "group.epochs": (0.5, 2),
     "start": ("random",),
+    "start_p": (0.6,),
     "pace": (1, 32),
     "gamma1": (0.1, 10),
     "gamma2": (0.1, 10),

@@ -6,7 +6,7 @@ from absl import flags
 
 from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
 from experiments.recipe import SPLITS
-from experiments.run import GROUPINGS, Row
+from experiments.row import GROUPINGS, Row
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
 

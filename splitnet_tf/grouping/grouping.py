@@ -243,9 +243,13 @@ def in_file(path: str | Path, read: Callable[[dict[str, Any]], T]) -> T:
     try:
         return read(read_json(path))
     except FileNotFoundError:
-        raise GroupingError(f"Grouping file {path} does not exist.") from None
-    except ValueError as error:
+        raise GroupingError(
+            f"Grouping file {path} does not exist; splitnet_tf.cli.group writes one."
+        ) from None
+    except GroupingError as error:
         raise GroupingError(f"Grouping file {path}: {error}") from None
+    except ValueError as error:
+        raise GroupingError(f"Grouping file {path}: {error}; {AGAIN}") from None
 
 
 def _typed(value: Any, kind: type, key: str) -> Any:

@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from splitnet_tf.cli.compare import summarize
+from splitnet_tf.cli.compare import add_differences, summarize
 from splitnet_tf.json_files import read_json
 from tests.cli.small_programs import small_model
 from tests.cli.test_programs import run
@@ -54,3 +54,17 @@ def test_rows_are_means_and_sample_deviations():
     assert row["error"] == statistics.mean((0.1, 0.4))
     assert row["error_spread"] == statistics.stdev((0.1, 0.4))
     assert row["nmi"] is None and row["nmi_spread"] is None
+
+
+def test_differences_from_random_groups_are_those_of_each_seed():
+    rows = [
+        {"grouping": "learned", "runs": [{"error": 0.30}, {"error": 0.50}]},
+        {"grouping": "random", "runs": [{"error": 0.31}, {"error": 0.53}]},
+    ]
+    add_differences(rows)
+    assert rows[0]["better"] == pytest.approx(0.02)
+    assert rows[0]["better_spread"] == pytest.approx(statistics.stdev([0.01, 0.03]))
+    assert (rows[1]["better"], rows[1]["better_spread"]) == (0, 0)
+    alone = [{"grouping": "learned", "runs": [{"error": 0.3}]}]
+    add_differences(alone)
+    assert "better" not in alone[0]

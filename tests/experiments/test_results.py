@@ -7,8 +7,8 @@ import pytest
 
 from experiments import results
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
-from experiments.recipe import SCALES
-from experiments.run import Row, recipe_document
+from experiments.recipe import SCALES, recipe_document
+from experiments.row import Row
 from experiments.sensitivity import draw, points
 from splitnet_tf.json_files import write_json
 
@@ -26,6 +26,7 @@ def made(split, seed, error, grouping="learned", variant="", scale="small", **mo
         "backend": "tensorflow",
         "device": "2 x some processor",
         "precision": "float32",
+        "moved": {"classes": 0.25, "features": 0.5},
         **more,
     }
 
@@ -89,8 +90,9 @@ def test_a_comparison_has_its_rows_and_its_command():
     ]
     found = {"dataset": "cifar100", "seeds": [0, 1], "plain_flags": "--epochs=3"}
     found |= {"group_flags": "--epochs=1", "split_flags": None}
-    text = results.comparison({**found, "rows": [{"grouping": "learned", "runs": runs}]})
-    assert "| learned | 67.50 ± 2.12 | 80.00 ± 0.00 | 75.00" in text
+    row = {"grouping": "learned", "runs": runs, "better": 0.009, "better_spread": 0.004}
+    text = results.comparison({**found, "rows": [row]})
+    assert "| learned | 67.50 ± 2.12 | 0.90 ± 0.40 | 80.00 ± 0.00 | 75.00" in text
     assert '--seeds=0,1 \\\n  --plain_flags="--epochs=3" \\\n' in text
     assert "split_flags" not in text
 

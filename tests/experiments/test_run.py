@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import recipe as recipes
-from experiments.run import Row, recipe_document, run_row
+from experiments.row import Row
+from experiments.run import run_row
 from splitnet_tf.data import planted_groups, save_arrays
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.json_files import read_json
@@ -16,14 +17,7 @@ from splitnet_tf.saving import load_model
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
-RECIPE = dataclasses.replace(
-    recipes.SCALES["smoke"],
-    plain=recipes.Phase(1, 0.1, 0.1),
-    group=recipes.Phase(1, 0.05, 0.02),
-    finetune=recipes.Phase(1, 0.05),
-    baseline=recipes.Phase(2, 0.1),
-    recalibrate=2,
-)
+RECIPE = recipes.SCALES["smoke"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +32,9 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tree(data, runs):
-    return run_row(Row("smoke", "deep"), RECIPE, data, runs)
+    out = run_tables(runs, data, {"table2": ["--rows=deep"]})
+    assert "deep-learned-seed0" in out and "params (M)" in out
+    return read_json(runs / "smoke" / "deep-learned-seed0" / "row.json")
 
 
 def whitened(split):
@@ -61,8 +57,12 @@ def test_a_tree_is_trained_cut_and_finetuned(tree, data, runs):
     assert tree["params"] == expected
     whole = load_model(folder / "grouped.keras").predict(whitened(data.test), verbose=0)
     assert tree["error_before"] == pytest.approx(1 - np.mean(whole.argmax(1) == data.test.labels))
+    start = read_json(folder / "start.json")["groups"]
+    classes = start[grouping.class_space]
+    assert tree["moved"]["classes"] == np.mean(classes != grouping.classes.labels())
+    assert set(start) == {s.name for s in grouping.spaces} and 0 <= tree["moved"]["features"] <= 1
     assert set(tree["seconds"]) == {"group", "finetune"}
-    assert tree["backend"] and tree["device"] and tree["recipe"] == recipe_document(RECIPE)
+    assert tree["backend"] and tree["device"] and tree["recipe"] == recipes.recipe_document(RECIPE)
 
 
 def test_gamma1_grows_while_grouping(tree, runs):
@@ -72,26 +72,32 @@ def test_gamma1_grows_while_grouping(tree, runs):
     np.testing.assert_allclose(found[0], [RECIPE.gamma1_growth, 1, 1], rtol=1e-6)
 
 
+def small(data):
+    return dataclasses.replace(data, name="small")  # as the file is called
+
+
 def test_a_finished_row_is_not_trained_again(tree, data, runs):
     path = runs / "smoke" / "deep-learned-seed0" / "row.json"
     before = path.stat().st_mtime_ns
-    assert run_row(Row("smoke", "deep"), RECIPE, data, runs) == tree
+    assert run_row(Row("smoke", "deep"), RECIPE, small(data), runs) == tree
     assert path.stat().st_mtime_ns == before
 
 
-def test_what_another_recipe_left_goes(data, runs, tmp_path):
-    """Given groups, a baseline, and a folder that held another row."""
+def test_the_plain_phase_is_shared_and_what_another_recipe_left_goes(tree, data, runs):
     row = Row("smoke", "baseline")
-    (tmp_path / "smoke" / row.name / "baseline").mkdir(parents=True)
-    (tmp_path / "smoke" / row.name / "model.keras").write_text("of another recipe")
-    found = run_row(row, RECIPE, data, tmp_path)
-    plain = [p for p in (tmp_path / "smoke").iterdir() if p.name.startswith("plain-")]
-    assert len(plain) == 1 and (plain[0] / "plain.keras").exists()
-    written = (plain[0] / "plain.keras").stat().st_mtime_ns
-    assert found["params"] > 0 and "sizes" not in found
-    given = run_row(Row("smoke", "deep", "semantic"), RECIPE, data, tmp_path)
-    assert given["nmi"] == 1.0 and given["sizes"] == [4, 4]
-    assert (plain[0] / "plain.keras").stat().st_mtime_ns == written  # shared, not trained again
+    (runs / "smoke" / row.name / "baseline").mkdir(parents=True)
+    (runs / "smoke" / row.name / "model.keras").write_text("of another recipe")
+    (plain,) = (p for p in (runs / "smoke").iterdir() if p.name.startswith("plain-"))
+    written = (plain / "plain.keras").stat().st_mtime_ns
+    found = run_row(row, RECIPE, small(data), runs)
+    assert (plain / "plain.keras").stat().st_mtime_ns == written
+    assert found["params"] > tree["params"] and "sizes" not in found
+
+
+@pytest.mark.slow  # another tree
+def test_given_groups_stay_as_they_are(tree, data, runs):
+    given = run_row(Row("smoke", "deep", "semantic"), RECIPE, small(data), runs)
+    assert given["nmi"] == 1.0 and given["sizes"] == [4, 4] and given["moved"]["classes"] == 0
 
 
 def test_a_sweep_keeps_the_epochs():
@@ -127,7 +133,7 @@ def run_tables(folder, data, programs, start=("-m",), env=()):
     for program, more in programs.items():
         command = [
             *(sys.executable, *start, f"experiments.{program}", "--scale=smoke", "--seeds=0"),
-            *(f"--data={folder / 'small.npz'}", f"--runs={folder / 'runs'}", *more),
+            *(f"--data={folder / 'small.npz'}", f"--runs={folder}", *more),
         ]
         found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=env or None)
         assert found.returncode == 0, found.stderr
@@ -135,15 +141,10 @@ def run_tables(folder, data, programs, start=("-m",), env=()):
     return found.stdout
 
 
-def test_a_program_at_smoke_scale(data, tmp_path):
-    out = run_tables(tmp_path, data, {"table2": ["--rows=deep"]})
-    assert "params (M)" in out
-
-
 @pytest.mark.slow  # several compilations
 def test_the_programs_at_smoke_scale(data, tmp_path):
     out = run_tables(tmp_path, data, PROGRAMS)
-    rows = sorted(p.parent.name for p in tmp_path.glob("runs/smoke/*/row.json"))
+    rows = sorted(p.parent.name for p in tmp_path.glob("smoke/*/row.json"))
     assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == 5
 
 
@@ -160,7 +161,7 @@ def test_the_programs_without_tensorflow(data, tmp_path):
     )
     env = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin", "HOME": str(tmp_path)}
     run_tables(tmp_path, data, {"table2": ["--rows=baseline,deep"]}, start=(str(program),), env=env)
-    document = read_json(tmp_path / "runs" / "smoke" / "deep-learned-seed0" / "row.json")
+    document = read_json(tmp_path / "smoke" / "deep-learned-seed0" / "row.json")
     assert document["backend"] == "jax"
 
 
