@@ -10,8 +10,7 @@ from keras import ops
 
 from experiments.row import Row
 from experiments.work import Work
-from splitnet_tf.data import Dataset
-from splitnet_tf.errors import GroupingError
+from splitnet_tf.data import Dataset, superclass_taxonomy
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import (
     Grouping,
@@ -20,9 +19,8 @@ from splitnet_tf.grouping import (
     split_losses,
     start_from_clusters,
 )
-from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.given import random_classes, taxonomy_classes
-from splitnet_tf.grouping.start import given_assignments, last_kernel, start_from_given
+from splitnet_tf.grouping.start import given_assignments, start_from_given, weight_clusters
 from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import read_grouping
@@ -39,7 +37,8 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
       plan: of the row's split.
 
     Raises:
-      GroupingError: a group came out empty, or the data has no superclasses for semantic groups.
+      GroupingError: a group came out empty.
+      DataError: no superclasses for semantic groups.
     """
     row, recipe, data, folder = work.row, work.recipe, work.data, work.folder
     path = folder / "grouped.keras"
@@ -104,17 +103,5 @@ def _given_classes(
     if row.grouping == "random":
         return random_classes(data.num_classes, plan, row.seed)
     if row.grouping == "semantic":
-        if data.superclasses is None:
-            raise GroupingError(f"Data set '{data.name}' has no superclasses: no semantic groups.")
-        taxonomy: dict[str, list[str]] = {name: [] for name in data.superclass_names}
-        for name, superclass in zip(data.class_names, data.superclasses, strict=True):
-            taxonomy[data.superclass_names[superclass]].append(name)
-        return taxonomy_classes(data.class_names, taxonomy, plan)
-    kernel = last_kernel(losses)
-    return cluster_classes(
-        lambda members: kernel_similarity(kernel[:, members]),
-        data.num_classes,
-        plan,
-        row.seed,
-        True,
-    )
+        return taxonomy_classes(data.class_names, superclass_taxonomy(data), plan)
+    return weight_clusters(losses, plan, row.seed)

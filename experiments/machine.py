@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from importlib import metadata
-from pathlib import Path
 
 import keras
+
+from splitnet_tf.analysis.processor import processor_name
 
 
 def describe_machine() -> dict:
@@ -38,9 +39,4 @@ def _device(backend: str) -> str:
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    names = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()
+    return f"{os.cpu_count()} x {processor_name()}"

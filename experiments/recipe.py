@@ -84,6 +84,13 @@ class Recipe:
         return f"wrn-{self.depth}-{self.width}"
 
 
+def value_of(recipe: Recipe, name: str) -> Any:
+    """One field, ``pace`` or ``group.epochs`` say."""
+    for part in name.split("."):
+        recipe = getattr(recipe, part)
+    return recipe
+
+
 def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
     """A recipe with another value of one field, ``pace`` or ``group.epochs`` say."""
     first, _, rest = name.partition(".")

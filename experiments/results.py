@@ -11,7 +11,7 @@ from absl import flags
 
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
 from experiments.published import ERRORS, PARAMS
-from experiments.recipe import SCALES, SPLITS
+from experiments.recipe import SCALES, SPLITS, value_of
 from experiments.row import GROUPINGS
 from experiments.sensitivity import draw, points
 from splitnet_tf.cli.define import define_text
@@ -189,9 +189,7 @@ def sweeps(rows: list[dict]) -> str:
     base = chosen(rows, "deep")
     lines = []
     for name, values in points(rows).items():
-        default = SCALES[SWEPT]
-        for part in name.split("."):
-            default = getattr(default, part)
+        default = value_of(SCALES[SWEPT], name)
         shown = {str(default): base, **values} if base else values
         for value, found in shown.items():
             mark = " (as it is)" if found is base else ""

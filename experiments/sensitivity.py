@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from experiments.recipe import SCALES
+from experiments.recipe import SCALES, value_of
 
 
 def points(rows: list[dict]) -> dict[str, dict[str, list[dict]]]:
@@ -36,9 +36,7 @@ def draw(rows: list[dict], path: Path) -> None:
     figure = Figure(figsize=(3.0 * columns, 2.3 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     for axes, (name, values) in zip(grid.flat, settings.items(), strict=False):
-        default = SCALES["sweep"]
-        for part in name.split("."):
-            default = getattr(default, part)
+        default = value_of(SCALES["sweep"], name)
         values = dict(sorted({**values, str(default): base}.items(), key=_order))
         means = [100 * statistics.fmean(r["error"] for r in v) for v in values.values()]
         places = range(len(values))

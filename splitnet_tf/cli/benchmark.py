@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.analysis.processor import processor_name
 from splitnet_tf.cli.define import (
     PICTURES,
     define_integer,
@@ -145,7 +146,7 @@ def on_one() -> None:
 def machine() -> dict:
     """Where the times were taken."""
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads()
         or len(tf.config.list_logical_devices("CPU")),
         "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
@@ -153,14 +154,6 @@ def machine() -> dict:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def grouping_step(model, plan, images, labels) -> dict:

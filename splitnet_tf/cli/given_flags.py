@@ -9,17 +9,12 @@ import numpy as np
 from absl import flags
 
 from splitnet_tf.cli.define import define_text
-from splitnet_tf.data import Dataset, evaluation_batches
-from splitnet_tf.errors import GroupingError
+from splitnet_tf.data import Dataset, evaluation_batches, superclass_taxonomy
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import SplitLosses
-from splitnet_tf.grouping.clusters import (
-    cluster_classes,
-    confusion_similarity,
-    kernel_similarity,
-)
+from splitnet_tf.grouping.clusters import cluster_classes, confusion_similarity
 from splitnet_tf.grouping.given import random_classes, read_classes, taxonomy_classes
-from splitnet_tf.grouping.start import FEATURES, last_kernel
+from splitnet_tf.grouping.start import FEATURES, weight_clusters
 from splitnet_tf.grouping.wordnet import wordnet_taxonomy
 from splitnet_tf.training import compiled_forward, evaluate
 
@@ -55,7 +50,8 @@ def given_classes(dataset: Dataset, plan: SplitPlan) -> np.ndarray | None:
 
     Raises:
       flags.Error: an unknown name.
-      GroupingError: a file, or a data set without superclasses.
+      GroupingError: a file that is none.
+      DataError: a data set without superclasses.
     """
     _check_flags(plan)
     name = FLAGS.grouping
@@ -90,23 +86,6 @@ def _check_flags(plan: SplitPlan) -> None:
         )
 
 
-def superclass_taxonomy(dataset: Dataset) -> dict[str, list[str]]:
-    """The data set's superclasses as a taxonomy.
-
-    Raises:
-      GroupingError: it has none.
-    """
-    if dataset.superclasses is None:
-        raise GroupingError(
-            f"--grouping=semantic: data set '{dataset.name}' has no superclasses; give a taxonomy "
-            "as --grouping=<file>.json."
-        )
-    return {
-        name: [c for c, s in zip(dataset.class_names, dataset.superclasses, strict=True) if s == i]
-        for i, name in enumerate(dataset.superclass_names)
-    }
-
-
 def classes_after_warmup(
     dataset: Dataset,
     plan: SplitPlan,
@@ -122,19 +101,15 @@ def classes_after_warmup(
 
     def clusters() -> np.ndarray:
         if FLAGS.clusters_of == "weights":
-            kernel = last_kernel(losses)
-
-            def similarity_of(members):
-                return kernel_similarity(kernel[:, members])
-        else:
-            found = evaluate(compiled_forward(grouped), evaluation_batches(dataset.valid, 200))
-            similarity = confusion_similarity(found.confusion)
-
-            def similarity_of(members):
-                return similarity[np.ix_(members, members)]
-
+            return weight_clusters(losses, plan, FLAGS.seed, FLAGS.equal_clusters)
+        found = evaluate(compiled_forward(grouped), evaluation_batches(dataset.valid, 200))
+        similarity = confusion_similarity(found.confusion)
         return cluster_classes(
-            similarity_of, dataset.num_classes, plan, FLAGS.seed, FLAGS.equal_clusters
+            lambda members: similarity[np.ix_(members, members)],
+            dataset.num_classes,
+            plan,
+            FLAGS.seed,
+            FLAGS.equal_clusters,
         )
 
     return clusters

@@ -8,7 +8,11 @@ from splitnet_tf.data.arrays import load_arrays, save_arrays
 from splitnet_tf.data.cifar100 import load_cifar100
 from splitnet_tf.data.dataset import NAMES, Dataset, Split
 from splitnet_tf.data.planted import planted_groups
-from splitnet_tf.data.superclasses import cifar100_superclasses, planted_superclasses
+from splitnet_tf.data.superclasses import (
+    cifar100_superclasses,
+    planted_superclasses,
+    superclass_taxonomy,
+)
 from splitnet_tf.errors import DataError
 
 _ON_TENSORFLOW = (
@@ -42,6 +46,7 @@ __all__ = [
     "planted_superclasses",
     "save_arrays",
     "steps_per_epoch",
+    "superclass_taxonomy",
     "training_batches",
     "whiten",
 ]

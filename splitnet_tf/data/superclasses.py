@@ -1,4 +1,4 @@
-"""The superclasses of classes, from their names alone: no data set need be on disk."""
+"""The superclasses of classes: from their names, where no data set need be on disk, or of one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from importlib import resources
 
 import numpy as np
 
+from splitnet_tf.data.dataset import Dataset
 from splitnet_tf.errors import DataError
 
 _FILE = "cifar100_superclasses.json"
@@ -61,3 +62,20 @@ def planted_superclasses(
     nearest = min(levels, key=lambda level: abs(len(set(level)) - num_groups))
     names = sorted(set(nearest), key=lambda name: [int(n) for n in name.split(".")])
     return tuple(f"group{n}" for n in names), np.array([names.index(n) for n in nearest], int)
+
+
+def superclass_taxonomy(dataset: Dataset) -> dict[str, list[str]]:
+    """The data set's superclasses as a taxonomy: superclass to its classes.
+
+    Raises:
+      DataError: it has none.
+    """
+    if dataset.superclasses is None:
+        raise DataError(
+            f"Data set '{dataset.name}' has no superclasses for semantic groups; give a taxonomy "
+            "as --grouping=<file>.json."
+        )
+    found: dict[str, list[str]] = {name: [] for name in dataset.superclass_names}
+    for name, superclass in zip(dataset.class_names, dataset.superclasses, strict=True):
+        found[dataset.superclass_names[superclass]].append(name)
+    return found

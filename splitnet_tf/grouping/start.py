@@ -63,11 +63,9 @@ def start_from_clusters(
     """
     layers = losses.grouped_layers()
     labels: dict[int, np.ndarray] = {}
-    kernel, top = last_kernel(losses), class_assignment(losses)
+    top = class_assignment(losses)
     if class_labels is None:
-        class_labels = cluster_classes(
-            lambda members: kernel_similarity(kernel[:, members]), kernel.shape[1], plan, seed
-        )
+        class_labels = weight_clusters(losses, plan, seed)
     labels[id(top)] = np.asarray(class_labels)
     groups_of = {id(a): a for a in losses.assignments()}
     for layer in reversed(layers):
@@ -83,6 +81,20 @@ def start_from_clusters(
     for key, space_labels in labels.items():
         groups_of[key].assign(space_labels, largest_p)
     return {groups_of[key].name: space_labels for key, space_labels in labels.items()}
+
+
+def weight_clusters(
+    losses: SplitLosses, plan: SplitPlan, seed: int = 0, equal: bool = True
+) -> np.ndarray:
+    """Clusters of the classes by the columns of the last split kernel; see ``cluster_classes``."""
+    kernel = last_kernel(losses)
+    return cluster_classes(
+        lambda members: kernel_similarity(kernel[:, members]),
+        kernel.shape[1],
+        plan,
+        seed,
+        equal,
+    )
 
 
 def start_from_given(

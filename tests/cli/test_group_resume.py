@@ -1,24 +1,85 @@
-"""A grouping does not go on from other files than it began with."""
+"""What a run begins with: weights of another are taken over, and files may not change under it."""
 
+import dataclasses
 import json
 
-from tests.cli.small_programs import COMMON, GROUP, run, small_model
+import pytest
+
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.json_files import read_json
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
 
 NAMES = [f"group{g}-{k}" for g in (0, 1) for k in range(4)]
 
 
-def test_a_changed_taxonomy_is_refused(tmp_path):
+@pytest.fixture
+def begin(tmp_path):
+    """Runs a program to its end."""
+
+    def begin(name, *arguments, code=0):
+        found, printed = run(name, [*COMMON, *arguments], tmp_path / "out")
+        assert found == code, printed[-2000:]
+        return printed
+
     small_model(tmp_path / "small.keras")
+    return begin
+
+
+def test_a_changed_taxonomy_is_refused(begin, tmp_path):
     tree = tmp_path / "tree.json"
     tree.write_text(json.dumps({"a": NAMES[:4], "b": NAMES[4:]}))
     command = [
-        *(*COMMON, *GROUP, f"--grouping={tree}"),
+        *(*GROUP, f"--grouping={tree}"),
         *(f"--model={tmp_path / 'small.keras'}", f"--train_dir={tmp_path / 'group'}"),
     ]
-    code, printed = run("group", command, tmp_path / "out")
-    assert code == 0, printed[-2000:]
+    begin("group", *command)
     before = (tmp_path / "group" / "grouping.json").read_bytes()
     tree.write_text(json.dumps({"a": NAMES[::2], "b": NAMES[1::2]}))
-    code, printed = run("group", command, tmp_path / "out")
-    assert code == 1 and "was made with other settings (given_digest" in printed
+    printed = begin("group", *command, code=1)
+    assert "was made with other settings (given_digest" in printed
     assert (tmp_path / "group" / "grouping.json").read_bytes() == before
+
+
+def test_a_split_is_not_resumed_with_another_grouping(begin, tmp_path):
+    """The same groups under other numbers fit every shape, and are another tree all the same."""
+    group, file = tmp_path / "group", tmp_path / "grouping.json"
+    begin("group", *GROUP, f"--model={tmp_path / 'small.keras'}", f"--train_dir={group}")
+    found = Grouping.load(group / "grouping.json")
+    command = [
+        *(*SPLIT, f"--basemodel={group}", f"--grouping={file}"),
+        *(f"--train_dir={tmp_path / 'split'}", "--max_steps=2"),
+    ]
+    found.save(file)
+    begin("split", *command)
+    begin("split", *command)  # the same again is the same run
+    before = (tmp_path / "split" / "tree.keras").read_bytes()
+    turned = [dataclasses.replace(s, members=s.members[::-1]) for s in found.spaces]
+    dataclasses.replace(found, spaces=tuple(turned)).save(file)
+    printed = begin("split", *command, code=1)
+    assert "was made with other settings (base_digest" in printed
+    assert (tmp_path / "split" / "tree.keras").read_bytes() == before
+
+
+def test_a_base_model_is_taken_over(begin, tmp_path):
+    """A plain training, then grouping from it, as ``--model`` and as ``--basemodel``."""
+    small, plain = tmp_path / "small.keras", tmp_path / "plain"
+    begin(
+        *("group", f"--model={small}", "--splits=logits:1"),
+        *(f"--train_dir={plain}", "--max_steps=100"),
+    )
+    still = ["--max_steps=3", "--warmup_epochs=0", "--initial_lr=0", "--final_lr=0"]
+    begin(
+        *("group", f"--model={plain / 'model.keras'}", "--splits=second:2,logits:2", *still),
+        f"--train_dir={tmp_path / 'file'}",
+    )
+    begin(
+        *("group", f"--model={small}", "--splits=logits:2", *still, "--finetune"),
+        *(f"--basemodel={plain}", f"--train_dir={tmp_path / 'grouped'}"),
+    )
+    found, file, grouped = (
+        read_json(tmp_path / n / "result.json") for n in ("plain", "file", "grouped")
+    )
+    assert found["valid_accuracy"] > 0.2  # of eight classes: it has learned something
+    assert file["valid_accuracy_at_start"] == found["valid_accuracy"]
+    assert grouped["valid_accuracy_at_start"] == found["valid_accuracy"]
+    assert grouped["test_accuracy"] == pytest.approx(found["test_accuracy"], abs=0.1)

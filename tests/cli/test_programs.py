@@ -1,6 +1,5 @@
 """The programs as a user runs them: the whole chain and its scripts."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import pytest
 
 from splitnet_tf.cli.sections import parse_splits
-from splitnet_tf.grouping import Grouping
 from splitnet_tf.training.grouping_actions import grouping_status
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
@@ -177,63 +175,6 @@ def test_damaged_files_are_named(chain, tmp_path):
     model.write_bytes((chain / "split" / "tree.keras").read_bytes()[:5000])
     _, err = run("evaluate", "--dataset=planted", f"--basemodel={model}", code=1)
     assert f"Model file {model} is refused: it is damaged" in err
-
-
-def test_a_split_is_not_resumed_with_another_grouping(chain, tmp_path):
-    """The same groups under other numbers fit every shape, and are another tree all the same."""
-    found = Grouping.load(chain / "group" / "grouping.json")
-    file = tmp_path / "grouping.json"
-    arguments = [
-        *SMALL,
-        f"--basemodel={chain / 'group'}",
-        f"--grouping={file}",
-        f"--train_dir={tmp_path / 'split'}",
-        "--max_steps=2",
-    ]
-    found.save(file)
-    run("split", *arguments)
-    run("split", *arguments)  # the same again is the same run
-    before = (tmp_path / "split" / "tree.keras").read_bytes()
-    turned = [dataclasses.replace(s, members=s.members[::-1]) for s in found.spaces]
-    dataclasses.replace(found, spaces=tuple(turned)).save(file)
-    _, err = run("split", *arguments, code=1)
-    assert "was made with other settings (base_digest" in err
-    assert (tmp_path / "split" / "tree.keras").read_bytes() == before
-
-
-def test_a_base_model_is_taken_over(chain, tmp_path):
-    """A plain training, then grouping from it."""
-    more = [*SMALL, "--model=wrn-10-1", "--dropout_keep_prob=1"]
-    run("group", *more, "--splits=1-1-1", "--max_steps=40", f"--train_dir={tmp_path / 'plain'}")
-    trained = tmp_path / "plain" / "model.keras"
-    run(
-        "group",
-        *SMALL,
-        f"--model={trained}",
-        "--splits=unit_2_0:2,logits:2",
-        "--max_steps=3",
-        "--warmup_epochs=0",
-        f"--train_dir={tmp_path / 'file'}",
-        "--initial_lr=0",
-    )
-    run(
-        "group",
-        *more,
-        "--splits=1-1-2",
-        "--max_steps=3",
-        "--warmup_epochs=0",
-        "--finetune",
-        f"--basemodel={tmp_path / 'plain'}",
-        f"--train_dir={tmp_path / 'grouped'}",
-        "--initial_lr=0",
-    )
-    plain, file, grouped = (
-        json.loads((tmp_path / n / "result.json").read_text()) for n in ("plain", "file", "grouped")
-    )
-    assert plain["valid_accuracy"] > 0.2
-    assert file["valid_accuracy_at_start"] == plain["valid_accuracy"]
-    assert grouped["valid_accuracy_at_start"] == plain["valid_accuracy"]
-    assert grouped["test_accuracy"] == pytest.approx(plain["test_accuracy"], abs=0.1)
 
 
 @pytest.fixture(scope="module")

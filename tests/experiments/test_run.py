@@ -150,7 +150,7 @@ def test_the_programs_at_smoke_scale(data, tmp_path):
 
 @pytest.mark.slow  # JAX compiles every model anew
 def test_the_programs_without_tensorflow(data, tmp_path):
-    pytest.importorskip("jax")
+    pytest.importorskip("jax", reason="JAX is not installed")
     program = tmp_path / "blocked.py"
     program.write_text(
         "import runpy, sys\n"
