@@ -9,7 +9,8 @@ import pytest
 
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.training.grouping_actions import grouping_status
-from tests.cli.forked import run_programs
+from tests.cli.small_programs import run as run_to_end
+from tests.cli.small_programs import start
 from tests.conftest import ROOT
 from tests.report.html_page import Page
 
@@ -21,28 +22,39 @@ SMALL = [
 ]
 
 
-def run(program, *arguments, cwd=ROOT, code=0):
-    """Runs a script or a module; returns (stdout, stderr)."""
-    if program.endswith(".sh"):
-        command = ["bash", str(ROOT / program)]
-    elif program.endswith(".py"):
-        command = [sys.executable, str(ROOT / program)]
-    else:
-        command = [sys.executable, "-m", f"splitnet_tf.cli.{program}"]
+def run_script(program, *arguments, cwd=ROOT):
+    """Runs a script as its user does; what it printed."""
+    command = ["bash" if program.endswith(".sh") else sys.executable, str(ROOT / program)]
     env = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, *map(str, arguments)], cwd=cwd, env=env, capture_output=True, text=True
     )
-    assert done.returncode == code, done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a program, soon at its work; returns (stdout, stderr)."""
+    out, err = tmp_path / "stdout", tmp_path / "stderr"
+
+    def run(program, *arguments, cwd=ROOT, code=0):
+        for file in (out, err):
+            file.write_text("")
+        process = start(program, arguments, out, err, cwd)
+        process.join()
+        assert process.exitcode == code, err.read_text()[-2000:]
+        assert "Traceback" not in err.read_text()
+        return out.read_text(), err.read_text()
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """group.sh and split.sh on planted data, run from another folder."""
     folder = tmp_path_factory.mktemp("chain")
-    run(
+    run_script(
         "group.sh",
         *SMALL,
         "--model=wrn-10-1",
@@ -52,7 +64,7 @@ def chain(tmp_path_factory):
         "--warmup_epochs=2.5",
         cwd=folder,
     )
-    run(
+    run_script(
         "split.sh",
         *SMALL,
         "--basemodel=group",
@@ -65,7 +77,7 @@ def chain(tmp_path_factory):
 
 def test_the_chain_finds_the_planted_groups(chain):
     """Promise 7, and all files where the README says."""
-    out, _ = run(
+    out = run_script(
         "eval.sh",
         "--dataset=planted",
         "--basemodel=split",
@@ -94,7 +106,7 @@ def test_the_chain_finds_the_planted_groups(chain):
     assert states[-1] == "groups 100% decided, class sizes 4/4, 0.0% off-block"
 
 
-def test_a_report_is_made_of_what_the_programs_leave(chain, tmp_path):
+def test_a_report_is_made_of_what_the_programs_leave(run, chain, tmp_path):
     out, _ = run("report", chain / "split", "-o", tmp_path / "report.html")
     assert "report.html: 0." in out
     text = Page((tmp_path / "report.html").read_text()).text
@@ -107,25 +119,7 @@ def test_a_report_is_made_of_what_the_programs_leave(chain, tmp_path):
     assert "evaluation.json is not there: the run has not been evaluated" in text
 
 
-def test_a_split_is_finetuned_on_devices_and_resumed(chain, tmp_path):
-    common = [
-        *SMALL,
-        f"--basemodel={chain / 'group'}",
-        "--devices=/CPU:0,/CPU:1",
-        "--max_steps=62",
-        "--lr_schedule=cosine",
-        "--initial_lr=0.05",
-    ]
-    run("split", *common, f"--train_dir={tmp_path / 'placed'}")
-    found = json.loads((tmp_path / "placed" / "result.json").read_text())
-    assert found["test_accuracy"]["finetuned"] > found["test_accuracy"]["cut"] - 0.01
-    assert found["steps"] == 62
-    run("split", *common, f"--train_dir={tmp_path / 'placed'}")  # nothing left to do
-    again = json.loads((tmp_path / "placed" / "result.json").read_text())
-    assert again["test_accuracy"]["finetuned"] == found["test_accuracy"]["finetuned"]
-
-
-def test_a_placed_tree_is_evaluated(chain, tmp_path):
+def test_a_placed_tree_is_evaluated(run, chain, tmp_path):
     out, _ = run(
         "evaluate",
         "--dataset=planted",
@@ -141,14 +135,14 @@ def test_a_placed_tree_is_evaluated(chain, tmp_path):
     assert found["placed"]["confusion"] == found["split"]["confusion"]
 
 
-def test_a_model_that_is_no_tree_has_no_other_form(chain):
+def test_a_model_that_is_no_tree_has_no_other_form(run, chain):
     _, err = run(
         "evaluate", "--dataset=planted", "--basemodel=group", "--fuse=jit", cwd=chain, code=1
     )
     assert "is not a tree of branches" in err
 
 
-def test_a_split_is_exported(chain, tmp_path):
+def test_a_split_is_exported(run, chain, tmp_path):
     out, _ = run("export", f"--basemodel={chain / 'split'}", f"--export_dir={tmp_path / 'e'}")
     assert "branch_0" in out and "trunk:0" in out
     assert (tmp_path / "e" / "manifest.json").is_file()
@@ -159,7 +153,7 @@ def test_a_split_is_exported(chain, tmp_path):
     assert "e is not empty; choose another" in err
 
 
-def test_damaged_files_are_named(chain, tmp_path):
+def test_damaged_files_are_named(run, chain, tmp_path):
     grouping = tmp_path / "grouping.json"
     grouping.write_text("{")
     _, err = run(
@@ -183,9 +177,10 @@ def counted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cost")
     calls = {f"table{n}": [f"--table={n}"] for n in (2, 3, 4)}
     calls["cuts"] = ["--model=wrn-10-1", "--suggest"]
-    commands = [("cost", [*args, f"--output_file={name}.json"]) for name, args in calls.items()]
-    for code, err in run_programs(commands, folder):
-        assert code == 0, err[-500:]
+    calls = {n: [*args, f"--output_file={n}.json"] for n, args in calls.items()}
+    for name, args in calls.items():
+        code, printed = run_to_end("cost", args, folder / f"{name}.out", cwd=folder)
+        assert code == 0, printed[-500:]
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in calls}
 
 
@@ -208,7 +203,7 @@ def test_cuts_are_suggested(counted):
     assert counted["cuts"]["refused"] == []
 
 
-def test_cost_prints_json_and_a_table():
+def test_cost_prints_json_and_a_table(run):
     out, _ = run("cost", "--model=wrn-16-8", "--splits=2-2-2", "--format=json")
     found = json.loads(out)
     assert found["params"] == {"before": 11000340, "after": 5731860}
@@ -219,7 +214,7 @@ def test_cost_prints_json_and_a_table():
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two workers need two cores")
-def test_the_paper_s_table_5_on_workers(tmp_path):
+def test_the_paper_s_table_5_on_workers(run, tmp_path):
     out, _ = run(
         "benchmark",
         *("--model=wrn-10-1", "--image_size=8", "--num_classes=12", "--batch_size=4"),
@@ -251,5 +246,5 @@ def test_forms_of_splits(text, model, sections):
 
 
 def test_download_checks_what_is_there(cifar_dir):
-    out, _ = run("download_cifar100.py", f"--data_dir={cifar_dir}")
+    out = run_script("download_cifar100.py", f"--data_dir={cifar_dir}")
     assert "45000 training, 5000 validation and 10000 test images of 100 classes" in out

@@ -148,6 +148,18 @@ def test_the_programs_at_smoke_scale(data, tmp_path):
     assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == 5
 
 
+@pytest.mark.slow  # the benchmark starts workers
+def test_table_5_at_smoke_scale(tmp_path):
+    command = [sys.executable, "-m", "experiments.table5", "--scale=smoke", f"--runs={tmp_path}"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    document = read_json(tmp_path / "smoke" / "table5" / "table5.json")
+    assert "splitnet_tf.cli.benchmark --model=wrn-10-1" in document["command"]
+    one, split = document["rows"]
+    assert (one["name"], split["name"]) == ("unsplit on one device", "deep replicate")
+    assert split["params_share"] < 0.6 and split["speed_up"] > 0
+
+
 @pytest.mark.slow  # JAX compiles every model anew
 def test_the_programs_without_tensorflow(data, tmp_path):
     pytest.importorskip("jax", reason="JAX is not installed")
