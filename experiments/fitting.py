@@ -131,7 +131,7 @@ def fit_phase(
             use_ema=phase.ema > 0,
             ema_momentum=phase.ema or 0.99,
         ),
-        _cross_entropy(model.output_shape[-1], label_smoothing),
+        cross_entropy(model.output_shape[-1], label_smoothing),
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
@@ -164,7 +164,7 @@ class Accuracy:
 
     def __init__(self, model: keras.Model):
         self._whole = with_preprocessing(model, 0)
-        self._whole.compile(metrics=["accuracy"], loss=_cross_entropy(model.output_shape[-1], 0.0))
+        self._whole.compile(metrics=["accuracy"], loss=cross_entropy(model.output_shape[-1], 0.0))
 
     def __call__(self, split: Split) -> float:
         with _fast_batch_norms(self._whole):
@@ -177,7 +177,9 @@ class Accuracy:
         return float(found["accuracy"])
 
 
-def _cross_entropy(classes: int, smoothing: float):
+def cross_entropy(classes: int, smoothing: float):
+    """Loss of logits (B, classes) for labels (B,), each label smoothed to all classes."""
+
     def loss(labels, logits):
         targets = ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), classes)
         targets = targets * (1.0 - smoothing) + smoothing / classes

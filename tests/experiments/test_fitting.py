@@ -6,8 +6,16 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from scipy.special import softmax
 
-from experiments.fitting import Accuracy, PacedSGD, Rate, TrainingOrder, fit_phase
+from experiments.fitting import (
+    Accuracy,
+    PacedSGD,
+    Rate,
+    TrainingOrder,
+    cross_entropy,
+    fit_phase,
+)
 from experiments.recipe import Phase
 from splitnet_tf.data import planted_groups
 from tests.conftest import to_numpy
@@ -80,6 +88,16 @@ def test_l2_is_half_the_squared_kernels(data, tmp_path):
     np.testing.assert_allclose(
         to_numpy(model.layers[1].kernel), start * (1 - 0.1 * 1.9 * 0.01), rtol=1e-4, atol=1e-7
     )
+
+
+def test_labels_are_smoothed_over_all_classes():
+    logits = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+    labels = np.array([0, 4, 2, 2, 1, 3])
+    targets = np.full((6, 5), 0.2 / 5)
+    targets[np.arange(6), labels] += 0.8
+    expected = -(targets * np.log(softmax(logits, axis=1))).sum(1)
+    found = to_numpy(cross_entropy(5, 0.2)(labels, keras.ops.convert_to_tensor(logits)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_stopped_phase_goes_on(data, tmp_path):
