@@ -23,12 +23,11 @@ SEED ?= 0
 DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
   --checkpoint_interval=0 --seed=$(SEED) --restart
 
-# Two processes; the tests of one file stay together.
-SIDE_BY_SIDE = -n 2 --dist loadfile
+# Two processes; the tests of one file stay together, long ones early.
+SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
 # The tests of the method's own layers and losses, on another backend than TensorFlow.
-ON_JAX = tests/graph/test_trace.py tests/grouping/test_grouped_layers.py \
-  tests/grouping/test_regularizers.py
+ON_JAX = tests/grouping/test_grouped_layers.py tests/grouping/test_regularizers.py
 
 test: $(READY) lint
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)

@@ -7,14 +7,28 @@ import sys
 
 import keras
 import numpy as np
+from keras import layers
 
 import splitnet_tf as sn
 
 
+def residual_network() -> keras.Model:
+    """Every kind of layer of a Wide ResNet, and few of each: JAX compiles them for long."""
+    inputs = keras.Input((8, 8, 3))
+    start = layers.Conv2D(8, 3, padding="same", use_bias=False, name="init_conv")(inputs)
+    x = layers.ReLU()(layers.BatchNormalization()(start))
+    x = layers.Conv2D(8, 3, padding="same", strides=2, use_bias=False, name="conv_1")(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Conv2D(12, 3, padding="same", use_bias=False, name="conv_2")(x)
+    shortcut = layers.Conv2D(12, 1, strides=2, use_bias=False, name="shortcut")(start)
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Add()([x, shortcut])))
+    return keras.Model(inputs, layers.Dense(10, name="logits")(layers.GlobalAvgPool2D()(x)))
+
+
 def main(path: str) -> None:
     rng = np.random.default_rng(0)
-    plain = sn.models.wide_resnet(10, 1, 10, (8, 8, 3))
-    plan = sn.SplitPlan.from_sections(plain, [("unit_2_0", 2), ("unit_3_0", 4)])
+    plain = residual_network()
+    plan = sn.SplitPlan.from_sections(plain, [("conv_1", 2), ("logits", 4)])
     grouped = sn.group_model(plain, plan)
     for weight in grouped.weights:
         if weight.trainable:

@@ -243,8 +243,3 @@ def test_the_paper_s_table_5_on_workers(run, tmp_path):
 )
 def test_forms_of_splits(text, model, sections):
     assert parse_splits(text, model) == sections
-
-
-def test_download_checks_what_is_there(cifar_dir):
-    out = run_script("download_cifar100.py", f"--data_dir={cifar_dir}")
-    assert "45000 training, 5000 validation and 10000 test images of 100 classes" in out
