@@ -14,4 +14,5 @@ launch split \
   --lr_decay=0.1 \
   --max_steps=120000 \
   --checkpoint_interval=5000 \
+  --dropout_keep_prob=1 \
   "$@"

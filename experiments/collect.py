@@ -5,37 +5,54 @@ Beside them lie whole comparisons, as ``splitnet-compare`` writes them, in ``com
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from experiments.recipe import SCALES
+from experiments.recipe import SCALES, recipe_document
+from experiments.variants import recipe_of
 from splitnet_tf.json_files import read_json, write_json
 
 ROWS = Path(__file__).with_name("rows")
 TABLE5 = "table5"
+PUBLISHED = [scale for scale in SCALES if scale != "smoke"]  # its numbers mean nothing
 
 
 def collect(runs: Path, rows: Path = ROWS) -> list[Path]:
     """Copies what is new or changed; returns the files written.
 
-    A run's folder is ``<runs>/<scale>/<row>``; what is not finished there is left out.
+    A run's folder is ``<runs>/<scale>/<row>``. What is not finished there is left out, and so are
+    rows of other recipes than today's or of other data than CIFAR-100, with a warning.
     """
     written = []
-    for scale in SCALES:
+    for scale in PUBLISHED:
         for path in sorted((runs / scale).glob("*/*.json")):
             if path.name not in ("row.json", f"{TABLE5}.json"):
                 continue
             target = rows / scale / f"{path.parent.name}.json"
             document = read_json(path)
+            if path.name == "row.json" and not is_of_today(document):
+                logging.warning("%s is left out: of another recipe or other data.", path)
+                continue
             if not target.exists() or read_json(target) != document:
                 write_json(target, document)
                 written.append(target)
     return written
 
 
+def is_of_today(document: dict) -> bool:
+    """Whether a row is of today's recipe, and of CIFAR-100."""
+    recipe = recipe_of(document["row"]["scale"], document["row"]["variant"])
+    return (
+        recipe is not None
+        and document["recipe"] == recipe_document(recipe)
+        and document["data"] == "cifar100"
+    )
+
+
 def read_rows(rows: Path = ROWS) -> dict[str, list[dict]]:
     """The rows of every scale that has any, without Table 5's."""
     found = {}
-    for scale in SCALES:
+    for scale in PUBLISHED:
         paths = sorted((rows / scale).glob("*.json"))
         documents = [read_json(p) for p in paths if p.stem != TABLE5]
         if documents:
@@ -45,7 +62,7 @@ def read_rows(rows: Path = ROWS) -> dict[str, list[dict]]:
 
 def read_table5(rows: Path = ROWS) -> dict[str, dict]:
     """Table 5 of every scale that has it."""
-    paths = {scale: rows / scale / f"{TABLE5}.json" for scale in SCALES}
+    paths = {scale: rows / scale / f"{TABLE5}.json" for scale in PUBLISHED}
     return {scale: read_json(path) for scale, path in paths.items() if path.exists()}
 
 

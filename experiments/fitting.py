@@ -14,6 +14,7 @@ from keras import ops
 from experiments.preprocessing import with_preprocessing
 from experiments.recipe import Phase
 from splitnet_tf.data import Split
+from splitnet_tf.errors import DataError
 
 EVALUATION_BATCH = 500
 
@@ -41,50 +42,65 @@ class PacedSGD(keras.optimizers.SGD):
 
 
 class TrainingOrder(keras.utils.PyDataset):
-    """Batches of an epoch, or of one of ``parts`` of it, in an order of the seed and the epoch.
+    """The batches of one part of a phase after the other, each epoch in an order of its own.
 
-    ``fit`` calls each part an epoch, so that callbacks come more often.
+    ``fit`` calls each part an epoch. All have the same number of batches, as ``fit`` wants it;
+    to that end a phase is longer or shorter than it says, by half a batch a part at most.
+
+    Args:
+      split: training data.
+      batch_size: images a batch; what an epoch leaves over is not used in it.
+      seed: of the orders.
+      epochs: of the phase; need not be whole.
+      parts: of an epoch.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int, parts: int = 1):
+    def __init__(self, split: Split, batch_size: int, seed: int, epochs: float, parts: int = 1):
         super().__init__()
         self._split, self._batch_size, self._seed = split, batch_size, seed
-        self._parts = parts
+        self.batches_per_epoch = len(split) // batch_size
+        batches = epochs * self.batches_per_epoch
+        self.num_parts = max(1, min(round(epochs * parts), int(batches)))
+        self._length = max(1, round(batches / self.num_parts))
         self.part = 0
         self._order = (-1, None)
 
     def __len__(self) -> int:
-        return len(self._split) // self._batch_size // self._parts
+        return self._length
+
+    @property
+    def steps(self) -> int:
+        """Of the whole phase."""
+        return self.num_parts * self._length
 
     def __getitem__(self, index: int):
-        epoch, part = divmod(self.part, self._parts)
+        epoch, batch = divmod(self.part * self._length + index, self.batches_per_epoch)
         if self._order[0] != epoch:
             rng = np.random.default_rng([self._seed, 31, epoch])
             self._order = (epoch, rng.permutation(len(self._split)))
-        start = (part * len(self) + index) * self._batch_size
+        start = batch * self._batch_size
         chosen = self._order[1][start : start + self._batch_size]
         return self._split.images[chosen], self._split.labels[chosen]
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf_experiments")
 class Rate(keras.optimizers.schedules.LearningRateSchedule):
-    """The learning rate of a phase at each step."""
+    """The learning rate of a phase of ``steps`` at each step."""
 
-    def __init__(self, phase: Phase, steps_per_epoch: int):
-        self.phase, self.steps_per_epoch = phase, steps_per_epoch
+    def __init__(self, phase: Phase, steps: int):
+        self.phase, self.steps = phase, steps
 
     def __call__(self, step):
-        step, phase = ops.cast(step, "float32"), self.phase
+        share, phase = ops.minimum(ops.cast(step, "float32") / self.steps, 1.0), self.phase
         if phase.drops:
-            bounds = [ops.cast(step >= d * self.steps_per_epoch, "float32") for d in phase.drops]
+            bounds = [ops.cast(share >= d / phase.epochs, "float32") for d in phase.drops]
             return phase.rate * 0.1 ** sum(bounds)
-        share = ops.minimum(step / (phase.epochs * self.steps_per_epoch), 1.0)
         return phase.final_rate + (phase.rate - phase.final_rate) * 0.5 * (
             1.0 + ops.cos(math.pi * share)
         )
 
     def get_config(self):
-        return {"phase": self.phase, "steps_per_epoch": self.steps_per_epoch}
+        return {"phase": self.phase, "steps": self.steps}
 
 
 def fit_phase(
@@ -97,6 +113,7 @@ def fit_phase(
     *,
     batch_size: int,
     label_smoothing: float = 0.0,
+    nesterov: bool = True,
     paces: Mapping[int, float] = (),
     parts: int = 1,
     before_part: Callable[[float], None] = lambda share: None,
@@ -111,22 +128,28 @@ def fit_phase(
       seed: of the order and the augmentation.
       batch_size: images a step.
       label_smoothing: of the cross entropy.
+      nesterov: momentum of 0.9 looks ahead.
       paces: see ``PacedSGD``.
-      parts: of an epoch between which ``before_part`` is called with the share of the phase done.
+      parts: of an epoch, before each of which ``before_part`` is called with a number that goes
+        from 0, in the first part of the phase, to 1 in the last.
+
+    Raises:
+      DataError: there are fewer images than ``batch_size``.
     """
-    order = TrainingOrder(train, batch_size, seed, parts)
-    total = round(phase.epochs * parts)
-    if not total:
+    if not phase.epochs:
         return
+    if len(train) < batch_size:
+        raise DataError(f"There are {len(train)} training images; a batch has {batch_size}.")
+    order = TrainingOrder(train, batch_size, seed, phase.epochs, parts)
     whole = with_preprocessing(model, seed)
     for variable in model.trainable_variables:
         if variable.name in ("kernel", "depthwise_kernel", "pointwise_kernel"):
             variable.regularizer = keras.regularizers.L2(phase.l2 / 2)
     whole.compile(
         PacedSGD(
-            Rate(phase, len(order) * parts),
+            Rate(phase, order.steps),
             momentum=0.9,
-            nesterov=True,
+            nesterov=nesterov,
             paces=paces,
             use_ema=phase.ema > 0,
             ema_momentum=phase.ema or 0.99,
@@ -139,14 +162,14 @@ def fit_phase(
     class Parts(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             order.part = epoch
-            before_part(epoch / total)
+            before_part(epoch / max(1, order.num_parts - 1))
 
     folder.mkdir(parents=True, exist_ok=True)
     with _fast_batch_norms(whole):
         whole.fit(
             order,
             shuffle=False,
-            epochs=total,
+            epochs=order.num_parts,
             validation_data=(valid.images, valid.labels),
             validation_batch_size=EVALUATION_BATCH,
             validation_freq=parts,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
-from experiments.row import Row
 from experiments.work import Work
-from splitnet_tf.data import Dataset, superclass_taxonomy
+from splitnet_tf.data import superclass_taxonomy
+from splitnet_tf.errors import RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import (
     Grouping,
@@ -20,7 +21,7 @@ from splitnet_tf.grouping import (
     start_from_clusters,
 )
 from splitnet_tf.grouping.given import random_classes, taxonomy_classes
-from splitnet_tf.grouping.start import given_assignments, start_from_given, weight_clusters
+from splitnet_tf.grouping.start import FIRM, class_assignment, last_kernel, weight_clusters
 from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.saving import load_model, save_model
 from splitnet_tf.splitting import read_grouping
@@ -39,11 +40,13 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
     Raises:
       GroupingError: a group came out empty.
       DataError: no superclasses for semantic groups.
+      RunError: clusters of a baseline that is not there.
     """
-    row, recipe, data, folder = work.row, work.recipe, work.data, work.folder
+    row, recipe, folder = work.row, work.recipe, work.folder
     path = folder / "grouped.keras"
-    if path.exists() and (folder / "grouping.json").exists():
-        return load_model(path), Grouping.load(folder / "grouping.json")
+    if path.exists():
+        grouped = load_model(path)
+        return grouped, _decide(work, grouped)
     grouped = group_model(
         *(start, plan, recipe.gamma1, recipe.gamma2, recipe.gamma3),
         reduction="weighted" if recipe.weighted else "mean",
@@ -51,13 +54,13 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
     )
     losses = split_losses(grouped)
     paces = {id(a.logits): recipe.pace for a in losses.assignments()}
-    given = _given_classes(row, data, plan, losses)
+    given = _given_classes(work, plan, losses)
+    if recipe.start == "clustering":
+        start_from_clusters(losses, plan, given, largest_p=recipe.start_p, seed=row.seed)
     if given is not None:
-        start_from_given(losses, plan, given, "learned")
-        paces |= {id(a.logits): 0.0 for a in given_assignments(losses, "learned")}
-    elif recipe.start == "clustering":
-        start_from_clusters(losses, plan, largest_p=recipe.start_p, seed=row.seed)
-
+        classes = class_assignment(losses)
+        classes.assign(given, FIRM)
+        paces[id(classes.logits)] = 0.0
     _write_start(folder, losses)
 
     def grow(share: float) -> None:
@@ -65,15 +68,19 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
         losses.strength.assign([grown, 1.0, 1.0])
 
     work.fit(
-        *("group", grouped, recipe.group, row.seed),
+        *("group", grouped, recipe.group),
         paces=paces,
         parts=PARTS,
         before_part=grow,
     )
-    grouping = read_grouping(grouped, recipe.method, data.class_names)
     save_model(grouped, path)
-    grouping.save(folder / "grouping.json")
-    return grouped, grouping
+    return grouped, _decide(work, grouped)
+
+
+def _decide(work: Work, grouped: keras.Model) -> Grouping:
+    grouping = read_grouping(grouped, work.recipe.method, work.data.class_names)
+    grouping.save(work.folder / "grouping.json")
+    return grouping
 
 
 def _write_start(folder: Path, losses: SplitLosses) -> None:
@@ -94,14 +101,23 @@ def moved(folder: Path, grouping: Grouping) -> dict[str, float]:
     return {"classes": float(classes.mean()), "features": float(features.mean())}
 
 
-def _given_classes(
-    row: Row, data: Dataset, plan: SplitPlan, losses: SplitLosses
-) -> np.ndarray | None:
+def _given_classes(work: Work, plan: SplitPlan, losses: SplitLosses) -> np.ndarray | None:
     """Groups of the classes that are not learned, (classes,), or None."""
+    row, data = work.row, work.data
     if row.grouping == "learned":
         return None
     if row.grouping == "random":
         return random_classes(data.num_classes, plan, row.seed)
     if row.grouping == "semantic":
         return taxonomy_classes(data.class_names, superclass_taxonomy(data), plan)
-    return weight_clusters(losses, plan, row.seed)
+    kernel = last_kernel(losses)
+    if not work.recipe.plain.epochs:  # nothing is in the weights: cluster a trained network's
+        baseline = dataclasses.replace(row, split="baseline", grouping="learned", variant="").name
+        path = work.folder.with_name(baseline) / "model.keras"
+        if not path.exists():
+            raise RunError(
+                f"Clusters are those of the trained baseline, and {path} does not exist; run "
+                f"experiments.table2 --rows=baseline --scale={row.scale} first."
+            )
+        kernel = ops.convert_to_numpy(load_model(path).get_layer("logits").kernel)
+    return weight_clusters(kernel, plan, row.seed)

@@ -20,11 +20,9 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
 
-def define_flags(scale: str = "small") -> None:
-    """Flags of every table."""
-    flags.DEFINE_enum(
-        "scale", scale, list(SCALES), "How much is trained; see experiments/recipe.py."
-    )
+def define_flags(*scales: str) -> None:
+    """Flags of every table; the first scale is the default."""
+    flags.DEFINE_enum("scale", scales[0], scales, "How much is trained; see experiments/recipe.py.")
     define_text(
         "data", None, "cifar100, or an .npz; default: planted-2-2 for smoke, cifar100 for the rest."
     )
@@ -65,6 +63,10 @@ def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
     lines = []
     for row, recipe in rows:
         found = run_row(row, recipe, data, Path(FLAGS.runs))
+        if "collapsed" in found:
+            lines.append((row.name, "collapsed", "-", "-", "-", "-"))
+            logging.warning("%s: %s", row.name, found["collapsed"])
+            continue
         lines.append((row.name, f"{100 * found['error']:.2f}", *_stages(found)))
         logging.info("%s: test error %.2f%%", row.name, 100 * found["error"])
     print(text_table(("row", "error (%)", "before", "cut", "params (M)", "GFLOPs"), lines))

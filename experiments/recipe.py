@@ -41,7 +41,8 @@ class Recipe:
       plain, group, finetune, baseline: the phases; the tree's finetuning and the baseline's end.
       batch_size: images a step.
       label_smoothing: of the cross entropy, in every phase.
-      dropout: in the split layers, while grouping.
+      nesterov: momentum of 0.9 looks ahead.
+      dropout: in the split units, while grouping.
       bn_scale: whether batch norms have a scale.
       gamma1, gamma2, gamma3: weights of R_W, R_D, R_E.
       gamma1_growth: factor by which gamma1 has grown after ``growth_share`` of the grouping.
@@ -63,6 +64,7 @@ class Recipe:
     baseline: Phase
     batch_size: int = 128
     label_smoothing: float = 0.0
+    nesterov: bool = True
     dropout: float = 0.0
     bn_scale: bool = True
     gamma1: float = 1.0
@@ -116,19 +118,22 @@ SCALES = {
     ),
     # Hours on two cores.
     "small": Recipe(
-        *(16, 2, Phase(2, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(3, 0.1), Phase(4, 0.1))
+        *(16, 2, Phase(2, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
     ),
     # For sweeps, which need many runs.
     "sweep": Recipe(
         *(10, 1, Phase(3, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
     ),
-    # The 2017 code's settings: random start, no plain phase, steps, its gammas and dropout.
+    # The 2017 code's settings: random start, no plain phase, steps, its gammas. Not as there: its
+    # dropout before the first convolution of a unit and before the logits, norms that get a scale
+    # for the finetuning, and the baseline, of which it says nothing.
     "paper": Recipe(
         *(16, 8, Phase(0, 0.1, 0.1)),
         Phase(400, 0.1, drops=(240, 300), l2=1e-4),
         Phase(240, 0.1, drops=(100, 140)),
         Phase(640, 0.1, drops=(384, 512)),
         batch_size=90,
+        nesterov=False,
         dropout=0.5,
         bn_scale=False,
         gamma1_growth=1.0,
@@ -145,6 +150,9 @@ SCALES = {
         label_smoothing=0.1,
     ),
 }
+
+# Of the paper's tables: the first is the default.
+TABLE_SCALES = ("small", "smoke", "paper", "modern")
 
 # The paper's rows: groups of the second stage, the third and the logits.
 SPLITS = {

@@ -48,9 +48,18 @@ def chosen(rows: list[dict], split: str, grouping: str = "learned") -> list[dict
     ]
 
 
-def cut_error(row: dict) -> float | None:
-    """Right after the cut, batch norm re-estimated if it was."""
-    return row.get("error_recalibrated", row.get("error_after_cut"))
+STAGES = ("error", "error_before", "error_after_cut", "error_recalibrated")
+STAGE_NAMES = ("seeds", "error (%)", "before the cut", "after it", "batch norm re-estimated")
+
+
+def stages(found: list[dict]) -> list[str]:
+    """Number of seeds, and the error at each of ``STAGES``."""
+    whole = [r for r in found if "error" in r]
+    seeds = f"{len(found)}, {len(found) - len(whole)} collapsed"
+    return [
+        seeds if len(whole) < len(found) else str(len(found)),
+        *(spread([r.get(stage) for r in whole]) for stage in STAGES),
+    ]
 
 
 def table2(rows: list[dict]) -> str:
@@ -64,20 +73,16 @@ def table2(rows: list[dict]) -> str:
             (
                 split,
                 "-".join(map(str, groups)),
-                str(len(found)),
-                spread([r["error"] for r in found]),
-                spread([r.get("error_before") for r in found]),
-                spread([cut_error(r) for r in found]),
-                spread([r["params"] / 1e6 for r in found], 1, 3),
-                spread([r["flops"] / 1e9 for r in found], 1, 4),
-                spread([sum(r["seconds"].values()) / 60 for r in found], 1, 1),
+                *stages(found),
+                spread([r.get("params") for r in found], 1e-6, 3),
+                spread([r.get("flops") for r in found], 1e-9, 4),
                 f"{ERRORS[split, 'learned']:.2f}",
                 f"{PARAMS[split]:.2f}",
             )
         )
     header = (
-        *("", "groups", "seeds", "error (%)", "before the cut", "after it", "params (M)"),
-        *("GFLOPs", "minutes", "paper: error", "paper: params (M)"),
+        *("", "groups", *STAGE_NAMES, "params (M)"),
+        *("GFLOPs", "paper: error", "paper: params (M)"),
     )
     return markdown(header, lines) if chosen(rows, "baseline") else ""
 
@@ -93,16 +98,14 @@ def table1(rows: list[dict]) -> str:
             if found:
                 lines.append(
                     (
-                        *(split, grouping, str(len(found))),
-                        spread([r["error"] for r in found]),
-                        spread([cut_error(r) for r in found]),
+                        *(split, grouping, *stages(found)),
                         spread([r.get("nmi") for r in found], 1, 3),
                         spread([r.get("random_nmi") for r in found], 1, 3),
                         f"{ERRORS[split, grouping]:.2f}",
                     )
                 )
     header = (
-        *("", "classes", "seeds", "error (%)", "after the cut", "NMI"),
+        *("", "classes", *STAGE_NAMES, "NMI"),
         *("of random groups", "paper: error"),
     )
     return markdown(header, lines) if lines else ""
@@ -184,30 +187,35 @@ def setup(rows: list[dict]) -> str:
     )
 
 
+def is_swept(by_scale: dict[str, list[dict]]) -> bool:
+    """Whether there are variants, and what they are compared with."""
+    rows = by_scale.get(SWEPT, [])
+    return bool(points(rows)) and any("error" in r for r in chosen(rows, "deep"))
+
+
 def sweeps(rows: list[dict]) -> str:
     """Sensitivity: a table of all settings that were changed."""
-    base = chosen(rows, "deep")
-    lines = []
+    base, lines = chosen(rows, "deep"), []
+    for name, found in (("whole network", chosen(rows, "baseline")), ("as it is", base)):
+        lines.append((name, "", *_line(found)))
     for name, values in points(rows).items():
         default = value_of(SCALES[SWEPT], name)
-        shown = {str(default): base, **values} if base else values
-        for value, found in shown.items():
-            mark = " (as it is)" if found is base else ""
-            lines.append(
-                (
-                    *(f"`{name}`", f"{value}{mark}", str(len(found))),
-                    spread([r["error"] for r in found]),
-                    spread([cut_error(r) for r in found]),
-                    spread([r.get("nmi") for r in found], 1, 3),
-                    spread([r["moved"]["classes"] for r in found], 100, 0),
-                    spread([r["moved"]["features"] for r in found], 100, 0),
-                )
-            )
+        for value, found in values.items():
+            lines.append((f"`{name}`", f"{value} instead of {default}", *_line(found)))
     header = (
-        *("setting", "value", "seeds", "error (%)", "after the cut", "NMI"),
+        *("setting", "value", *STAGE_NAMES, "NMI"),
         *("classes that moved (%)", "features (%)"),
     )
-    return markdown(header, lines) if lines else ""
+    return markdown(header, lines)
+
+
+def _line(found: list[dict]) -> list[str]:
+    moved = [r["moved"] for r in found if "moved" in r]
+    return [
+        *stages(found),
+        spread([r.get("nmi") for r in found], 1, 3),
+        *(spread([m[kind] for m in moved], 100, 0) for kind in ("classes", "features")),
+    ]
 
 
 def document(
@@ -236,9 +244,13 @@ def document(
         for title, program, table in tables:
             command = f"```sh\npython -m experiments.{program} --scale={scale}\n```"
             parts += [f"### {title}", table, command]
-    if SWEPT in by_scale and points(by_scale[SWEPT]):
+    if is_swept(by_scale):
         rows = by_scale[SWEPT]
-        parts += ["## Sensitivity", setup(rows) + " One setting changed at a time, deep split."]
+        parts += [
+            "## Sensitivity",
+            f"{setup(chosen(rows, 'deep'))} One setting changed at a time, deep split; "
+            "`plain.epochs` and `group.epochs` take theirs from the finetuning.",
+        ]
         parts += [sweeps(rows), "![Sensitivity](sensitivity.png)"]
         parts += ["```sh\npython -m experiments.sweep\n```"]
     for found in comparisons:
@@ -255,8 +267,9 @@ def main() -> None:
     remarks = REMARKS.read_text(encoding="utf-8")
     text = document(by_scale, read_table5(), read_comparisons(), remarks)
     write_atomically(DOCS / "results.md", text.encode())
-    if SWEPT in by_scale and points(by_scale[SWEPT]):
-        draw(by_scale[SWEPT], DOCS / "sensitivity.png")
+    if is_swept(by_scale):
+        rows = by_scale[SWEPT]
+        draw(chosen(rows, "deep"), rows, DOCS / "sensitivity.png")
     print(f"Written: {DOCS / 'results.md'}")
 
 

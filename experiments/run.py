@@ -7,18 +7,18 @@ import logging
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from experiments.fitting import Accuracy
 from experiments.grouped import group, moved
 from experiments.machine import describe_machine
 from experiments.recipe import Recipe, recipe_document, sections
 from experiments.row import Row
-from experiments.work import Work
+from experiments.work import Work, digest_data
 from splitnet_tf import models
 from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset
+from splitnet_tf.errors import GroupingError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.json_files import checksum, read_json, write_json
 from splitnet_tf.saving import load_model, save_model
@@ -29,13 +29,21 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
     """Trains what a row needs, or goes on with it, and returns its document.
 
     The document is written to ``row.json`` in the row's folder; a row that has one by the same
-    recipe is not trained again.
+    recipe, on the same data, is not trained again. Where a group came out empty, the document
+    says so as ``collapsed`` and has no errors.
 
     Raises:
-      GroupingError: a group came out empty.
+      DataError: no superclasses for semantic groups.
+      RunError: another process trains this row, or another row is needed first.
     """
     folder = runs / row.scale / row.name
-    wanted = {"row": dataclasses.asdict(row), "recipe": recipe_document(recipe), "data": data.name}
+    wanted = {
+        "row": dataclasses.asdict(row),
+        "recipe": recipe_document(recipe),
+        "data": data.name,
+        "data_digest": digest_data(data),
+        "precision": keras.config.dtype_policy().name,
+    }
     try:
         found = read_json(folder / "row.json")
         if all(found[key] == value for key, value in wanted.items()):
@@ -43,46 +51,48 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
     except (FileNotFoundError, ValueError, KeyError):
         pass
     work = Work(row, recipe, data, folder)
-    work.own(wanted)
-    logging.info("%s, %s", row.scale, row.name)
-    keras.utils.set_random_seed(row.seed)
-    plain = _plain(work, runs)
-    found = _baseline(work, plain) if row.split == "baseline" else _tree(work, plain)
-    document = {**wanted, **found, "seconds": work.seconds(), **describe_machine()}
-    write_json(folder / "row.json", document)
+    with work.own(wanted):
+        logging.info("%s, %s", row.scale, row.name)
+        keras.utils.set_random_seed(row.seed)
+        plain = _plain(work, wanted)
+        try:
+            found = _baseline(work, plain) if row.split == "baseline" else _tree(work, plain)
+        except GroupingError as error:
+            found = {"collapsed": str(error)}
+        document = {**wanted, **found, "seconds": work.seconds(), **describe_machine()}
+        write_json(folder / "row.json", document)
     return read_json(folder / "row.json")
 
 
 def _build(recipe: Recipe, data: Dataset, split: str = "baseline") -> keras.Model:
-    starts = [start for start, groups in sections(split) if groups > 1]
-    units = [s for s in starts if s.startswith("unit_")]
+    units = [s for s, groups in sections(split) if groups > 1 and s.startswith("unit_")]
     return models.wide_resnet(
         recipe.depth,
         recipe.width,
         data.num_classes,
         data.input_shape,
-        dropout=recipe.dropout if starts else 0.0,
+        dropout=recipe.dropout if units else 0.0,
         dropout_from=units[0] if units else None,
         bn_scale=recipe.bn_scale,
     )
 
 
-def _plain(work: Work, runs: Path) -> keras.Model:
+def _plain(work: Work, wanted: dict) -> keras.Model:
     """The network after its plain phase, which all rows with this seed share."""
     row, recipe, data = work.row, work.recipe, work.data
     model = _build(recipe, data)
     if not recipe.plain.epochs:
         return model
-    document = recipe_document(recipe)
-    keys = ("depth", "width", "plain", "batch_size", "label_smoothing", "bn_scale")
-    wanted = {**{key: document[key] for key in keys}, "seed": row.seed, "data": data.name}
-    folder = runs / row.scale / f"plain-{checksum(wanted)[:8]}"
+    keys = ("depth", "width", "plain", "batch_size", "label_smoothing", "nesterov", "bn_scale")
+    shared = {key: wanted["recipe"][key] for key in keys} | {"seed": row.seed}
+    shared |= {key: wanted[key] for key in ("data", "data_digest", "precision")}
+    folder = work.folder.with_name(f"plain-{checksum(shared)[:8]}")
     path = folder / "plain.keras"
     if not path.exists():
-        shared = Work(row, recipe, data, folder)
-        shared.own(wanted)
-        shared.fit("plain", model, recipe.plain, row.seed)
-        save_model(model, path)
+        plain = Work(row, recipe, data, folder)
+        with plain.own(shared):
+            plain.fit("plain", model, recipe.plain)
+            save_model(model, path)
     model.set_weights(load_model(path).get_weights())
     return model
 
@@ -91,7 +101,7 @@ def _baseline(work: Work, model: keras.Model) -> dict:
     """The plain network trained to the end."""
     path = work.folder / "model.keras"
     if not path.exists():
-        work.fit("baseline", model, work.recipe.baseline, work.row.seed + 1)
+        work.fit("baseline", model, work.recipe.baseline)
         save_model(model, path)
     model = load_model(path)
     whole = cost(model)
@@ -109,7 +119,7 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     _copy_weights(plain, start)
     plan = SplitPlan.from_sections(start, sections(row.split))
     grouped, grouping = group(work, start, plan)
-    tree = split_model(grouped, grouping, plan)
+    tree = split_model(grouped, grouping, plan, dropout=0.0)
     document = {"error_before": 1.0 - Accuracy(grouped)(data.test)}
     accuracy = Accuracy(tree.model)
     document["error_after_cut"] = 1.0 - accuracy(data.test)
@@ -119,8 +129,8 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     path = folder / "tree.keras"
     if not path.exists():
         if recipe.finetune_from == "scratch":
-            _draw_anew(tree.model, row.seed)
-        work.fit("finetune", tree.model, recipe.finetune, row.seed + 1)
+            tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
+        work.fit("finetune", tree.model, recipe.finetune)
         save_model(tree.model, path)
     model = load_model(path)
     parts, labels = cost(model), grouping.classes.labels()
@@ -143,14 +153,3 @@ def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     for layer in target.layers:
         if layer.name in layers:
             layer.set_weights(layers[layer.name].get_weights())
-
-
-def _draw_anew(model: keras.Model, seed: int) -> None:
-    """Weights of a tree as a new network would have them: He's for kernels."""
-    rng = np.random.default_rng([seed, 43])
-    for variable in model.trainable_variables:
-        if len(variable.shape) > 1:
-            fan_in = np.prod(variable.shape[:-1])
-            variable.assign(rng.normal(0, np.sqrt(2 / fan_in), variable.shape))
-        else:
-            variable.assign(np.full(variable.shape, float(variable.name == "gamma")))

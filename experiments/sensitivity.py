@@ -25,12 +25,17 @@ def _order(item):
         return (1, 0.0, item[0])
 
 
-def draw(rows: list[dict], path: Path) -> None:
-    """A small plot for each setting: the error of every seed and their mean."""
+def draw(base: list[dict], rows: list[dict], path: Path) -> None:
+    """A small plot for each setting: the error of every seed and their mean.
+
+    Args:
+      base: rows of the recipe as it is.
+      rows: of all variants; those that collapsed are left out.
+      path: of the picture.
+    """
     from matplotlib.figure import Figure
 
-    base = [r for r in rows if not r["row"]["variant"] and r["row"]["split"] == "deep"]
-    settings = points(rows)
+    settings = points([r for r in rows if "error" in r])
     columns = 4
     lines = -(-len(settings) // columns)
     figure = Figure(figsize=(3.0 * columns, 2.3 * lines), layout="constrained")

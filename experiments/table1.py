@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
-from experiments.recipe import SPLITS
+from experiments.recipe import SPLITS, TABLE_SCALES
 from experiments.row import GROUPINGS, Row
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(*TABLE_SCALES)
     define_list("splits", ["deep"], f"Among {', '.join(SPLIT)}.")
     define_list("groupings", list(GROUPINGS), "Groups of the classes to compare.")
     run_program(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
-from experiments.recipe import SPLITS
+from experiments.recipe import SPLITS, TABLE_SCALES
 from experiments.row import Row
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
@@ -19,6 +19,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    define_flags()
+    define_flags(*TABLE_SCALES)
     define_list("rows", ["baseline", "shallow", "deep", "hierarchical"], "Of the table, or fc.")
     run_program(main)

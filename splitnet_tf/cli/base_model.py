@@ -46,7 +46,10 @@ def build_model(dataset: Dataset) -> keras.Model:
     if name.lower().startswith("wrn-"):
         starts = [start for start, groups in sections() if groups > 1]
         units = [s for s in starts if s.startswith("unit_")]
-        extra["dropout_from"] = units[0] if units else None
+        if units:
+            extra["dropout_from"] = units[0]
+        elif extra.pop("dropout", 0):
+            logging.warning("--dropout_keep_prob drops features in split units; none is split.")
         extra["bn_scale"] = not FLAGS.bn_no_scale
     model = choose_model(name, dataset.num_classes, dataset.input_shape, **extra)
     if FLAGS.basemodel:

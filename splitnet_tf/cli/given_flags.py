@@ -14,7 +14,7 @@ from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import SplitLosses
 from splitnet_tf.grouping.clusters import cluster_classes, confusion_similarity
 from splitnet_tf.grouping.given import random_classes, read_classes, taxonomy_classes
-from splitnet_tf.grouping.start import FEATURES, weight_clusters
+from splitnet_tf.grouping.start import FEATURES, last_kernel, weight_clusters
 from splitnet_tf.grouping.wordnet import wordnet_taxonomy
 from splitnet_tf.training import compiled_forward, evaluate
 
@@ -101,7 +101,7 @@ def classes_after_warmup(
 
     def clusters() -> np.ndarray:
         if FLAGS.clusters_of == "weights":
-            return weight_clusters(losses, plan, FLAGS.seed, FLAGS.equal_clusters)
+            return weight_clusters(last_kernel(losses), plan, FLAGS.seed, FLAGS.equal_clusters)
         found = evaluate(compiled_forward(grouped), evaluation_batches(dataset.valid, 200))
         similarity = confusion_similarity(found.confusion)
         return cluster_classes(

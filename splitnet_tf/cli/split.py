@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.analysis import cost
-from splitnet_tf.cli.define import define_integer, define_text
+from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.digests import digest_base
 from splitnet_tf.cli.model_flag import check_fits
@@ -66,6 +66,13 @@ def define_flags() -> None:
     define_integer(
         "patience", 0, "Evaluations without improvement before stopping; 0: never.", 0, 1_000_000
     )
+    define_float(
+        "dropout_keep_prob",
+        None,
+        "Share of features kept by the tree's dropout layers; default: as grouped.",
+        0.01,
+        1,
+    )
     define_device_flags("Finetune")
 
 
@@ -85,7 +92,8 @@ def main() -> None:
     # The digest keeps checkpoints of one base and grouping out of the tree of another.
     config = {**settings(), "base_digest": digest_base(base, grouping)}
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
-    tree = split_model(base, grouping, plan)
+    keep = FLAGS.dropout_keep_prob
+    tree = split_model(base, grouping, plan, None if keep is None else 1 - keep)
     difference = check_tree(base, plan, grouping, tree, dataset)
     logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
     stages = {

@@ -19,7 +19,7 @@ from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 FEATURES = ("learned", "even")
-_FIRM = 1.0 - 1e-6
+FIRM = 1.0 - 1e-6
 
 
 def served_groups(energy: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def start_from_clusters(
     labels: dict[int, np.ndarray] = {}
     top = class_assignment(losses)
     if class_labels is None:
-        class_labels = weight_clusters(losses, plan, seed)
+        class_labels = weight_clusters(last_kernel(losses), plan, seed)
     labels[id(top)] = np.asarray(class_labels)
     groups_of = {id(a): a for a in losses.assignments()}
     for layer in reversed(layers):
@@ -84,10 +84,9 @@ def start_from_clusters(
 
 
 def weight_clusters(
-    losses: SplitLosses, plan: SplitPlan, seed: int = 0, equal: bool = True
+    kernel: np.ndarray, plan: SplitPlan, seed: int = 0, equal: bool = True
 ) -> np.ndarray:
-    """Clusters of the classes by the columns of the last split kernel; see ``cluster_classes``."""
-    kernel = last_kernel(losses)
+    """Clusters of the classes by their columns of a kernel (inputs, classes)."""
     return cluster_classes(
         lambda members: kernel_similarity(kernel[:, members]),
         kernel.shape[1],
@@ -117,7 +116,7 @@ def start_from_given(
         if assignment is not class_assignment(losses):
             sizes = even_sizes(assignment.size, assignment.num_groups)
             labels = np.repeat(np.arange(assignment.num_groups), sizes)
-        assignment.assign(labels, _FIRM)
+        assignment.assign(labels, FIRM)
 
 
 def given_assignments(losses: SplitLosses, features: str) -> tuple:

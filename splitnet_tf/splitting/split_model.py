@@ -21,13 +21,20 @@ from splitnet_tf.splitting.blocks import check_grouping
 from splitnet_tf.splitting.tree import HEAD, TRUNK, SplitTree
 
 
-def split_model(model: keras.Model, grouping: Grouping, plan: SplitPlan | None = None) -> SplitTree:
+def split_model(
+    model: keras.Model,
+    grouping: Grouping,
+    plan: SplitPlan | None = None,
+    dropout: float | None = None,
+) -> SplitTree:
     """Cuts a model into a tree of branches that share nothing above the cut.
 
     Args:
       model: a grouped model, or any plain functional model that the grouping was made for.
       grouping: the groups of every split space.
       plan: by default ``SplitPlan.from_sections(model, grouping.sections)``.
+      dropout: rate of the tree's dropout layers (those of rate 0 stay), by default the model's.
+        The 2017 code finetunes without: a branch has few features to do without.
 
     Returns:
       The tree; it computes what ``model`` computes with its off-block weights set to zero.
@@ -40,11 +47,12 @@ def split_model(model: keras.Model, grouping: Grouping, plan: SplitPlan | None =
     plan = plan or SplitPlan.from_sections(traced, grouping.sections)
     plan.check_model(traced)
     check_grouping(plan, grouping)
-    return _Splitter(traced, plan, grouping).split(model.name)
+    return _Splitter(traced, plan, grouping, dropout).split(model.name)
 
 
 class _Splitter:
-    def __init__(self, traced: Trace, plan: SplitPlan, grouping: Grouping):
+    def __init__(self, traced: Trace, plan: SplitPlan, grouping: Grouping, dropout: float | None):
+        self.dropout = dropout
         self.trace, self.graph, self.plan = traced, traced.graph, plan
         self.producers = self.graph.producers()
         self.planned = {s.name: s for s in plan.spaces}
@@ -186,6 +194,8 @@ class _Splitter:
         settings, weights = self.trace.rule(call).slice(call.op, ins, outs)
         if is_keras_operation(call.op):
             return (type(call.op)(**settings) if settings else call.op), []
+        if isinstance(call.op, keras.layers.Dropout) and call.op.rate and self.dropout is not None:
+            settings = {**settings, "rate": self.dropout}
         name = f"{node}_{layer_name(call.name)}"
         return copy_of(call.op, name, {**settings, **call.overrides}), weights
 

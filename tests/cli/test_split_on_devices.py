@@ -1,6 +1,10 @@
 """Finetuning with every branch on a device of its own."""
 
+import keras
+
+from splitnet_tf.graph.keras_graph import all_layers
 from splitnet_tf.json_files import read_json
+from splitnet_tf.saving import load_model
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
 
 
@@ -11,7 +15,7 @@ def test_a_split_is_finetuned_on_devices_and_resumed(tmp_path):
     finetuning = (
         "split",
         [*COMMON, *SPLIT, f"--basemodel={group}", f"--train_dir={split}"]
-        + ["--devices=/CPU:0,/CPU:1"],
+        + ["--devices=/CPU:0,/CPU:1", "--dropout_keep_prob=1"],
     )
     results = []
     for name, arguments in (grouping, finetuning, finetuning):  # again: nothing left to do
@@ -24,3 +28,6 @@ def test_a_split_is_finetuned_on_devices_and_resumed(tmp_path):
     assert found["test_accuracy"]["finetuned"] > found["test_accuracy"]["cut"] - 0.01
     assert found["steps"] == 40
     assert results[0] == results[1]
+    for name, expected in (("cut", {0.0}), ("tree", {0.0})):
+        layers = all_layers(load_model(split / f"{name}.keras"))
+        assert {x.rate for x in layers if isinstance(x, keras.layers.Dropout)} == expected

@@ -18,6 +18,7 @@ from experiments.fitting import (
 )
 from experiments.recipe import Phase
 from splitnet_tf.data import planted_groups
+from splitnet_tf.errors import DataError
 from tests.conftest import to_numpy
 
 
@@ -34,18 +35,18 @@ def small(seed=0):
 
 
 def test_the_rate_falls_as_the_phase_says():
-    rate = Rate(Phase(4, 0.1, 0.02), 10)
+    rate = Rate(Phase(4, 0.1, 0.02), 40)
     found = [float(rate(step)) for step in range(41)]
     expected = [0.02 + 0.08 * (1 + np.cos(np.pi * min(s / 40, 1))) / 2 for s in range(41)]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    rate = Rate(Phase(4, 0.1, drops=(1, 3)), 10)
+    rate = Rate(Phase(4, 0.1, drops=(1, 3)), 40)
     found = [float(rate(step)) for step in (0, 9, 10, 29, 30, 40)]
     np.testing.assert_allclose(found, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-5)
 
 
 def test_every_epoch_has_every_image_once_in_an_order_of_its_own(data):
     def labels_of(part, parts, seed=5):
-        order = TrainingOrder(data.train, 8, seed, parts)
+        order = TrainingOrder(data.train, 8, seed, 2, parts)
         order.part = part
         return [order[i] for i in range(len(order))]
 
@@ -59,6 +60,26 @@ def test_every_epoch_has_every_image_once_in_an_order_of_its_own(data):
         np.testing.assert_array_equal(y, y3)
     assert not np.array_equal(whole[0][0], labels_of(0, 1)[0][0])
     assert not np.array_equal(whole[0][0], labels_of(1, 1, seed=6)[0][0])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "parts", "expected"),
+    [(2, 1, 2 * [12]), (0.5, 1, [6]), (2.5, 1, 2 * [15]), (1, 8, 8 * [2]), (0.25, 8, 2 * [2])]
+    + [(1, 5, 5 * [2]), (0.1, 8, [1]), (0.01, 1, [1])],
+)
+def test_a_phase_need_not_be_whole_epochs(data, epochs, parts, expected):
+    order = TrainingOrder(data.train, 8, 0, epochs, parts)  # 12 batches an epoch
+    assert order.steps == sum(expected) and abs(order.steps - 12 * epochs) <= max(1, len(expected))
+    whole = TrainingOrder(data.train, 8, 0, 3)
+    all_labels = []
+    for whole.part in range(3):
+        all_labels += [whole[i][1] for i in range(len(whole))]
+    found = []
+    for order.part, length in enumerate(expected):
+        assert len(order) == length
+        found += [order[i][1] for i in range(length)]
+    assert order.part + 1 == order.num_parts
+    np.testing.assert_array_equal(found, all_labels[: len(found)])
 
 
 def test_paces_multiply_gradients():
@@ -104,7 +125,7 @@ def test_a_stopped_phase_goes_on(data, tmp_path):
     phase, done = Phase(4, 0.05), []
 
     def stopping(share):
-        if share == 0.5:
+        if share == 2 / 3:
             raise KeyboardInterrupt
 
     def train(model, folder, before):
@@ -119,13 +140,41 @@ def test_a_stopped_phase_goes_on(data, tmp_path):
         train(cut, tmp_path / "cut", stopping)
     again = small(seed=1)
     train(again, tmp_path / "cut", done.append)
-    assert done == [0.5, 0.75]
+    assert done == [2 / 3, 1]
     log = (tmp_path / "cut" / "log.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in log] == ["epoch", "0", "1", "2", "3"]
     # The draws of the augmentation begin anew; order, rate and momentum go on.
     one, other = (to_numpy(m.layers[1].kernel) for m in (whole, again))
     fresh = to_numpy(small().layers[1].kernel)
     assert np.abs(one - other).max() < 0.3 * np.abs(one - fresh).max()
+
+
+def test_averaged_weights_are_the_average(data, tmp_path):
+    """First the weights of the first step, then a tenth of every later step's."""
+
+    def train(ema, folder):
+        model, seen = small(), []
+
+        def see(share):
+            seen.append(to_numpy(model.layers[1].kernel))
+
+        fit_phase(
+            *(model, Phase(1, 0.05, ema=ema), data.train, data.valid, folder, 0),
+            batch_size=32,
+            parts=3,
+            before_part=see,
+        )
+        return [*seen[1:], to_numpy(model.layers[1].kernel)]
+
+    (*_, found), (one, two, three) = train(0.9, tmp_path / "a"), train(0.0, tmp_path / "b")
+    expected = 0.9 * (0.9 * one + 0.1 * two) + 0.1 * three
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(found - three).max() > 1e-4
+
+
+def test_fewer_images_than_a_batch_are_an_error(data, tmp_path):
+    with pytest.raises(DataError, match="There are 96 training images; a batch has 128"):
+        fit_phase(*(small(), Phase(1, 0.1), data.train, data.valid, tmp_path, 0), batch_size=128)
 
 
 def test_accuracy_is_counted(data):

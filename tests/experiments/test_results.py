@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments import results
-from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
+from experiments.collect import ROWS, collect, is_of_today, read_comparisons, read_rows, read_table5
 from experiments.recipe import SCALES, recipe_document
 from experiments.row import Row
 from experiments.sensitivity import draw, points
@@ -46,11 +46,11 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
     mean, deviation = 100 * np.mean(errors), 100 * np.std(errors, ddof=1)
     found = cells(text, "baseline")
     assert found[:4] == ["baseline", "1-1-1", "3", f"{mean:.2f} ± {deviation:.2f}"]
-    assert found[4:6] == ["-", "-"] and found[6] == "0.701 ± 0.000"
+    assert found[4:7] == ["-"] * 3 and found[7] == "0.701 ± 0.000"
     assert found[-2:] == ["24.28", "11.00"]
     found = cells(text, "deep")
-    assert found[3].startswith(f"{mean + 3:.2f}") and found[5] == "65.00 ± 0.00"
-    assert found[8] == "3.0 ± 0.0"  # minutes
+    assert found[3].startswith(f"{mean + 3:.2f}")
+    assert found[4:7] == ["60.00 ± 0.00", "90.00 ± 0.00", "65.00 ± 0.00"]
     assert "Remarks." in text and "seeds 0, 1, 2" in text and "some processor" in text
     assert "Table 1" not in text  # nothing was given
 
@@ -61,23 +61,28 @@ def test_given_groups_are_table_1():
     text = results.document({"small": rows}, {}, [], "")
     lines = [x for x in text.splitlines() if x.startswith("| deep | ")]
     assert [x.split(" | ")[1] for x in lines] == ["learned", "random"]
-    assert "| 1 | 50.00 | - | 0.270 | 0.060 | 24.62 |" in lines[0]
+    assert "| 1 | 50.00 | - | - | - | 0.270 | 0.060 | 24.62 |" in lines[0]
     assert "| 2 | 55.00 ± 0.00 |" in lines[1] and lines[1].endswith("| 27.12 |")
     assert "Table 2" not in text  # no baseline
 
 
 def test_sweeps_are_not_in_the_tables(tmp_path):
-    rows = [made("deep", 0, 0.5, scale="sweep")]
+    rows = [made("deep", 0, 0.5, scale="sweep"), made("baseline", 0, 0.45, scale="sweep")]
     rows += [
         made("deep", 0, e, scale="sweep", variant=f"pace={v}") for v, e in ((32, 0.6), (1, 0.7))
     ]
     rows += [made("deep", 0, 0.8, scale="sweep", variant="start=random")]
+    collapsed = made("deep", 0, 0.8, scale="sweep", variant="gamma1=10.0", collapsed="Empty.")
+    del collapsed["error"], collapsed["moved"]
     assert list(points(rows)) == ["pace", "start"] and list(points(rows)["pace"]) == ["1", "32"]
-    text = results.document({"sweep": rows}, {}, [], "")
+    text = results.document({"sweep": [*rows, collapsed]}, {}, [], "")
     assert "Table 2" not in text
-    assert "| `pace` | 8.0 (as it is) | 1 | 50.00 |" in text
-    assert "| `start` | random | 1 | 80.00 |" in text
-    draw(rows, tmp_path / "sensitivity.png")
+    assert "| whole network |  | 1 | 45.00 |" in text and "| as it is |  | 1 | 50.00 |" in text
+    assert "| `pace` | 1 instead of 8.0 | 1 | 70.00 |" in text
+    assert "| `start` | random instead of clustering | 1 | 80.00 |" in text
+    assert "| `gamma1` | 10.0 instead of 1.0 | 1, 1 collapsed | - | - | - | - | - | - | - |" in text
+    assert "Sensitivity" not in results.document({"sweep": rows[1:]}, {}, [], "")
+    draw(rows[:1], [*rows, collapsed], tmp_path / "sensitivity.png")
     assert (tmp_path / "sensitivity.png").stat().st_size > 5000
 
 
@@ -101,6 +106,11 @@ def test_rows_are_collected(tmp_path):
     document = made("deep", 1, 0.5)
     write_json(runs / "small" / "deep-learned-seed1" / "row.json", document)
     write_json(runs / "small" / "deep-learned-seed2" / "config.json", {"row": {}})  # not finished
+    foreign = {"data": "planted"}, {"recipe": recipe_document(SCALES["modern"])}
+    foreign += ({"row": {**document["row"], "variant": "luck=1"}},)
+    for i, more in enumerate(foreign):
+        write_json(runs / "small" / f"foreign-{i}" / "row.json", document | more)
+    write_json(runs / "smoke" / "deep-learned-seed1" / "row.json", document)
     write_json(runs / "small" / "table5" / "table5.json", {"rows": []})
     written = collect(runs, rows)
     assert [p.name for p in written] == ["deep-learned-seed1.json", "table5.json"]
@@ -118,7 +128,5 @@ def test_the_page_is_that_of_the_rows():
 
 
 def test_rows_in_the_repository_are_of_todays_recipes():
-    for scale, documents in read_rows(ROWS).items():
-        for document in documents:
-            if not document["row"]["variant"]:
-                assert document["recipe"] == recipe_document(SCALES[scale])
+    for documents in read_rows(ROWS).values():
+        assert all(map(is_of_today, documents))

@@ -101,7 +101,7 @@ def test_given_groups_stay_as_they_are(tree, data, runs):
 
 
 def test_a_sweep_keeps_the_epochs():
-    from experiments.sweep import SWEEPS, varied
+    from experiments.variants import SWEEPS, varied
 
     for base in recipes.SCALES.values():
         for name in ("plain.epochs", "group.epochs"):

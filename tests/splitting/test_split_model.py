@@ -255,6 +255,27 @@ def test_nodes_fed_by_hand_compute_what_the_tree_computes():
     )
 
 
+def test_dropout_layers_of_the_tree_get_their_own_rate():
+    inputs = keras.Input((4, 4, 6))
+    x = layers.SpatialDropout2D(0.3, name="below")(inputs)
+    x = layers.Conv2D(8, 3, activation="relu", name="conv")(x)
+    x = layers.Dropout(0.5, name="split")(layers.Dropout(0.0, name="none")(x))
+    x = layers.GaussianDropout(0.2, name="noise")(x)
+    model = keras.Model(inputs, layers.Conv2D(4, 1, name="last")(x))
+    plan = sn.SplitPlan.from_sections(model, [("conv", 2)])
+    grouping = random_grouping(plan, np.random.default_rng(0))
+
+    def rates(dropout):
+        tree = sn.split_model(model, grouping, plan, dropout)
+        found = [x for x in all_layers(tree.model) if hasattr(x, "rate")]
+        return sorted((x.name.split("_", 1)[1], x.rate) for x in found)
+
+    for dropout, below, split in ((None, 0.3, 0.5), (0.0, 0.0, 0.0), (0.25, 0.25, 0.25)):
+        own = {"none": 0.0, "split": split, "noise": 0.2}
+        branches = [(f"{g}_{name}", rate) for g in (0, 1) for name, rate in own.items()]
+        assert rates(dropout) == sorted([("below", below), *branches])
+
+
 def test_a_grouping_of_another_plan_is_refused():
     model = small_alexnet()
     rng = np.random.default_rng(0)

@@ -1,0 +1,53 @@
+"""What the sweep changes, one setting of a recipe at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.recipe import SCALES, Recipe, with_value
+
+SWEEPS = {
+    "plain.epochs": (2, 4),
+    "group.epochs": (0.5, 2),
+    "start": ("random",),
+    "start_p": (0.6,),
+    "pace": (1, 32),
+    "gamma1": (0.1, 10.0),
+    "gamma2": (0.1, 10.0),
+    "gamma3": (1.0, 100.0),
+    "gamma1_growth": (1.0, 100.0),
+    "growth_share": (0.1, 1.0),
+    "dropout": (0.2,),
+    "method": ("balanced",),
+    "recalibrate": (0, 10),
+    "finetune_from": ("scratch",),
+    "finetune.rate": (0.02, 0.2),
+    "finetune.l2": (0.0, 1e-4),
+}
+
+
+def varied(base: Recipe, name: str, value: Any) -> Recipe:
+    """A recipe with another value of one setting, and as many epochs in all.
+
+    Epochs added to a phase are taken from the finetuning; a tree that starts from scratch is
+    finetuned for all of them.
+    """
+    found = with_value(base, name, value)
+    total = base.plain.epochs + base.group.epochs + base.finetune.epochs
+    if name in ("plain.epochs", "group.epochs"):
+        left = total - found.plain.epochs - found.group.epochs
+        found = with_value(found, "finetune.epochs", left)
+        # The baseline has as many epochs in all, however they are cut up.
+        found = with_value(found, "baseline.epochs", total - found.plain.epochs)
+    if (name, value) == ("finetune_from", "scratch"):
+        found = with_value(found, "finetune.epochs", total)
+    return found
+
+
+def recipe_of(scale: str, variant: str) -> Recipe | None:
+    """Today's recipe of a row of that variant, ``pace=4`` say; None: it is not swept any more."""
+    name, _, value = variant.partition("=")
+    if not variant:
+        return SCALES[scale]
+    known = {str(v): v for v in SWEEPS.get(name, ())}
+    return varied(SCALES[scale], name, known[value]) if value in known else None

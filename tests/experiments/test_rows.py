@@ -1,0 +1,144 @@
+"""What rows do around their training, which is left out here: a stand-in notes what it is given."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from experiments import recipe as recipes
+from experiments.row import Row
+from experiments.run import run_row
+from experiments.work import Work
+from splitnet_tf.data import planted_groups
+from splitnet_tf.errors import RunError
+from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.json_files import read_json
+from splitnet_tf.saving import load_model
+
+RECIPE = dataclasses.replace(recipes.SCALES["smoke"], recalibrate=0)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted_groups((2,), num_train=128, num_valid=32, num_test=32)
+
+
+@pytest.fixture
+def phases(monkeypatch):
+    """Phases in the order of their training: (name, begun before, seed, rates of dropout)."""
+    noted = []
+
+    def fit_phase(model, phase, train, valid, folder, seed, **more):
+        begun = (folder / "begun").exists()
+        folder.mkdir(exist_ok=True)
+        (folder / "begun").touch()
+        rates = {x.rate for x in all_layers(model) if isinstance(x, keras.layers.Dropout)}
+        noted.append((folder.name, begun, seed, rates))
+        if noted.stop == folder.name and not begun:
+            raise KeyboardInterrupt
+
+    class Noted(list):
+        stop = None
+
+    noted = Noted()
+    monkeypatch.setattr("experiments.work.fit_phase", fit_phase)
+    monkeypatch.setattr("experiments.run.Accuracy", lambda model: lambda split: 0.5)
+    return noted
+
+
+def test_a_row_goes_on_where_it_stopped(data, phases, tmp_path):
+    for phases.stop in ("plain", "group", "finetune"):
+        with pytest.raises(KeyboardInterrupt):
+            run_row(Row("smoke", "deep"), RECIPE, data, tmp_path)
+    run_row(Row("smoke", "deep"), RECIPE, data, tmp_path)
+    expected = [("plain", False), ("plain", True), ("group", False), ("group", True)]
+    expected += [("finetune", False), ("finetune", True)]
+    assert [p[:2] for p in phases] == expected
+
+
+def test_another_recipe_begins_anew(data, phases, tmp_path):
+    row, phases.stop = Row("smoke", "deep"), "finetune"
+    with pytest.raises(KeyboardInterrupt):
+        run_row(row, RECIPE, data, tmp_path)
+    phases.clear()
+    phases.stop = None
+    run_row(row, dataclasses.replace(RECIPE, pace=3.0), data, tmp_path)
+    assert [p[:2] for p in phases] == [("group", False), ("finetune", False)]
+    phases.clear()
+    images = data.train.images.copy()
+    images[0, 0, 0, 0] ^= 1
+    other = dataclasses.replace(data, train=dataclasses.replace(data.train, images=images))
+    run_row(row, dataclasses.replace(RECIPE, pace=3.0), other, tmp_path)
+    assert [p[0] for p in phases] == ["plain", "group", "finetune"]
+
+
+def test_phases_have_seeds_of_their_own_and_rows_have_them_alike(data, phases, tmp_path):
+    for split, seed in (("deep", 0), ("fc", 0), ("baseline", 0), ("deep", 1)):
+        run_row(Row("smoke", split, seed=seed), RECIPE, data, tmp_path)
+    seeds = {}
+    for name, _, seed, _ in phases:
+        seeds.setdefault(name, []).append(seed)
+    assert [len(s) for s in seeds.values()] == [2, 3, 3, 1]  # plain, group, finetune, baseline
+    for name in ("group", "finetune"):
+        deep, fc, other = seeds[name]
+        assert deep == fc != other
+    assert len({s for found in seeds.values() for s in found}) == 7
+    assert all(0 <= s < 2**31 for found in seeds.values() for s in found)
+
+
+@pytest.mark.parametrize(("split", "grouping"), [("deep", {0.5}), ("fc", set())])
+def test_dropout_is_in_split_units_while_grouping(data, phases, tmp_path, split, grouping):
+    recipe = dataclasses.replace(RECIPE, dropout=0.5)
+    run_row(Row("smoke", split), recipe, data, tmp_path)
+    rates = {name: found for name, *_, found in phases}
+    assert rates["plain"] == set()
+    assert rates["group"] == grouping
+    assert rates["finetune"] == ({0.0} if grouping else set())
+
+
+def test_clusters_need_trained_weights(data, phases, tmp_path):
+    recipe = dataclasses.replace(
+        RECIPE, plain=recipes.Phase(0, 0.1), start="random", weighted=True, nesterov=False
+    )
+    row = Row("smoke", "deep", "clustering")
+    with pytest.raises(RunError, match="run experiments.table2 --rows=baseline --scale=smoke"):
+        run_row(row, recipe, data, tmp_path)
+    run_row(Row("smoke", "baseline"), recipe, data, tmp_path)
+    path = tmp_path / "smoke" / "baseline-seed0" / "model.keras"
+    model = load_model(path)
+    kernel = model.get_layer("logits").kernel
+    columns = np.random.default_rng(0).normal(size=(2, kernel.shape[0]))
+    kernel.assign(np.stack([columns[k % 2] for k in range(8)], axis=1))
+    model.save(path)
+    found = run_row(row, recipe, data, tmp_path)
+    start = read_json(tmp_path / "smoke" / row.name / "start.json")["groups"]
+    classes = start["logits"]
+    assert classes in ([0, 1] * 4, [1, 0] * 4) and found["sizes"] == [4, 4]
+    assert found["moved"] == {"classes": 0.0, "features": 0.0}
+
+
+def test_an_empty_group_is_told_and_does_not_stop_a_table(data, phases, monkeypatch, tmp_path):
+    recipe = dataclasses.replace(RECIPE, start="random")
+    grouped = load_grouped_with_an_empty_group
+    monkeypatch.setattr("experiments.grouped.split_losses", grouped)
+    found = run_row(Row("smoke", "deep"), recipe, data, tmp_path)
+    assert "error" not in found and "is empty (sizes 16/0)" in found["collapsed"]
+    assert run_row(Row("smoke", "deep"), recipe, data, tmp_path) == found
+
+
+def load_grouped_with_an_empty_group(model):
+    """The split losses of a model, all its features in one group."""
+    from splitnet_tf.grouping import split_losses
+
+    losses = split_losses(model)
+    for assignment in losses.assignments():
+        assignment.assign(np.zeros(assignment.size, int), 0.9)
+    return losses
+
+
+def test_a_folder_has_one_process(data, tmp_path):
+    row = Row("smoke", "deep")
+    work = Work(row, RECIPE, data, tmp_path / "smoke" / row.name)
+    with work.own({}), pytest.raises(RunError, match="deep-learned-seed0 is in use by another run"):
+        run_row(row, RECIPE, data, tmp_path)
