@@ -57,7 +57,7 @@ class Recipe:
     """
 
     depth: int
-    width: int
+    width: float
     plain: Phase
     group: Phase
     finetune: Phase
@@ -83,7 +83,7 @@ class Recipe:
     @property
     def model(self) -> str:
         """The network's short name."""
-        return f"wrn-{self.depth}-{self.width}"
+        return f"wrn-{self.depth}-{self.width:g}"
 
 
 def value_of(recipe: Recipe, name: str) -> Any:
@@ -154,14 +154,17 @@ SCALES = {
 # Of the paper's tables: the first is the default.
 TABLE_SCALES = ("small", "smoke", "paper", "modern")
 
-# The paper's rows: groups of the second stage, the third and the logits.
+# The paper's rows: groups of the second stage, the third and the logits. And ``slim``, what a
+# split is worth: a whole network, narrower throughout, with the parameters of the deep tree.
 SPLITS = {
     "baseline": (1, 1, 1),
+    "slim": (1, 1, 1),
     "fc": (1, 1, 4),
     "shallow": (1, 2, 2),
     "deep": (2, 2, 2),
     "hierarchical": (2, 4, 4),
 }
+WHOLE = ("baseline", "slim")
 
 
 def sections(split: str) -> list[tuple[str, int]]:

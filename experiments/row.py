@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments.recipe import WHOLE
+
 GROUPINGS = ("learned", "semantic", "clustering", "random")
 
 
@@ -29,6 +31,6 @@ class Row:
     def name(self) -> str:
         """Of its folder and its file."""
         parts = [self.split]
-        parts += [self.grouping] if self.split != "baseline" else []
+        parts += [] if self.split in WHOLE else [self.grouping]
         parts += [self.variant] if self.variant else []
         return "-".join((*parts, f"seed{self.seed}"))

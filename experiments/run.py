@@ -11,10 +11,10 @@ import keras
 from experiments.fitting import Accuracy
 from experiments.grouped import group, moved
 from experiments.machine import describe_machine
-from experiments.recipe import Recipe, recipe_document, sections
+from experiments.network import build, slim
+from experiments.recipe import WHOLE, Recipe, recipe_document, sections
 from experiments.row import Row
 from experiments.work import Work, digest_data
-from splitnet_tf import models
 from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset
@@ -50,13 +50,13 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
             return found
     except (FileNotFoundError, ValueError, KeyError):
         pass
-    work = Work(row, recipe, data, folder)
+    work = Work(row, slim(recipe, data) if row.split == "slim" else recipe, data, folder)
     with work.own(wanted):
         logging.info("%s, %s", row.scale, row.name)
         keras.utils.set_random_seed(row.seed)
         plain = _plain(work, wanted)
         try:
-            found = _baseline(work, plain) if row.split == "baseline" else _tree(work, plain)
+            found = _whole(work, plain) if row.split in WHOLE else _tree(work, plain)
         except GroupingError as error:
             found = {"collapsed": str(error)}
         document = {**wanted, **found, "seconds": work.seconds(), **describe_machine()}
@@ -64,27 +64,15 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
     return read_json(folder / "row.json")
 
 
-def _build(recipe: Recipe, data: Dataset, split: str = "baseline") -> keras.Model:
-    units = [s for s, groups in sections(split) if groups > 1 and s.startswith("unit_")]
-    return models.wide_resnet(
-        recipe.depth,
-        recipe.width,
-        data.num_classes,
-        data.input_shape,
-        dropout=recipe.dropout if units else 0.0,
-        dropout_from=units[0] if units else None,
-        bn_scale=recipe.bn_scale,
-    )
-
-
 def _plain(work: Work, wanted: dict) -> keras.Model:
     """The network after its plain phase, which all rows with this seed share."""
     row, recipe, data = work.row, work.recipe, work.data
-    model = _build(recipe, data)
+    model = build(recipe, data)
     if not recipe.plain.epochs:
         return model
     keys = ("depth", "width", "plain", "batch_size", "label_smoothing", "nesterov", "bn_scale")
-    shared = {key: wanted["recipe"][key] for key in keys} | {"seed": row.seed}
+    document = recipe_document(recipe)
+    shared = {key: document[key] for key in keys} | {"seed": row.seed}
     shared |= {key: wanted[key] for key in ("data", "data_digest", "precision")}
     folder = work.folder.with_name(f"plain-{checksum(shared)[:8]}")
     path = folder / "plain.keras"
@@ -97,8 +85,8 @@ def _plain(work: Work, wanted: dict) -> keras.Model:
     return model
 
 
-def _baseline(work: Work, model: keras.Model) -> dict:
-    """The plain network trained to the end."""
+def _whole(work: Work, model: keras.Model) -> dict:
+    """The network trained to the end as it is."""
     path = work.folder / "model.keras"
     if not path.exists():
         work.fit("baseline", model, work.recipe.baseline)
@@ -115,7 +103,7 @@ def _baseline(work: Work, model: keras.Model) -> dict:
 def _tree(work: Work, plain: keras.Model) -> dict:
     """Grouped, cut and finetuned."""
     row, recipe, data, folder = work.row, work.recipe, work.data, work.folder
-    start = _build(recipe, data, row.split)
+    start = build(recipe, data, row.split)
     _copy_weights(plain, start)
     plan = SplitPlan.from_sections(start, sections(row.split))
     grouped, grouping = group(work, start, plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.program import check_choice, define_flags, run_rows, seeds
+from experiments.recipe import WHOLE
 from experiments.row import Row
 from experiments.variants import SWEEPS, recipe_of
 from splitnet_tf.cli.define import define_list
@@ -17,7 +18,7 @@ def main() -> None:
     variants = [f"{n}={v}" for n in check_choice("settings", SWEEPS) for v in SWEEPS[n]]
     found = []
     for seed in seeds():
-        found.append((Row(FLAGS.scale, "baseline", seed=seed), recipe_of(FLAGS.scale, "")))
+        found += [(Row(FLAGS.scale, w, seed=seed), recipe_of(FLAGS.scale, "")) for w in WHOLE]
         for variant in ("", *variants):
             row = Row(FLAGS.scale, "deep", seed=seed, variant=variant)
             found.append((row, recipe_of(FLAGS.scale, variant)))

@@ -20,5 +20,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     define_flags(*TABLE_SCALES)
-    define_list("rows", ["baseline", "shallow", "deep", "hierarchical"], "Of the table, or fc.")
+    define_list(
+        "rows",
+        ["baseline", "shallow", "deep", "hierarchical"],
+        "Of the table, or fc or slim: a whole network of the deep tree's parameters.",
+    )
     run_program(main)

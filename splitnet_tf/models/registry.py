@@ -43,11 +43,10 @@ def build(
     """
     chosen = {"num_classes": num_classes, "input_shape": input_shape}
     chosen = {k: v for k, v in chosen.items() if v is not None}
-    wide = re.fullmatch(r"wrn-(\d{1,9})-(\d{1,9})", name.lower())
+    wide = re.fullmatch(r"wrn-(\d{1,9})-(\d{1,9}(?:\.\d+)?)", name.lower())
     if wide:
-        return _call(
-            wide_resnet, name, depth=int(wide[1]), width=int(wide[2]), **chosen, **settings
-        )
+        width = float(wide[2])
+        return _call(wide_resnet, name, depth=int(wide[1]), width=width, **chosen, **settings)
     deep = re.fullmatch(r"resnet-(\d{1,9})(?:x(\d{1,9}(?:\.\d+)?))?", name.lower())
     if deep:
         width = float(deep[2] or 1)

@@ -11,7 +11,7 @@ EPSILON = 1e-5
 
 def wide_resnet(
     depth: int = 16,
-    width: int = 8,
+    width: float = 8,
     num_classes: int = 100,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     dropout: float = 0.0,
@@ -26,7 +26,7 @@ def wide_resnet(
 
     Args:
       depth: 6n + 4, with n residual units a stage.
-      width: channels of the three stages are 16, 32 and 64 times this.
+      width: channels of the three stages are 16, 32 and 64 times this, rounded.
       num_classes: size of the logits.
       input_shape: (height, width, channels).
       dropout: share of the features dropped between the two convolutions of a unit.
@@ -39,8 +39,8 @@ def wide_resnet(
     """
     if not 10 <= depth <= 1000 or (depth - 4) % 6:
         raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, ..., 1000); got {depth}.")
-    if not 1 <= width <= 100:
-        raise ValueError(f"width must be from 1 to 100; got {width}.")
+    if not 0.05 <= width <= 100:
+        raise ValueError(f"width must be from 0.05 to 100; got {width:g}.")
     units = (depth - 4) // 6
     names = [f"unit_{s}_{u}" for s in (1, 2, 3) for u in range(units)]
     if dropout_from is not None and dropout_from not in names:
@@ -53,12 +53,12 @@ def wide_resnet(
         stage, index = divmod(i, units)
         rate = dropout if i >= first_dropped else 0.0
         strides = 2 if stage > 0 and index == 0 else 1
-        x = _unit(x, 16 * width * 2**stage, strides, rate, bn_scale, unit)
+        x = _unit(x, round(16 * width) * 2**stage, strides, rate, bn_scale, unit)
     x = norm("unit_last_bn", bn_scale)(x)
     x = layers.ReLU(name="unit_last_relu")(x)
     x = layers.GlobalAveragePooling2D(name="unit_last_pool")(x)
     outputs = layers.Dense(num_classes, name="logits")(x)
-    return keras.Model(inputs, outputs, name=name or f"wrn_{depth}_{width}")
+    return keras.Model(inputs, outputs, name=name or f"wrn_{depth}_{width:g}")
 
 
 def _unit(x, filters, strides, dropout, bn_scale, name):

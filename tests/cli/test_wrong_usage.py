@@ -106,7 +106,7 @@ WRONG_USAGE = [
     ("cost", ["--model=mlp", "--splits=logits:²"], 2, "'logits:²' must be <layer>:<groups>"),
     ("cost", ["--model=mlp", f"--splits=2-{'9' * 5000}"], 2, "must be numbers such as 2-2-2"),
     ("cost", ["--model=wrn-6000004-8"], 2, "depth must be 6n + 4"),
-    ("cost", ["--model=wrn-10-0"], 2, "width must be from 1 to 100; got 0"),
+    ("cost", ["--model=wrn-10-0"], 2, "width must be from 0.05 to 100; got 0"),
     ("cost", ["--model=resnet-18x1000"], 2, "width must be from 0.02 to 100; got 1000"),
     ("cost", ["--model=alexnet", "--image_size=16"], 2, "output size would be zero or negative"),
     ("cost", ["--model=mlp", f"--output_file={'x' * 300}"], 1, "File name too long"),

@@ -87,6 +87,24 @@ def test_phases_have_seeds_of_their_own_and_rows_have_them_alike(data, phases, t
     assert all(0 <= s < 2**31 for found in seeds.values() for s in found)
 
 
+def test_a_slim_network_is_whole_and_has_the_parameters_of_the_deep_tree(data, phases, tmp_path):
+    deep = run_row(Row("smoke", "deep"), RECIPE, data, tmp_path)
+    phases.clear()
+    slim = run_row(Row("smoke", "slim"), RECIPE, data, tmp_path)
+    assert [p[:2] for p in phases] == [("plain", False), ("baseline", False)]  # not the wide one's
+    model = load_model(tmp_path / "smoke" / "slim-seed0" / "model.keras")
+    assert [model.get_layer(f"unit_{s}_0_conv_1").filters for s in (1, 2, 3)] == [12, 24, 48]
+
+    def by_hand(c):  # WRN-10 with c, 2c and 4c channels: 3x3 twice a unit, 1x1 beside; 8 classes
+        units = ((16, c), (c, 2 * c), (2 * c, 4 * c))
+        return 27 * 16 + sum(9 * i * o + 9 * o * o + i * o for i, o in units) + 4 * c * 8 + 8
+
+    even = 41_144  # of the tree, had all groups the same size
+    assert min(range(1, 16), key=lambda c: abs(by_hand(c) - even)) == 12
+    assert slim["params"] == by_hand(12) and deep["params"] == pytest.approx(even, rel=0.05)
+    assert slim["recipe"] == deep["recipe"]
+
+
 @pytest.mark.parametrize(("split", "grouping"), [("deep", {0.5}), ("fc", set())])
 def test_dropout_is_in_split_units_while_grouping(data, phases, tmp_path, split, grouping):
     recipe = dataclasses.replace(RECIPE, dropout=0.5)

@@ -55,6 +55,12 @@ def test_weights_of_wide_resnet_16_8_by_hand():
     assert sizes(models.wide_resnet(16, 8)) == by_hand
 
 
+def test_a_width_need_not_be_whole():
+    model = models.build("WRN-10-0.3125", 10, (8, 8, 3))
+    assert model.name == "wrn_10_0.3125"
+    assert [model.get_layer(f"unit_{s}_0_conv_2").filters for s in (1, 2, 3)] == [5, 10, 20]
+
+
 def test_weights_of_alexnet_by_hand():
     convolutions = 121 * 3 * 96 + 25 * 96 * 256 + 9 * (256 * 384 + 384 * 384 + 384 * 256)
     dense = 6 * 6 * 256 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
