@@ -5,13 +5,13 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
-from experiments.recipe import SPLITS, TABLE_SCALES
+from experiments.recipe import SPLITS, TABLE_SCALES, WHOLE
 from experiments.row import GROUPINGS, Row
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
 
 FLAGS = flags.FLAGS
-SPLIT = [name for name in SPLITS if name != "baseline"]
+SPLIT = [name for name in SPLITS if name not in WHOLE]
 
 
 def main() -> None:

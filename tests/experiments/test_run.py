@@ -178,7 +178,7 @@ def test_the_programs_without_tensorflow(data, tmp_path):
 
 
 WRONG = [
-    ("table2", ["--rows=deep,deep"], 2, "--rows must be among baseline, fc, shallow, deep"),
+    ("table2", ["--rows=deep,deep"], 2, "--rows must be among baseline, slim, fc, shallow, deep"),
     ("table2", ["--rows=wide"], 2, "got ['wide']"),
     ("table1", ["--groupings=best"], 2, "--groupings must be among learned, semantic"),
     ("table1", ["--splits=baseline"], 2, "--splits must be among fc, shallow, deep"),
