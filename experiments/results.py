@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
 from experiments.published import ERRORS, PARAMS
-from experiments.recipe import SCALES, SPLITS, value_of
+from experiments.recipe import SCALES, SPLITS, WHOLE, value_of
 from experiments.row import GROUPINGS
 from experiments.sensitivity import draw, points
 from splitnet_tf.cli.define import define_text
@@ -64,6 +64,8 @@ def stages(found: list[dict]) -> list[str]:
 
 def table2(rows: list[dict]) -> str:
     """Parameters, FLOPs and error, whole and split; empty without a baseline."""
+    if not chosen(rows, "baseline"):
+        return ""
     lines = []
     for split, groups in SPLITS.items():
         found = chosen(rows, split)
@@ -83,7 +85,9 @@ def table2(rows: list[dict]) -> str:
         *("", "groups", *STAGE_NAMES, "params (M)"),
         *("GFLOPs", "paper: error", "paper: params (M)"),
     )
-    return markdown(header, lines) if chosen(rows, "baseline") else ""
+    learned = [r for r in rows if r["row"]["grouping"] == "learned"]
+    how = command("table2", learned, {"rows": ("split", SPLITS)})
+    return f"{markdown(header, lines)}\n\n{how}"
 
 
 def _published(split: str) -> tuple[str, str]:
@@ -113,7 +117,9 @@ def table1(rows: list[dict]) -> str:
         *("", "classes", *STAGE_NAMES, "NMI"),
         *("of random groups", "paper: error"),
     )
-    return markdown(header, lines) if lines else ""
+    split = [r for r in rows if r["row"]["split"] not in WHOLE]
+    flags = {"splits": ("split", SPLITS), "groupings": ("grouping", GROUPINGS)}
+    return f"{markdown(header, lines)}\n\n{command('table1', split, flags)}" if lines else ""
 
 
 def table5(document: dict) -> str:
@@ -192,6 +198,18 @@ def setup(rows: list[dict]) -> str:
     )
 
 
+def command(
+    program: str, rows: list[dict], flags: Mapping[str, tuple[str, Iterable[str]]] = {}
+) -> str:
+    """How rows are made again; ``flags`` has a row's field, and its values in order, for each."""
+    seeds = sorted({r["row"]["seed"] for r in rows})
+    words = [f"python -m experiments.{program} --scale={rows[0]['row']['scale']}"]
+    for name, (field, known) in {"seeds": ("seed", seeds), **flags}.items():
+        given = {r["row"][field] for r in rows}
+        words.append(f"--{name}={','.join(str(v) for v in known if v in given)}")
+    return f"```sh\n{' '.join(words)}\n```"
+
+
 def is_swept(by_scale: dict[str, list[dict]]) -> bool:
     """Whether there are variants, and what they are compared with."""
     rows = by_scale.get(SWEPT, [])
@@ -245,15 +263,14 @@ def document(
         if scale == SWEPT:
             continue
         tables = (
-            ("Table 2: whole and split", "table2", table2(rows)),
-            ("Table 1: learned and given groups of the classes", "table1", table1(rows)),
+            ("Table 2: whole and split", table2(rows)),
+            ("Table 1: learned and given groups of the classes", table1(rows)),
         )
-        tables = [t for t in tables if t[2]]
+        tables = [t for t in tables if t[1]]
         if tables:
             parts += [f"## Scale `{scale}`", setup(rows)]
-        for title, program, table in tables:
-            command = f"```sh\npython -m experiments.{program} --scale={scale}\n```"
-            parts += [f"### {title}", table, command]
+        for title, table in tables:
+            parts += [f"### {title}", table]
     if is_swept(by_scale):
         rows = by_scale[SWEPT]
         parts += [
@@ -261,8 +278,7 @@ def document(
             f"{setup(chosen(rows, 'deep'))} One setting changed at a time, deep split; "
             "`plain.epochs` and `group.epochs` take theirs from the finetuning.",
         ]
-        parts += [sweeps(rows), "![Sensitivity](sensitivity.png)"]
-        parts += ["```sh\npython -m experiments.sweep\n```"]
+        parts += [sweeps(rows), "![Sensitivity](sensitivity.png)", command("sweep", rows)]
     for found in comparisons:
         parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
     for scale, found in by_scale5.items():

@@ -53,6 +53,8 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
     assert found[4:7] == ["60.00 ± 0.00", "90.00 ± 0.00", "65.00 ± 0.00"]
     assert "Remarks." in text and "seeds 0, 1, 2" in text and "some processor" in text
     assert "Table 1" not in text  # nothing was given
+    how = "python -m experiments.table2 --scale=small --seeds=0,1,2 --rows=baseline,deep"
+    assert f"```sh\n{how}\n```" in text
 
 
 def test_given_groups_are_table_1():
@@ -64,6 +66,8 @@ def test_given_groups_are_table_1():
     assert "| 1 | 50.00 | - | - | - | 0.270 | 0.060 | 24.62 |" in lines[0]
     assert "| 2 | 55.00 ± 0.00 |" in lines[1] and lines[1].endswith("| 27.12 |")
     assert "Table 2" not in text  # no baseline
+    how = "python -m experiments.table1 --scale=small --seeds=0,1 --splits=deep"
+    assert f"\n{how} --groupings=learned,random\n" in text
 
 
 def test_sweeps_are_not_in_the_tables(tmp_path):
@@ -77,6 +81,7 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     assert list(points(rows)) == ["pace", "start"] and list(points(rows)["pace"]) == ["1", "32"]
     text = results.document({"sweep": [*rows, collapsed]}, {}, [], "")
     assert "Table 2" not in text
+    assert "python -m experiments.sweep --scale=sweep --seeds=0\n" in text
     assert "| whole network |  | 1 | 45.00 |" in text and "| as it is |  | 1 | 50.00 |" in text
     assert "| `pace` | 1 instead of 8.0 | 1 | 70.00 |" in text
     assert "| `start` | random instead of clustering | 1 | 80.00 |" in text
