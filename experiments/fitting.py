@@ -13,10 +13,12 @@ from keras import ops
 
 from experiments.preprocessing import with_preprocessing
 from experiments.recipe import Phase
+from experiments.resuming import Progress, cut_log, restore
 from splitnet_tf.data import Split
 from splitnet_tf.errors import DataError
 
 EVALUATION_BATCH = 500
+PROGRESS = "progress.npz"
 
 
 class PacedSGD(keras.optimizers.SGD):
@@ -124,7 +126,7 @@ def fit_phase(
       model: its ``losses`` are added to the cross entropy.
       phase: how long, and how.
       train, valid: of the data.
-      folder: of the log, ``log.csv``, and of what a stopped phase goes on from.
+      folder: of the log, ``log.csv``, and of ``PROGRESS``, which a stopped phase goes on from.
       seed: of the order and the augmentation.
       batch_size: images a step.
       label_smoothing: of the cross entropy.
@@ -135,6 +137,7 @@ def fit_phase(
 
     Raises:
       DataError: there are fewer images than ``batch_size``.
+      RunError: what is in the folder is of another model.
     """
     if not phase.epochs:
         return
@@ -165,19 +168,22 @@ def fit_phase(
             before_part(epoch / max(1, order.num_parts - 1))
 
     folder.mkdir(parents=True, exist_ok=True)
+    done = restore(whole, folder / PROGRESS)
+    cut_log(folder / "log.csv", done)
     with _fast_batch_norms(whole):
         whole.fit(
             order,
             shuffle=False,
+            initial_epoch=done,
             epochs=order.num_parts,
             validation_data=(valid.images, valid.labels),
             validation_batch_size=EVALUATION_BATCH,
             validation_freq=parts,
             verbose=2,
             callbacks=[
-                keras.callbacks.BackupAndRestore(str(folder / "backup"), double_checkpoint=True),
                 Parts(),
                 keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
+                Progress(folder / PROGRESS, order.num_parts),
             ],
         )
 

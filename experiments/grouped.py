@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from experiments.work import Work
+from experiments.work import Work, folder_of
 from splitnet_tf.data import superclass_taxonomy
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph import SplitPlan
@@ -23,7 +23,7 @@ from splitnet_tf.grouping import (
 from splitnet_tf.grouping.given import random_classes, taxonomy_classes
 from splitnet_tf.grouping.start import FIRM, class_assignment, last_kernel, weight_clusters
 from splitnet_tf.json_files import read_json, write_json
-from splitnet_tf.saving import load_model, save_model
+from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import read_grouping
 
 PARTS = 8  # of an epoch of grouping, between which gamma1 grows
@@ -68,12 +68,11 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
         losses.strength.assign([grown, 1.0, 1.0])
 
     work.fit(
-        *("group", grouped, recipe.group),
+        *("group", grouped, recipe.group, path),
         paces=paces,
         parts=PARTS,
         before_part=grow,
     )
-    save_model(grouped, path)
     return grouped, _decide(work, grouped)
 
 
@@ -112,8 +111,9 @@ def _given_classes(work: Work, plan: SplitPlan, losses: SplitLosses) -> np.ndarr
         return taxonomy_classes(data.class_names, superclass_taxonomy(data), plan)
     kernel = last_kernel(losses)
     if not work.recipe.plain.epochs:  # nothing is in the weights: cluster a trained network's
-        baseline = dataclasses.replace(row, split="baseline", grouping="learned", variant="").name
-        path = work.folder.with_name(baseline) / "model.keras"
+        baseline = dataclasses.replace(row, split="baseline", grouping="learned", variant="")
+        wanted = {**work.wanted, "row": dataclasses.asdict(baseline)}
+        path = folder_of(baseline.name, wanted, work.folder.parent) / "model.keras"
         if not path.exists():
             raise RunError(
                 f"Clusters are those of the trained baseline, and {path} does not exist; run "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib import metadata
+from importlib import import_module
 
 import keras
 
@@ -11,13 +11,11 @@ from splitnet_tf.analysis.processor import processor_name
 
 
 def describe_machine() -> dict:
-    """Backend, device, precision and versions."""
+    """Device and versions."""
     backend = keras.backend.backend()
     return {
-        "backend": backend,
         "device": _device(backend),
-        "precision": keras.config.dtype_policy().name,
-        "versions": {name: metadata.version(name) for name in ("keras", backend, "numpy")},
+        "versions": {name: import_module(name).__version__ for name in ("keras", backend, "numpy")},
     }
 
 

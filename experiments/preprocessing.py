@@ -67,7 +67,7 @@ class Whiten(keras.layers.Layer):
 def with_preprocessing(model: keras.Model, seed: int) -> keras.Model:
     """A model from uint8 images (B, H, W, C) to float32 logits around ``model``."""
     images = keras.Input(model.input_shape[1:], dtype="uint8")
-    # In float32 whatever the policy: whole numbers to 255 do not fit bfloat16.
+    # In float32 whatever the policy: means and differences do not fit bfloat16.
     x = ops.cast(images, "float32")
     x = CropAndFlip(seed, dtype="float32")(x)
     x = Whiten(dtype="float32")(x)

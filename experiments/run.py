@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from pathlib import Path
 
@@ -14,14 +13,14 @@ from experiments.machine import describe_machine
 from experiments.network import build, slim
 from experiments.recipe import WHOLE, Recipe, recipe_document, sections
 from experiments.row import Row
-from experiments.work import Work, digest_data
+from experiments.work import Work, folder_of, settings
 from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset
-from splitnet_tf.errors import GroupingError
+from splitnet_tf.errors import EmptyGroupError
 from splitnet_tf.graph import SplitPlan
-from splitnet_tf.json_files import checksum, read_json, write_json
-from splitnet_tf.saving import load_model, save_model
+from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import recalibrate_batch_norm, split_model
 
 
@@ -36,35 +35,29 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
       DataError: no superclasses for semantic groups.
       RunError: another process trains this row, or another row is needed first.
     """
-    folder = runs / row.scale / row.name
-    wanted = {
-        "row": dataclasses.asdict(row),
-        "recipe": recipe_document(recipe),
-        "data": data.name,
-        "data_digest": digest_data(data),
-        "precision": keras.config.dtype_policy().name,
-    }
+    wanted = settings(row, recipe, data)
+    folder = folder_of(row.name, wanted, runs / row.scale)
     try:
-        found = read_json(folder / "row.json")
-        if all(found[key] == value for key, value in wanted.items()):
-            return found
-    except (FileNotFoundError, ValueError, KeyError):
+        return read_json(folder / "row.json")
+    except (FileNotFoundError, ValueError):
         pass
-    work = Work(row, slim(recipe, data) if row.split == "slim" else recipe, data, folder)
-    with work.own(wanted):
+    network = slim(recipe, data) if row.split == "slim" else recipe
+    work = Work(row, network, data, wanted, folder)
+    machine = describe_machine()
+    with work.own():
         logging.info("%s, %s", row.scale, row.name)
         keras.utils.set_random_seed(row.seed)
-        plain = _plain(work, wanted)
+        plain = _plain(work)
         try:
             found = _whole(work, plain) if row.split in WHOLE else _tree(work, plain)
-        except GroupingError as error:
+        except EmptyGroupError as error:
             found = {"collapsed": str(error)}
-        document = {**wanted, **found, "seconds": work.seconds(), **describe_machine()}
+        document = {**wanted, **found, "seconds": work.seconds(), **machine}
         write_json(folder / "row.json", document)
     return read_json(folder / "row.json")
 
 
-def _plain(work: Work, wanted: dict) -> keras.Model:
+def _plain(work: Work) -> keras.Model:
     """The network after its plain phase, which all rows with this seed share."""
     row, recipe, data = work.row, work.recipe, work.data
     model = build(recipe, data)
@@ -73,14 +66,13 @@ def _plain(work: Work, wanted: dict) -> keras.Model:
     keys = ("depth", "width", "plain", "batch_size", "label_smoothing", "nesterov", "bn_scale")
     document = recipe_document(recipe)
     shared = {key: document[key] for key in keys} | {"seed": row.seed}
-    shared |= {key: wanted[key] for key in ("data", "data_digest", "precision")}
-    folder = work.folder.with_name(f"plain-{checksum(shared)[:8]}")
+    shared |= {key: v for key, v in work.wanted.items() if key not in ("row", "recipe")}
+    folder = folder_of("plain", shared, work.folder.parent)
     path = folder / "plain.keras"
     if not path.exists():
-        plain = Work(row, recipe, data, folder)
-        with plain.own(shared):
-            plain.fit("plain", model, recipe.plain)
-            save_model(model, path)
+        plain = Work(row, recipe, data, shared, folder)
+        with plain.own():
+            plain.fit("plain", model, recipe.plain, path)
     model.set_weights(load_model(path).get_weights())
     return model
 
@@ -89,12 +81,12 @@ def _whole(work: Work, model: keras.Model) -> dict:
     """The network trained to the end as it is."""
     path = work.folder / "model.keras"
     if not path.exists():
-        work.fit("baseline", model, work.recipe.baseline)
-        save_model(model, path)
+        work.fit("baseline", model, work.recipe.baseline, path)
     model = load_model(path)
     whole = cost(model)
     return {
-        "error": 1.0 - Accuracy(model)(work.data.test),
+        **_errors(model, work.data),
+        "width": work.recipe.width,
         "params": whole.params,
         "flops": whole.flops,
     }
@@ -103,6 +95,7 @@ def _whole(work: Work, model: keras.Model) -> dict:
 def _tree(work: Work, plain: keras.Model) -> dict:
     """Grouped, cut and finetuned."""
     row, recipe, data, folder = work.row, work.recipe, work.data, work.folder
+    keras.utils.set_random_seed(work.seed("tree"))  # alike whether or not the plain phase was there
     start = build(recipe, data, row.split)
     _copy_weights(plain, start)
     plan = SplitPlan.from_sections(start, sections(row.split))
@@ -117,13 +110,13 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     path = folder / "tree.keras"
     if not path.exists():
         if recipe.finetune_from == "scratch":
+            keras.utils.set_random_seed(work.seed("scratch"))
             tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
-        work.fit("finetune", tree.model, recipe.finetune)
-        save_model(tree.model, path)
+        work.fit("finetune", tree.model, recipe.finetune, path)
     model = load_model(path)
     parts, labels = cost(model), grouping.classes.labels()
     document |= {
-        "error": 1.0 - Accuracy(model)(data.test),
+        **_errors(model, data),
         "params": parts.params,
         "flops": parts.flops,
         "sizes": [len(m) for m in grouping.classes.members],
@@ -133,6 +126,12 @@ def _tree(work: Work, plain: keras.Model) -> dict:
         scores = agreement(labels, data.superclasses)
         document |= {"nmi": scores.nmi, "random_nmi": scores.random_nmi}
     return document
+
+
+def _errors(model: keras.Model, data: Dataset) -> dict:
+    """At the end: of the test, and of the validation images, by which a recipe is chosen."""
+    accuracy = Accuracy(model)
+    return {"error": 1.0 - accuracy(data.test), "valid_error": 1.0 - accuracy(data.valid)}
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from experiments.recipe import SCALES, value_of
 
+ERROR = "valid_error"
+IMAGES = 5_000  # of CIFAR-100 for validation
+
 
 def points(rows: list[dict]) -> dict[str, dict[str, list[dict]]]:
     """Setting to value to its rows, in the order of the sweep's values."""
@@ -26,10 +29,10 @@ def _order(item):
 
 
 def draw(base: list[dict], rows: list[dict], path: Path) -> None:
-    """A small plot for each setting: the error of every seed and their mean.
+    """A small plot for each setting: the validation error of every seed and their mean.
 
-    The band is the error of the recipe as it is, give or take the standard error of a test on
-    CIFAR-100's 10,000 images: what lies inside may be chance.
+    The band is that of the recipe as it is, give or take two standard errors of the difference of
+    two runs with the same seeds, each on 5,000 images: what lies inside may well be chance.
 
     Args:
       base: rows of the recipe as it is.
@@ -38,29 +41,32 @@ def draw(base: list[dict], rows: list[dict], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    settings = points([r for r in rows if "error" in r])
+    base = [r for r in base if ERROR in r]
+    settings = points([r for r in rows if ERROR in r])
+    if not settings:
+        return
     columns = 4
     lines = -(-len(settings) // columns)
     figure = Figure(figsize=(3.0 * columns, 2.3 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    usual = statistics.fmean(r["error"] for r in base)
-    chance = (usual * (1 - usual) / 10_000) ** 0.5
+    usual = statistics.fmean(r[ERROR] for r in base)
+    chance = 2 * (2 * usual * (1 - usual) / (IMAGES * len(base))) ** 0.5
     for axes, (name, values) in zip(grid.flat, settings.items(), strict=False):
         default = value_of(SCALES["sweep"], name)
         values = dict(sorted({**values, str(default): base}.items(), key=_order))
-        means = [100 * statistics.fmean(r["error"] for r in v) for v in values.values()]
+        means = [100 * statistics.fmean(r[ERROR] for r in v) for v in values.values()]
         places = range(len(values))
         axes.axhspan(100 * (usual - chance), 100 * (usual + chance), color="0.9")
         axes.plot(places, means, color="#4878a8", marker="_", ms=14)
         for place, (value, found) in enumerate(values.items()):
-            errors = [100 * r["error"] for r in found]
+            errors = [100 * r[ERROR] for r in found]
             color = "#c44e52" if value == str(default) else "#4878a8"
             axes.plot([place] * len(errors), errors, "o", ms=4, color=color)
         axes.set_xticks(places, list(values))
         axes.set_title(name, fontsize=10)
         axes.grid(axis="y", alpha=0.3)
     for axes in grid[:, 0]:
-        axes.set_ylabel("test error (%)")
+        axes.set_ylabel("validation error (%)")
     for axes in list(grid.flat)[len(settings) :]:
         axes.set_visible(False)
     figure.savefig(path, dpi=120)

@@ -29,11 +29,11 @@ SCALES = {
 def main() -> None:
     path = Path(FLAGS.runs) / FLAGS.scale / "table5" / "table5.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    measured = path.with_name("benchmark.json")
     command = [sys.executable, "-m", "splitnet_tf.cli.benchmark", *SCALES[FLAGS.scale]]
-    if subprocess.run([*command, f"--output_file={path}"]).returncode:
+    if subprocess.run([*command, f"--output_file={measured}"]).returncode:
         raise RunError(f"The benchmark did not end well, see above; {path} is as it was.")
-    found = read_json(path)
-    write_json(path, {**found, "command": " ".join(command[1:])})
+    write_json(path, {**read_json(measured), "command": " ".join(command[1:])})
 
 
 if __name__ == "__main__":

@@ -13,16 +13,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from experiments.fitting import fit_phase
+from experiments.fitting import PROGRESS, fit_phase
 from experiments.preprocessing import Whiten
-from experiments.recipe import Phase, Recipe
+from experiments.recipe import Phase, Recipe, recipe_document
 from experiments.row import Row
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import RunError
-from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.files import remove_leftovers
+from splitnet_tf.json_files import checksum, read_json, write_json
+from splitnet_tf.saving import save_model
 from splitnet_tf.splitting import recalibrate_batch_norm
 
-LOCK = "run.lock"
+RECALIBRATE = 100  # batches for averaged weights, where a cut gets none
 
 
 def digest_data(data: Dataset) -> str:
@@ -34,25 +36,50 @@ def digest_data(data: Dataset) -> str:
     return found.hexdigest()
 
 
+def settings(row: Row, recipe: Recipe, data: Dataset) -> dict:
+    """All that decides what a row becomes, but for the code."""
+    return {
+        "row": dataclasses.asdict(row),
+        "recipe": recipe_document(recipe),
+        "data": data.name,
+        "data_digest": digest_data(data),
+        "precision": keras.config.dtype_policy().name,
+        "backend": keras.backend.backend(),
+    }
+
+
+def folder_of(name: str, wanted: dict, folder: Path) -> Path:
+    """A folder for each of a name's settings, so that no run takes what another has left."""
+    return folder / f"{name}-{checksum(wanted)[:8]}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A row, its recipe and data, and the folder that its files are in."""
+    """What belongs together while a row is trained.
+
+    Attributes:
+      row: which.
+      recipe: of the network, as it is trained.
+      data: to train on.
+      wanted: its ``settings``.
+      folder: of its files.
+    """
 
     row: Row
     recipe: Recipe
     data: Dataset
+    wanted: dict
     folder: Path
 
     @contextlib.contextmanager
-    def own(self, wanted: dict) -> Iterator[None]:
-        """Keeps the folder to this process; what other settings left in it goes.
+    def own(self) -> Iterator[None]:
+        """Keeps the folder to this process, with the settings in it.
 
         Raises:
           RunError: another process has it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / LOCK
-        with open(lock, "w") as file:
+        with open(self.folder / "run.lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -60,15 +87,8 @@ class Work:
                     f"Folder {self.folder} is in use by another run; wait for it or choose other "
                     "--runs."
                 ) from None
-            try:
-                same = read_json(self.folder / "config.json")
-            except (FileNotFoundError, ValueError):
-                same = None
-            if same != wanted:
-                for path in sorted(self.folder.rglob("*"), reverse=True):
-                    if path != lock:
-                        path.rmdir() if path.is_dir() else path.unlink()
-                write_json(self.folder / "config.json", wanted)
+            remove_leftovers(self.folder)
+            write_json(self.folder / "config.json", self.wanted)
             yield
 
     def seed(self, name: str) -> int:
@@ -77,8 +97,11 @@ class Work:
             np.random.SeedSequence([self.row.seed, *name.encode()]).generate_state(1)[0] >> 1
         )
 
-    def fit(self, name: str, model: keras.Model, phase: Phase, **more) -> None:
-        """Trains through a phase, see ``fit_phase``; averaged weights get their own statistics."""
+    def fit(self, name: str, model: keras.Model, phase: Phase, path: Path, **more) -> None:
+        """Trains through a phase, see ``fit_phase``, and saves the model.
+
+        Averaged weights get batch-norm statistics of their own.
+        """
         start = time.perf_counter()
         fit_phase(
             *(model, phase, self.data.train, self.data.valid, self.folder / name, self.seed(name)),
@@ -91,6 +114,8 @@ class Work:
             recalibrate_batch_norm(model, self.whitened())
         seconds = {**self.seconds(), name: round(time.perf_counter() - start, 1)}
         write_json(self.folder / "seconds.json", seconds)
+        save_model(model, path)
+        (self.folder / name / PROGRESS).unlink(missing_ok=True)
 
     def seconds(self) -> dict[str, float]:
         """Of each phase; of one that was interrupted, of its last part."""
@@ -103,8 +128,8 @@ class Work:
         """Training batches as the network sees them, in a seeded order, to estimate on."""
         train, size = self.data.train, self.recipe.batch_size
         chosen = np.random.default_rng([self.row.seed, 37]).permutation(len(train))
-        whiten = Whiten()
-        for i in range(max(1, self.recipe.recalibrate)):
+        whiten = Whiten(dtype="float32")
+        for i in range(self.recipe.recalibrate or RECALIBRATE):
             batch = chosen[i * size : (i + 1) * size]
             if len(batch):
                 yield whiten(train.images[batch].astype("float32"))

@@ -13,6 +13,10 @@ class GroupingError(SplitNetError):
     """A grouping that is empty, inconsistent or made for another model."""
 
 
+class EmptyGroupError(GroupingError):
+    """A group without channels."""
+
+
 class PlacementError(SplitNetError):
     """Devices on which a tree cannot be placed."""
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from splitnet_tf.errors import GroupingError
+from splitnet_tf.errors import EmptyGroupError, GroupingError
 from splitnet_tf.files import write_atomically
 from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
 
@@ -69,10 +69,15 @@ class SpaceGroups:
         )
 
     def check(self) -> None:
-        """Raises GroupingError when a group is empty or channels are missing or repeated."""
+        """Looks whether every channel is in one group.
+
+        Raises:
+          EmptyGroupError: a group has none.
+          GroupingError: channels are missing or repeated.
+        """
         for g, channels in enumerate(self.members):
             if not channels:
-                raise GroupingError(
+                raise EmptyGroupError(
                     f"Group {g} of space '{self.name}' is empty (sizes "
                     f"{'/'.join(str(len(m)) for m in self.members)}); raise gamma3 so that groups "
                     "keep their share, or read the grouping with method='balanced'."

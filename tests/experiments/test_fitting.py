@@ -18,7 +18,7 @@ from experiments.fitting import (
 )
 from experiments.recipe import Phase
 from splitnet_tf.data import planted_groups
-from splitnet_tf.errors import DataError
+from splitnet_tf.errors import DataError, RunError
 from tests.conftest import to_numpy
 
 
@@ -121,8 +121,10 @@ def test_labels_are_smoothed_over_all_classes():
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_stopped_phase_goes_on(data, tmp_path):
-    phase, done = Phase(4, 0.05), []
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_stopped_phase_goes_on_to_the_bit(data, tmp_path, monkeypatch, ema):
+    monkeypatch.setattr("experiments.resuming.SECONDS", 0.0)
+    phase, done = Phase(4, 0.05, ema=ema), []
 
     def stopping(share):
         if share == 2 / 3:
@@ -138,15 +140,51 @@ def test_a_stopped_phase_goes_on(data, tmp_path):
     cut = small()
     with pytest.raises(KeyboardInterrupt):
         train(cut, tmp_path / "cut", stopping)
+    with open(tmp_path / "cut" / "log.csv", "a") as log:
+        log.write("2,0.5,2.0,0.5,2.0\n3,0.")  # of a part whose end was not written down
     again = small(seed=1)
     train(again, tmp_path / "cut", done.append)
     assert done == [2 / 3, 1]
-    log = (tmp_path / "cut" / "log.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in log] == ["epoch", "0", "1", "2", "3"]
-    # The draws of the augmentation begin anew; order, rate and momentum go on.
-    one, other = (to_numpy(m.layers[1].kernel) for m in (whole, again))
-    fresh = to_numpy(small().layers[1].kernel)
-    assert np.abs(one - other).max() < 0.3 * np.abs(one - fresh).max()
+    paths = [tmp_path / name / "log.csv" for name in ("whole", "cut")]
+    logs = [np.genfromtxt(p, delimiter=",", names=True) for p in paths]
+    np.testing.assert_array_equal(logs[1]["epoch"], range(4))
+    np.testing.assert_allclose(logs[1]["loss"], logs[0]["loss"], rtol=1e-6)
+    # Stopped once more, after its last part: nothing is left to train.
+    over = small(seed=2)
+    train(over, tmp_path / "cut", done.append)
+    assert done == [2 / 3, 1]
+    for model in (again, over):
+        for one, other in zip(whole.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(to_numpy(one), to_numpy(other), err_msg=one.path)
+
+
+def test_progress_is_written_now_and_then_and_at_the_end(data, tmp_path, monkeypatch):
+    path, seen = tmp_path / "progress.npz", []
+
+    def see(share):
+        if path.exists():
+            with np.load(path) as found:
+                seen.append(int(found["parts"]))
+
+    ends = iter([20, 70, 100, 110])  # of the parts, in seconds
+    now = [0]
+    monkeypatch.setattr("experiments.resuming.now", lambda: now[0])
+    fit_phase(
+        *(small(), Phase(2, 0.1), data.train, data.valid, tmp_path, 0),
+        batch_size=48,
+        parts=2,
+        before_part=lambda share: (see(share), now.__setitem__(0, next(ends))),
+    )
+    see(1)
+    assert seen == [2, 2, 4]  # not after the first part, nor after the third
+
+
+def test_progress_of_another_network_is_refused(data, tmp_path):
+    phase = Phase(1, 0.1)
+    fit_phase(*(small(), phase, data.train, data.valid, tmp_path, 0), batch_size=48)
+    other = keras.Sequential([keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(8)])
+    with pytest.raises(RunError, match="progress.npz is not of this network"):
+        fit_phase(*(other, phase, data.train, data.valid, tmp_path, 0), batch_size=48)
 
 
 def test_averaged_weights_are_the_average(data, tmp_path):

@@ -5,7 +5,15 @@ import dataclasses
 import numpy as np
 
 from experiments import results
-from experiments.collect import ROWS, collect, is_of_today, read_comparisons, read_rows, read_table5
+from experiments.collect import (
+    CIFAR100,
+    ROWS,
+    collect,
+    is_of_today,
+    read_comparisons,
+    read_rows,
+    read_table5,
+)
 from experiments.recipe import SCALES, recipe_document
 from experiments.row import Row
 from experiments.sensitivity import draw, points
@@ -18,7 +26,9 @@ def made(split, seed, error, grouping="learned", variant="", scale="small", **mo
         "row": dataclasses.asdict(row),
         "recipe": recipe_document(SCALES[scale]),
         "data": "cifar100",
+        "data_digest": CIFAR100,
         "error": error,
+        "valid_error": error + 0.01,
         "params": 701_000,
         "flops": 202_000_000,
         "seconds": {"group": 60.0, "finetune": 120.0},
@@ -46,11 +56,12 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
     mean, deviation = 100 * np.mean(errors), 100 * np.std(errors, ddof=1)
     found = cells(text, "baseline")
     assert found[:4] == ["baseline", "1-1-1", "3", f"{mean:.2f} ± {deviation:.2f}"]
-    assert found[4:7] == ["-"] * 3 and found[7] == "0.701 ± 0.000"
+    assert found[4:7] == ["-"] * 3 and found[9] == "0.7010 ± 0.0000"
     assert found[-2:] == ["24.28", "11.00"]
     found = cells(text, "deep")
     assert found[3].startswith(f"{mean + 3:.2f}")
     assert found[4:7] == ["60.00 ± 0.00", "90.00 ± 0.00", "65.00 ± 0.00"]
+    assert found[7:9] == ["25 ± 0", "50 ± 0"]
     assert "Remarks." in text and "seeds 0, 1, 2" in text and "some processor" in text
     assert "Table 1" not in text  # nothing was given
     how = "python -m experiments.table2 --scale=small --seeds=0,1,2 --rows=baseline,deep"
@@ -63,7 +74,7 @@ def test_given_groups_are_table_1():
     text = results.document({"small": rows}, {}, [], "")
     lines = [x for x in text.splitlines() if x.startswith("| deep | ")]
     assert [x.split(" | ")[1] for x in lines] == ["learned", "random"]
-    assert "| 1 | 50.00 | - | - | - | 0.270 | 0.060 | 24.62 |" in lines[0]
+    assert "| 1 | 50.00 | - | - | - | 25 | 50 | 0.270 | 0.060 | 24.62 |" in lines[0]
     assert "| 2 | 55.00 ± 0.00 |" in lines[1] and lines[1].endswith("| 27.12 |")
     assert "Table 2" not in text  # no baseline
     how = "python -m experiments.table1 --scale=small --seeds=0,1 --splits=deep"
@@ -77,18 +88,31 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     ]
     rows += [made("deep", 0, 0.8, scale="sweep", variant="start=random")]
     collapsed = made("deep", 0, 0.8, scale="sweep", variant="gamma1=10.0", collapsed="Empty.")
-    del collapsed["error"], collapsed["moved"]
+    del collapsed["error"], collapsed["valid_error"], collapsed["moved"]
     assert list(points(rows)) == ["pace", "start"] and list(points(rows)["pace"]) == ["1", "32"]
     text = results.document({"sweep": [*rows, collapsed]}, {}, [], "")
     assert "Table 2" not in text
     assert "python -m experiments.sweep --scale=sweep --seeds=0\n" in text
-    assert "| whole network |  | 1 | 45.00 |" in text and "| as it is |  | 1 | 50.00 |" in text
-    assert "| `pace` | 1 instead of 8.0 | 1 | 70.00 |" in text
-    assert "| `start` | random instead of clustering | 1 | 80.00 |" in text
-    assert "| `gamma1` | 10.0 instead of 1.0 | 1, 1 collapsed | - | - | - | - | - | - | - |" in text
+    assert "| whole network |  | 46.00 | 1 | 45.00 |" in text
+    assert "| as it is |  | 51.00 | 1 | 50.00 |" in text
+    assert "| `pace` | 1 instead of 8.0 | 71.00 | 1 | 70.00 |" in text
+    assert "| `start` | random instead of clustering | 81.00 | 1 | 80.00 |" in text
+    assert "| `gamma1` | 10.0 instead of 1.0 | - | 1, 1 collapsed | - | - | - | - | - | - |" in text
     assert "Sensitivity" not in results.document({"sweep": rows[1:]}, {}, [], "")
-    draw(rows[:1], [*rows, collapsed], tmp_path / "sensitivity.png")
+    usual = [rows[0], {**collapsed, "row": {**rows[0]["row"], "seed": 1}}]
+    draw(usual, [*rows, collapsed], tmp_path / "sensitivity.png")
     assert (tmp_path / "sensitivity.png").stat().st_size > 5000
+    draw(usual, [*usual, collapsed], tmp_path / "none.png")  # nothing to draw
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_rows_of_other_backends_are_not_averaged():
+    rows = [made("baseline", 0, 0.4), made("baseline", 1, 0.5)]
+    rows += [made("baseline", 0, 0.2, backend="jax", precision="mixed_bfloat16")]
+    text = results.document({"small": rows}, {}, [], "")
+    lines = [x.split(" | ")[2:4] for x in text.splitlines() if x.startswith("| baseline |")]
+    assert lines == [["1", "20.00"], ["2", "45.00 ± 7.07"]]
+    assert "jax on 2 x some processor, mixed_bfloat16" in text
 
 
 def test_a_comparison_has_its_rows_and_its_command():
@@ -109,16 +133,17 @@ def test_a_comparison_has_its_rows_and_its_command():
 def test_rows_are_collected(tmp_path):
     runs, rows = tmp_path / "runs", tmp_path / "rows"
     document = made("deep", 1, 0.5)
-    write_json(runs / "small" / "deep-learned-seed1" / "row.json", document)
+    write_json(runs / "small" / "deep-learned-seed1-01234567" / "row.json", document)
     write_json(runs / "small" / "deep-learned-seed2" / "config.json", {"row": {}})  # not finished
     foreign = {"data": "planted"}, {"recipe": recipe_document(SCALES["modern"])}
+    foreign += ({"data_digest": "of other images"},)
     foreign += ({"row": {**document["row"], "variant": "luck=1"}},)
     for i, more in enumerate(foreign):
         write_json(runs / "small" / f"foreign-{i}" / "row.json", document | more)
     write_json(runs / "smoke" / "deep-learned-seed1" / "row.json", document)
     write_json(runs / "small" / "table5" / "table5.json", {"rows": []})
     written = collect(runs, rows)
-    assert [p.name for p in written] == ["deep-learned-seed1.json", "table5.json"]
+    assert [p.name for p in written] == ["deep-learned-seed1-01234567.json", "table5.json"]
     assert collect(runs, rows) == []
     (found,) = read_rows(rows)["small"]
     assert {k: found[k] for k in document} == document

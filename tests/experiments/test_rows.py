@@ -9,7 +9,7 @@ import pytest
 from experiments import recipe as recipes
 from experiments.row import Row
 from experiments.run import run_row
-from experiments.work import Work
+from experiments.work import Work, folder_of, settings
 from splitnet_tf.data import planted_groups
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph.keras_graph import all_layers
@@ -57,20 +57,27 @@ def test_a_row_goes_on_where_it_stopped(data, phases, tmp_path):
     assert [p[:2] for p in phases] == expected
 
 
-def test_another_recipe_begins_anew(data, phases, tmp_path):
-    row, phases.stop = Row("smoke", "deep"), "finetune"
-    with pytest.raises(KeyboardInterrupt):
-        run_row(row, RECIPE, data, tmp_path)
-    phases.clear()
-    phases.stop = None
-    run_row(row, dataclasses.replace(RECIPE, pace=3.0), data, tmp_path)
-    assert [p[:2] for p in phases] == [("group", False), ("finetune", False)]
-    phases.clear()
+def test_rows_of_other_settings_leave_each_other_alone(data, phases, tmp_path):
+    row = Row("smoke", "deep")
+
+    def trained(recipe=RECIPE, data=data):
+        phases.clear()
+        run_row(row, recipe, data, tmp_path)
+        return [p[0] for p in phases]
+
+    assert trained() == ["plain", "group", "finetune"]
+    assert trained(dataclasses.replace(RECIPE, pace=3.0)) == ["group", "finetune"]
     images = data.train.images.copy()
     images[0, 0, 0, 0] ^= 1
     other = dataclasses.replace(data, train=dataclasses.replace(data.train, images=images))
-    run_row(row, dataclasses.replace(RECIPE, pace=3.0), other, tmp_path)
-    assert [p[0] for p in phases] == ["plain", "group", "finetune"]
+    assert trained(data=other) == ["plain", "group", "finetune"]
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        assert trained() == ["plain", "group", "finetune"]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert len(list(tmp_path.glob("smoke/deep-learned-seed0-*/row.json"))) == 4
+    assert trained() == [] and trained(dataclasses.replace(RECIPE, pace=3.0)) == []
 
 
 def test_phases_have_seeds_of_their_own_and_rows_have_them_alike(data, phases, tmp_path):
@@ -92,7 +99,8 @@ def test_a_slim_network_is_whole_and_has_the_parameters_of_the_deep_tree(data, p
     phases.clear()
     slim = run_row(Row("smoke", "slim"), RECIPE, data, tmp_path)
     assert [p[:2] for p in phases] == [("plain", False), ("baseline", False)]  # not the wide one's
-    model = load_model(tmp_path / "smoke" / "slim-seed0" / "model.keras")
+    (path,) = tmp_path.glob("smoke/slim-seed0-*/model.keras")
+    model = load_model(path)
     assert [model.get_layer(f"unit_{s}_0_conv_1").filters for s in (1, 2, 3)] == [12, 24, 48]
 
     def by_hand(c):  # WRN-10 with c, 2c and 4c channels: 3x3 twice a unit, 1x1 beside; 8 classes
@@ -102,7 +110,7 @@ def test_a_slim_network_is_whole_and_has_the_parameters_of_the_deep_tree(data, p
     even = 41_144  # of the tree, had all groups the same size
     assert min(range(1, 16), key=lambda c: abs(by_hand(c) - even)) == 12
     assert slim["params"] == by_hand(12) and deep["params"] == pytest.approx(even, rel=0.05)
-    assert slim["recipe"] == deep["recipe"]
+    assert slim["recipe"] == deep["recipe"] and slim["width"] == 12 / 16
 
 
 @pytest.mark.parametrize(("split", "grouping"), [("deep", {0.5}), ("fc", set())])
@@ -123,14 +131,15 @@ def test_clusters_need_trained_weights(data, phases, tmp_path):
     with pytest.raises(RunError, match="run experiments.table2 --rows=baseline --scale=smoke"):
         run_row(row, recipe, data, tmp_path)
     run_row(Row("smoke", "baseline"), recipe, data, tmp_path)
-    path = tmp_path / "smoke" / "baseline-seed0" / "model.keras"
+    (path,) = tmp_path.glob("smoke/baseline-seed0-*/model.keras")
     model = load_model(path)
     kernel = model.get_layer("logits").kernel
     columns = np.random.default_rng(0).normal(size=(2, kernel.shape[0]))
     kernel.assign(np.stack([columns[k % 2] for k in range(8)], axis=1))
     model.save(path)
     found = run_row(row, recipe, data, tmp_path)
-    start = read_json(tmp_path / "smoke" / row.name / "start.json")["groups"]
+    (path,) = tmp_path.glob(f"smoke/{row.name}-*/start.json")
+    start = read_json(path)["groups"]
     classes = start["logits"]
     assert classes in ([0, 1] * 4, [1, 0] * 4) and found["sizes"] == [4, 4]
     assert found["moved"] == {"classes": 0.0, "features": 0.0}
@@ -157,6 +166,7 @@ def load_grouped_with_an_empty_group(model):
 
 def test_a_folder_has_one_process(data, tmp_path):
     row = Row("smoke", "deep")
-    work = Work(row, RECIPE, data, tmp_path / "smoke" / row.name)
-    with work.own({}), pytest.raises(RunError, match="deep-learned-seed0 is in use by another run"):
+    wanted = settings(row, RECIPE, data)
+    work = Work(row, RECIPE, data, wanted, folder_of(row.name, wanted, tmp_path / "smoke"))
+    with work.own(), pytest.raises(RunError, match="deep-learned-seed0-.{8} is in use by another"):
         run_row(row, RECIPE, data, tmp_path)
