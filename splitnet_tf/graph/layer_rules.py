@@ -66,6 +66,15 @@ class KeepRule(LayerRule):
         return [ctx.inputs[0] for _ in ctx.output_shapes]
 
 
+# The newest Keras for Python 3.10 does not have them yet.
+ADAPTIVE = [
+    getattr(layers, f"Adaptive{kind}Pooling{n}D")
+    for kind in ("Average", "Max")
+    for n in (1, 2, 3)
+    if hasattr(layers, f"Adaptive{kind}Pooling{n}D")
+]
+
+
 @register_rule(
     layers.MaxPooling1D,
     layers.MaxPooling2D,
@@ -83,13 +92,8 @@ class KeepRule(LayerRule):
     layers.UpSampling2D,
     layers.UpSampling3D,
     layers.Resizing,
-    layers.AdaptiveAveragePooling1D,
-    layers.AdaptiveAveragePooling2D,
-    layers.AdaptiveAveragePooling3D,
-    layers.AdaptiveMaxPooling1D,
-    layers.AdaptiveMaxPooling2D,
-    layers.AdaptiveMaxPooling3D,
     layers.CenterCrop,
+    *ADAPTIVE,
     "ops.MaxPool",
     "ops.AveragePool",
     "ops.AdaptiveMaxPool",
