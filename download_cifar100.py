@@ -1,4 +1,4 @@
-"""Downloads CIFAR-100 with tensorflow-datasets and checks it; checks only if it is there.
+"""Downloads CIFAR-100 with tensorflow-datasets and checks it; checks only if all of it is there.
 
 A machine without a network takes ``--archive``: the official archive of the binary version,
 brought there by hand. ``--npz`` also writes all of it as one NumPy file, for machines without
@@ -19,12 +19,15 @@ from absl import app, flags
 
 from splitnet_tf.data import load_cifar100, save_arrays
 from splitnet_tf.data.archive import FOLDER, check_archive
-from splitnet_tf.data.cifar100 import default_data_dir
+from splitnet_tf.data.cifar100 import default_data_dir, is_complete, make_builder
 from splitnet_tf.errors import DataError
 
 
 def download(data_dir: str, archive: str | None = None) -> None:
     """Downloads and prepares the data; tfds checks the archive's sha256 (168,513,733 bytes).
+
+    An ``incomplete.*`` of an attempt that was killed is neither used nor removed: another process
+    may be writing there.
 
     Args:
       data_dir: to keep the data in.
@@ -35,8 +38,8 @@ def download(data_dir: str, archive: str | None = None) -> None:
     """
     import tensorflow_datasets as tfds
 
+    builder = make_builder(data_dir)
     try:
-        builder = tfds.builder("cifar100", data_dir=data_dir, try_gcs=False)
         with tempfile.TemporaryDirectory() as folder:
             config = None
             if archive is not None:
@@ -45,16 +48,34 @@ def download(data_dir: str, archive: str | None = None) -> None:
                 # tfds takes a file of this name from here, and compares its sha256 itself.
                 Path(folder, official.filename).symlink_to(Path(archive).resolve())
                 config = tfds.download.DownloadConfig(manual_dir=folder)
-            builder.download_and_prepare(download_config=config)
+            set_aside(data_dir)
+            # A builder made before that may still describe what lay there.
+            make_builder(data_dir).download_and_prepare(download_config=config)
     except DataError:
         raise
     except Exception as error:  # network, disk and checksum errors are of many classes
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        doing, remedy = ("prepared in", "") if archive else ("downloaded to", "the network and ")
+        doing, network, remedy = ("prepared in", "", "")
+        if archive is None:
+            doing, network = "downloaded to", "the network and "
+            remedy = f", or bring the archive along: --archive={FOLDER}.tar.gz"
         raise DataError(
             f"CIFAR-100 could not be {doing} {data_dir} ({type(error).__name__}: "
-            f"{reason[:160]}); check {remedy}that the folder can be written."
+            f"{reason[:160]}); check {network}that the folder can be written{remedy}."
         ) from None
+
+
+def set_aside(data_dir: str) -> None:
+    """Moves an incomplete data set, such as half a copy, out of the way; nothing of it is lost.
+
+    tfds takes any folder of this name for the data set and would prepare none.
+    """
+    builder = make_builder(data_dir)
+    found = Path(builder.data_dir)
+    if found.exists() and not is_complete(builder):
+        aside = Path(tempfile.mkdtemp(prefix="incomplete.", dir=found.parent), found.name)
+        found.rename(aside)
+        print(f"{found} is not complete; moved to {aside}.")
 
 
 def check(data_dir: str) -> str:
@@ -69,13 +90,14 @@ def check(data_dir: str) -> str:
         if len(counts) != 100 or (counts != each).any():
             raise DataError(
                 f"CIFAR-100 in {data_dir}: the {name} split should hold {each} images of each of "
-                "100 classes but does not; remove the folder and run this again."
+                f"100 classes but does not; remove {os.path.join(data_dir, 'cifar100')} and run "
+                "this again."
             )
     supers = np.bincount(data.superclasses, minlength=20)
     if len(supers) != 20 or (supers != 5).any():
         raise DataError(
-            f"CIFAR-100 in {data_dir}: its 20 superclasses should have 5 classes each; remove the "
-            "folder and run this again."
+            f"CIFAR-100 in {data_dir}: its 20 superclasses should have 5 classes each; remove "
+            f"{os.path.join(data_dir, 'cifar100')} and run this again."
         )
     return (
         f"CIFAR-100 in {data_dir}: {len(data.train)} training, {len(data.valid)} validation and "
@@ -85,9 +107,12 @@ def check(data_dir: str) -> str:
 
 def main(argv) -> None:
     data_dir = flags.FLAGS.data_dir or default_data_dir()
+    archive = flags.FLAGS.archive
     try:
-        if not os.path.isdir(os.path.join(data_dir, "cifar100")):
-            download(data_dir, flags.FLAGS.archive)
+        if not is_complete(make_builder(data_dir)):
+            download(data_dir, archive)
+        elif archive:
+            print(f"CIFAR-100 is in {data_dir} already; {archive} is not read.")
         print(check(data_dir))
         if flags.FLAGS.npz:
             save_arrays(load_cifar100(data_dir), flags.FLAGS.npz)

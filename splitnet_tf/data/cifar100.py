@@ -34,13 +34,42 @@ def read_split(builder, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     if sum(len(b) for b in labels) != count:
         raise DataError(
             f"Split '{split}' of CIFAR-100 should hold {count} images but "
-            f"{sum(len(b) for b in labels)} could be read; remove it and run "
-            "download_cifar100.py again."
+            f"{sum(len(b) for b in labels)} could be read; {_again(builder)}"
         )
     return (
         np.concatenate(images),
         np.concatenate(labels).astype(np.int32),
         np.concatenate(coarse).astype(np.int32),
+    )
+
+
+def make_builder(data_dir: str):
+    """The tfds builder of CIFAR-100 in a folder, whether the data is there or not.
+
+    Raises:
+      DataError: what describes the data there is damaged.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder("cifar100", data_dir=data_dir, try_gcs=False)
+    except Exception as error:  # tfds has no error class of its own for a damaged folder
+        raise DataError(
+            f"CIFAR-100 in {data_dir} cannot be read ({type(error).__name__}); remove "
+            f"{Path(data_dir, 'cifar100')} and {_remedy(data_dir)}"
+        ) from None
+
+
+def is_complete(builder) -> bool:
+    """Whether all of the data set is there: tfds itself looks for its description only."""
+    splits = builder.info.splits
+    # Files first: where there are none, tfds would warn on every first download.
+    return (
+        all(
+            split in splits and all(os.path.isfile(file) for file in splits[split].filepaths)
+            for split in ("train", "test")
+        )
+        and builder.is_prepared()
     )
 
 
@@ -50,21 +79,12 @@ def open_builder(data_dir: str | None):
     Raises:
       DataError: it is not there.
     """
-    import tensorflow_datasets as tfds
-
     where = data_dir or default_data_dir()
-    remedy = f"run: python download_cifar100.py --data_dir={where}"
     if not Path(where, "cifar100").is_dir():
-        raise DataError(f"CIFAR-100 is not in {where}; {remedy}")
-    try:
-        builder = tfds.builder("cifar100", data_dir=where, try_gcs=False)
-        found = builder.is_prepared()
-    except Exception as error:  # tfds has no error class of its own for a damaged folder
-        raise DataError(
-            f"CIFAR-100 in {where} cannot be read ({type(error).__name__}); remove it and {remedy}"
-        ) from None
-    if not found:
-        raise DataError(f"CIFAR-100 in {where} is not complete; {remedy}")
+        raise DataError(f"CIFAR-100 is not in {where}; {_remedy(where)}")
+    builder = make_builder(where)
+    if not is_complete(builder):
+        raise DataError(f"CIFAR-100 in {where} is not complete; {_remedy(where)}")
     return builder
 
 
@@ -85,8 +105,8 @@ def load_cifar100(data_dir: str | None = None) -> Dataset:
         test_images, test_labels, _ = read_split(builder, "test")
     except (tf.errors.OpError, OSError) as error:
         raise DataError(
-            f"CIFAR-100 in {builder.data_dir} is damaged ({type(error).__name__}); remove that "
-            "folder and run download_cifar100.py again."
+            f"CIFAR-100 in {builder.data_dir} is damaged ({type(error).__name__}); "
+            f"{_again(builder)}"
         ) from None
     superclasses = np.zeros(100, np.int32)
     superclasses[labels] = coarse
@@ -106,3 +126,12 @@ def load_cifar100(data_dir: str | None = None) -> Dataset:
         superclasses,
         tuple(builder.info.features["coarse_label"].names),
     )
+
+
+def _remedy(data_dir: str | Path) -> str:
+    return f"run: python download_cifar100.py --data_dir={data_dir}"
+
+
+def _again(builder) -> str:
+    folder = Path(builder.data_dir)  # <data_dir>/cifar100/<version>
+    return f"remove {folder} and {_remedy(folder.parents[1])}"
