@@ -1,15 +1,17 @@
-# make demo: the whole chain on data it makes itself. make test: lint and tests.
+# make venv: .venv, with all that is needed. make demo: the whole chain on data it makes itself. make test: lint and tests.
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications pictures lint format clean
+.PHONY: venv demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications pictures lint format clean
 
 $(READY): setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'
 	touch $@
+
+venv: $(READY)
 
 demo: $(READY)
 	./group.sh $(DEMO) --model=wrn-10-1 --train_dir=runs/demo/group \
@@ -20,7 +22,7 @@ demo: $(READY)
 	$(VENV)/bin/python -m splitnet_tf.cli.report runs/demo/split -o runs/demo/report.html
 
 SEED ?= 0
-DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine --max_steps=0 \
+DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine \
   --checkpoint_interval=0 --seed=$(SEED) --restart
 
 # Two processes; the tests of one file stay together, long ones early.
@@ -64,7 +66,7 @@ applications: $(READY)
 
 # docs/'s pictures of TensorBoard and the report, from short runs on CIFAR-100; needs chromium.
 PICTURES = --dataset=cifar100 --data_dir=$(DATA_DIR) --batch_size=128 --lr_schedule=cosine \
-  --max_steps=0 --checkpoint_interval=0
+  --checkpoint_interval=0
 GAMMA3 = $(PICTURES) --model=wrn-10-1 --dropout_keep_prob=1 --bn_no_scale=False \
   --weighted_group_loss=False
 DATA_DIR ?= $(HOME)/tensorflow_datasets

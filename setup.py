@@ -50,6 +50,7 @@ setup(
             "ruff>=0.6",
             "jax>=0.6",
         ],
+        "wordnet": ["nltk>=3.8"],
         "export": ["onnx>=1.17", "tf2onnx>=1.16"],
     },
     entry_points={

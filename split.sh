@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Splits what group.sh has grouped (deep split, 2-2-2) and finetunes the tree, settings of 2017.
+# Splits what group.sh has grouped (deep split, 2-2-2) and finetunes the tree, with the schedule of
+# 2017; README.md says what is ours.
 # Arguments are handed on and override these; see --help.
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/splitnet_tf/cli/launch.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/splitnet_tf/cli/launch.sh"
 launch split \
   --train_dir=runs/split_2-2-2 \
   --basemodel=runs/group_2-2-2 \
@@ -12,7 +13,7 @@ launch split \
   --initial_lr=0.1 \
   --lr_step_epoch=100,140 \
   --lr_decay=0.1 \
-  --max_steps=120000 \
+  --epochs=240 \
   --checkpoint_interval=5000 \
   --dropout_keep_prob=1 \
   "$@"

@@ -21,6 +21,7 @@ from splitnet_tf.grouping import (
     start_from_clusters,
 )
 from splitnet_tf.grouping.given import random_classes, taxonomy_classes
+from splitnet_tf.grouping.paces import gradient_scales
 from splitnet_tf.grouping.start import FIRM, class_assignment, last_kernel, weight_clusters
 from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.saving import load_model
@@ -53,14 +54,13 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
         seed=row.seed,
     )
     losses = split_losses(grouped)
-    paces = {id(a.logits): recipe.pace for a in losses.assignments()}
     given = _given_classes(work, plan, losses)
     if recipe.start == "clustering":
         start_from_clusters(losses, plan, given, largest_p=recipe.start_p, seed=row.seed)
+    still = ()
     if given is not None:
-        classes = class_assignment(losses)
-        classes.assign(given, FIRM)
-        paces[id(classes.logits)] = 0.0
+        still = (class_assignment(losses),)
+        still[0].assign(given, FIRM)
     _write_start(folder, losses)
 
     def grow(share: float) -> None:
@@ -69,7 +69,7 @@ def group(work: Work, start: keras.Model, plan: SplitPlan) -> tuple[keras.Model,
 
     work.fit(
         *("group", grouped, recipe.group, path),
-        paces=paces,
+        paces=gradient_scales(losses, recipe.pace, still),
         parts=PARTS,
         before_part=grow,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -35,14 +36,21 @@ from splitnet_tf.splitting import split_model
 from splitnet_tf.training import TrainOptions, TrainStep
 
 FLAGS = flags.FLAGS
-DEVICES = "devices"
-CASES = ("grouping_step", "split_forward", "input_pipeline", "conversion")
+# What can be timed, and the flags that some cases read and others do not.
+READS = {
+    "devices": ("devices", "workers", "batches", "rows", "figure", "batch_size"),
+    "grouping_step": ("splits", "batch_size"),
+    "split_forward": ("splits", "batch_size"),
+    "input_pipeline": ("batch_size",),
+    "conversion": ("splits",),
+}
+DEVICES, *CASES = READS
 PIPELINE_BATCHES = 40  # timed at once, or prefetching would hide their cost
 
 
 def define_flags() -> None:
     define_text("model", "wrn-16-8", MODEL_HELP)
-    define_text("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...")
+    define_text("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...; not of Table 5.")
     define_list(
         "cases",
         [DEVICES],
@@ -66,12 +74,24 @@ def main() -> None:
     for case in FLAGS.cases:
         if case not in (DEVICES, *CASES):
             raise flags.Error(f"--cases must be of {DEVICES}, {', '.join(CASES)}; got '{case}'.")
+    if DEVICES in FLAGS.cases and len(FLAGS.cases) > 1:
+        raise flags.Error(f"--cases={DEVICES} is measured by itself; name the others apart.")
+    refuse_ignored(FLAGS.cases, [name for name in FLAGS if FLAGS[name].present])
     if DEVICES in FLAGS.cases:
-        if len(FLAGS.cases) > 1:
-            raise flags.Error(f"--cases={DEVICES} is measured by itself; name the others apart.")
         on_devices()
     else:
         on_one()
+
+
+def refuse_ignored(cases: Iterable[str], given: Iterable[str]) -> None:
+    """Raises when a flag that was given has no effect in any of the cases."""
+    for name in given:
+        readers = [case for case, read in READS.items() if name in read]
+        if readers and not set(readers) & set(cases):
+            raise flags.Error(
+                f"--{name} has no effect with --cases={','.join(cases)}; it is for "
+                f"--cases={','.join(readers)}."
+            )
 
 
 def chosen_model() -> keras.Model:
@@ -95,6 +115,10 @@ def on_devices() -> None:
     devices = FLAGS.devices or [
         d.name.removeprefix("/device:") for d in tf.config.list_logical_devices("GPU")
     ]
+    if len(devices) > 1 and FLAGS["workers"].present:
+        raise flags.Error(
+            f"--workers has no effect with the devices {', '.join(devices)}; leave it out."
+        )
     with contextlib.ExitStack() as stack:
         workers = cluster = None
         if len(devices) < 2:
@@ -119,7 +143,10 @@ def on_devices() -> None:
 def on_one() -> None:
     """The parts of the work, on one device."""
     model, shape = chosen_model(), (FLAGS.image_size, FLAGS.image_size, 3)
-    plan = SplitPlan.from_sections(model, parse_splits(FLAGS.splits, FLAGS.model))
+    read = {name for case in FLAGS.cases for name in READS[case]}
+    plan = None
+    if "splits" in read:
+        plan = SplitPlan.from_sections(model, parse_splits(FLAGS.splits, FLAGS.model))
     rows = []
     if "conversion" in FLAGS.cases:  # first, while memory holds nothing but the model
         rows.append(conversion(model))
@@ -134,8 +161,8 @@ def on_one() -> None:
         rows.append(input_pipeline(model, images, labels, rng))
     document = {
         "model": FLAGS.model,
-        "splits": FLAGS.splits,
-        "batch_size": FLAGS.batch_size,
+        "splits": FLAGS.splits if "splits" in read else None,
+        "batch_size": FLAGS.batch_size if "batch_size" in read else None,
         "repeats": FLAGS.repeats,
         "machine": machine(),
         "cases": rows,
@@ -262,12 +289,16 @@ def as_text(document) -> str:
             )
         )
     header = ("case", "first", "other", "spread", "time ratio", "speed", "by FLOPs")
-    about = document["machine"]
-    return (
-        f"{document['model']}, {document['splits']}, batch {document['batch_size']}, "
-        f"{document['repeats']} interleaved rounds on {about['processor']}, TensorFlow "
-        f"{about['tensorflow']}, Keras {about['keras']}\n\n{text_table(header, rows)}"
+    about, batch_size = document["machine"], document["batch_size"]
+    measured = (
+        document["model"],
+        document["splits"],
+        batch_size and f"batch {batch_size}",
+        f"{document['repeats']} interleaved rounds on {about['processor']}",
+        f"TensorFlow {about['tensorflow']}",
+        f"Keras {about['keras']}",
     )
+    return f"{', '.join(filter(None, measured))}\n\n{text_table(header, rows)}"
 
 
 def cli() -> None:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
+from absl import flags, logging
 
 from splitnet_tf.analysis import agreement, cost, text_table
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_fits
+from splitnet_tf.cli.model_flag import check_classes, check_fits
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
@@ -22,7 +22,7 @@ from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.training import compiled_forward, evaluate, read_config
+from splitnet_tf.training import base_places, compiled_forward, evaluate, read_config
 
 FLAGS = flags.FLAGS
 
@@ -52,11 +52,19 @@ def define_flags() -> None:
 def model_file(path: Path) -> Path:
     """The model of a run folder, or the file itself."""
     if not path.is_dir():
+        if not path.exists() and not path.suffix:
+            raise RunError(f"Run folder {path} does not exist; make it first, or name another one.")
         return path
-    for name in ("tree.keras", "grouped.keras", "model.keras"):
-        if (path / name).is_file():
-            return path / name
-    raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
+    file = finished_in(path)
+    if file is None:
+        raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
+    return file
+
+
+def finished_in(folder: Path) -> Path | None:
+    """The model that a run folder's program has made, if it has come to its end."""
+    files = (folder / f"{name}.keras" for name in ("tree", "grouped", "model"))
+    return next(filter(Path.is_file, files), None)
 
 
 def measure(path: Path, dataset, form: str = "none", devices: Sequence[str] = ()) -> dict:
@@ -96,9 +104,7 @@ def main() -> None:
     path = Path(FLAGS.basemodel)
     dataset = load_data()
     file = model_file(path)
-    compare = FLAGS.compare
-    if compare is None and (file.parent / "config.json").is_file():
-        compare = read_config(file.parent).get("basemodel")
+    compare = FLAGS.compare if FLAGS.compare is not None else unsplit_of(file.parent)
     kind = "split" if file.name == "tree.keras" else "model"
     entries = [(kind, measure(file, dataset, FLAGS.fuse))]
     if compare:
@@ -108,6 +114,7 @@ def main() -> None:
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
     grouping_file = file.parent / "grouping.json"
     if grouping_file.is_file():
+        check_classes(grouping_file, Grouping.load(grouping_file), dataset)
         document["groups"] = describe_groups(Grouping.load(grouping_file), dataset)
         if FLAGS.figure:
             source = model_file(Path(compare)) if compare else file
@@ -118,6 +125,20 @@ def main() -> None:
     if stages:
         document["stages"] = stages
     show(document, as_text)
+
+
+def unsplit_of(folder: Path) -> Path | None:
+    """The finished model that a run folder's was made of, if it says so and it is to be found."""
+    if not (folder / "config.json").is_file():
+        return None
+    base = read_config(folder).get("basemodel")
+    if not isinstance(base, str) or not base:
+        return None
+    places = base_places(folder, Path(base))
+    found = next(filter(None, (p if p.is_file() else finished_in(p) for p in places)), None)
+    if found is None:
+        logging.warning("%s was made of %s, which is not there to compare with.", folder, base)
+    return found
 
 
 def stages_of(folder: Path) -> dict | None:

@@ -35,6 +35,7 @@ from splitnet_tf.data import evaluation_batches, training_batches
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
+from splitnet_tf.grouping.paces import gradient_scales
 from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.json_files import write_json
@@ -167,22 +168,16 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
     growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
     watch = GroupingWatch(losses, total)
     classes = classes_after_warmup(dataset, plan, grouped, losses, known)
-    pace = {id(a.logits): FLAGS.assignment_lr_scale for a in losses.assignments()}
-    if classes is not None:
-        pace.update({id(a.logits): 0.0 for a in given_assignments(losses, FLAGS.features)})
-    split_weights = {id(w) for layer in losses.grouped_layers() for w in (layer.kernel,)}
-
-    def scale(variable) -> float:
-        if id(variable) in pace:
-            return pace[id(variable)]
-        return 10.0 if FLAGS.finetune and id(variable) in split_weights else 1.0
+    still = given_assignments(losses, FLAGS.features) if classes is not None else ()
+    faster = 10.0 if FLAGS.finetune else 1.0
+    scales = gradient_scales(losses, FLAGS.assignment_lr_scale, still, faster)
 
     trainer = make_trainer(
         dataset,
         grouped,
         run,
         learning_rate(dataset, hold=warmup),
-        scale=scale,
+        scale=lambda variable: scales.get(id(variable), 1.0),
         actions=[
             GroupingSchedule(
                 losses,

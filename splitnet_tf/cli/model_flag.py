@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 from absl import flags
 
 from splitnet_tf import models
+from splitnet_tf.data import Dataset
 from splitnet_tf.errors import RunError
-from splitnet_tf.grouping import logits_model
+from splitnet_tf.grouping import Grouping, logits_model
 from splitnet_tf.saving import load_model
 
 FLAGS = flags.FLAGS
@@ -66,6 +69,20 @@ def check_fits(what: str, model: keras.Model, dataset) -> None:
             f"{what} has inputs and outputs {found}, but --dataset={dataset.name} takes {wanted}, "
             "images and classes; give a model made for it, or its --dataset."
         )
+
+
+def check_classes(file: Path, grouping: Grouping, dataset: Dataset) -> None:
+    """Raises RunError when a file's grouping is of other classes than the data set's."""
+    names, known = grouping.class_names, dataset.class_names
+    if names is not None and known is not None and list(names) != list(known):
+        raise RunError(
+            f"{file} groups {_listed(names)}, but --dataset={dataset.name} has {_listed(known)}; "
+            "give the data that it was made for, planted data with the same --seed."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{len(names)} classes {', '.join(names[:3])}, ..."
 
 
 def _takes(shape: tuple, wanted: tuple) -> bool:

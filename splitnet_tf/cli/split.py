@@ -14,7 +14,7 @@ from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.digests import digest_base
-from splitnet_tf.cli.model_flag import check_fits
+from splitnet_tf.cli.model_flag import check_classes, check_fits
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
     define_data_flags,
@@ -129,8 +129,9 @@ def main() -> None:
         describe=lambda writer: write_run(writer, tree.model, config),
     )
     result = trainer.train()
-    if FLAGS.patience:
-        trainer.restore_best()
+    valid_accuracy = result.valid_accuracy
+    if FLAGS.patience and trainer.restore_best():
+        valid_accuracy = result.best_accuracy
     if devices:
         forward.gather()
     stages["finetuned"] = test_accuracy(tree.model, dataset)
@@ -143,7 +144,7 @@ def main() -> None:
         "stopped": result.stopped,
         "rollbacks": result.rollbacks,
         "test_accuracy": stages,
-        "valid_accuracy": result.valid_accuracy,
+        "valid_accuracy": valid_accuracy,
         "off_block_energy": off_block_energy(base, plan, grouping),
         "params": {"before": whole.params, "after": parts.params},
         "flops": {"before": whole.flops, "after": parts.flops},
@@ -165,12 +166,20 @@ def main() -> None:
 def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     """The grouped model and its grouping."""
     path = Path(FLAGS.basemodel)
+    if not path.exists() and not path.suffix:
+        raise RunError(
+            f"Run folder --basemodel={path} does not exist; group first, with group.sh say, or "
+            "name another one."
+        )
     model = load_model(path / "grouped.keras" if path.is_dir() else path)
     check_fits(f"--basemodel={path}", model, dataset)
+    file = Path(FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json")
+    if FLAGS.method == "file" or file.is_file():
+        grouping = Grouping.load(file)
+        check_classes(file, grouping, dataset)
     if FLAGS.method != "file":
-        return model, read_grouping(model, FLAGS.method, dataset.class_names)
-    file = FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json"
-    return model, Grouping.load(file)
+        grouping = read_grouping(model, FLAGS.method, dataset.class_names)
+    return model, grouping
 
 
 def check_tree(base, plan, grouping, tree, dataset) -> float:

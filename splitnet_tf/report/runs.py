@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.report.run_folder import GROUP, SPLIT, RunFolder, read_run_folder
+from splitnet_tf.training.run_directory import base_places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,8 @@ def _base_of(
     base = split.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
         return None, ("Of which grouping this split was made is not known.",)
-    places = [place.resolve() for place in _places(split.path.resolve(), Path(base))]
+    base_folder = Path(base).parent if base.endswith(".keras") else Path(base)
+    places = [place.resolve() for place in base_places(split.path, base_folder)]
     # What is asked for comes before what else is on the disk: runs may have been copied.
     for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
         here = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
@@ -108,16 +110,6 @@ def _is_run_folder(path: Path) -> bool:
         return (path / "config.json").is_file()
     except OSError:  # a name that is too long, say
         return False
-
-
-def _places(split: Path, base: Path) -> Iterator[Path]:
-    """Where the base may be: as it was given, seen from above the split, moved beside it."""
-    if base.suffix == ".keras":
-        base = base.parent
-    yield base
-    if not base.is_absolute():
-        yield from (folder / base for folder in split.parents)
-    yield split.parent / base.name
 
 
 def _differences(split: RunFolder, group: RunFolder, base: str) -> Iterable[str]:

@@ -331,8 +331,8 @@ class Trainer:
         logging.info("resumed from %s at step %d", path, state["step"])
         return marks
 
-    def restore_best(self) -> None:
-        """Puts the weights with the best validation accuracy into the model.
+    def restore_best(self) -> bool:
+        """Puts the weights with the best validation accuracy into the model; whether it did.
 
         Where their checkpoint is missing or damaged a warning says so and the last weights stay.
         """
@@ -340,8 +340,9 @@ class Trainer:
             state, _ = restore_newest(self.run.checkpoints, "best", self._variables)
         except CheckpointError as error:
             logging.warning("%s The last weights are used, not the best.", error)
-            return
+            return False
         if state is None:
             logging.warning(
                 "%s holds no best checkpoint; the last weights are used.", self.run.checkpoints
             )
+        return state is not None

@@ -113,6 +113,25 @@ WRONG_USAGE = [
     ("cost", ["--model=mlp", "--grouping=none.json"], 1, "Grouping file none.json does not exist"),
     ("cost", ["--model=other.keras", "--num_classes=9"], 2, "it has classes: 5, the data 9"),
     ("benchmark", ["--cases="], 2, "--cases must name one of devices, grouping_step"),
+    ("benchmark", ["--splits=2-2-2"], 2, "--splits has no effect with --cases=devices; it is for"),
+    *(
+        ("benchmark", [f"--cases={cases}", "--model=mlp", flag], 2, sentence)
+        for cases, flag, sentence in (
+            ("conversion", "--workers=2", "--workers has no effect with --cases=conversion; it"),
+            ("grouping_step", "--batches=4", "no effect with --cases=grouping_step; it is for --c"),
+            ("split_forward", "--rows=deep", "it is for --cases=devices."),
+            ("input_pipeline", "--figure=x.png", "--figure has no effect with --cases=input_pip"),
+            ("input_pipeline", "--devices=/CPU:0", "--devices has no effect with --cases=input"),
+            ("input_pipeline", "--splits=2-2", "is for --cases=grouping_step,split_forward,conver"),
+            ("conversion", "--batch_size=100", "--batch_size has no effect with --cases=convers"),
+        )
+    ),
+    (
+        "benchmark",
+        ["--devices=/CPU:0,/CPU:1", "--workers=2"],
+        2,
+        "--workers has no effect with the devices /CPU:0, /CPU:1; leave it out",
+    ),
     ("benchmark", ["--rows=none"], 2, "--rows: 'none' begins no row of Table 5; there are unsplit"),
     ("benchmark", ["--devices=/CPU:0"], 2, "--devices=/CPU:0: Table 5 needs two devices or more"),
     ("benchmark", ["--devices=/CPU:-1,/CPU:0"], 1, "'/CPU:-1' is no device; a name is such as"),
@@ -145,7 +164,7 @@ WRONG_USAGE = [
         "split",
         ["--basemodel=none", "--train_dir=t", "--dataset=planted"],
         1,
-        "Model file none must be a .keras file",
+        "Run folder --basemodel=none does not exist; group first",
     ),
     (
         "evaluate",

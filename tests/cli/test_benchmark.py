@@ -1,0 +1,78 @@
+"""The benchmark of the parts of the work, and which flags are for which cases."""
+
+import json
+import re
+
+import pytest
+
+from experiments.table5 import SCALES
+from splitnet_tf.cli.benchmark import DEVICES, READS, as_text, refuse_ignored
+from tests.cli.small_programs import start
+from tests.cli.test_flags import flags_of
+from tests.conftest import ROOT
+
+EVERY_CASE = {"model", "image_size", "num_classes", "repeats", "cases", "format", "output_file"}
+PAGES = ("README.md", "docs/devices.md")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The document of a benchmark of a small model."""
+
+    def run(*arguments):
+        out, err = tmp_path / "stdout", tmp_path / "stderr"
+        common = ("--model=mlp", "--image_size=8", "--num_classes=12", "--format=json")
+        process = start("benchmark", [*common, *arguments], out, err)
+        process.join()
+        assert process.exitcode == 0, err.read_text()[-2000:]
+        return json.loads(out.read_text())
+
+    return run
+
+
+def test_parts_of_the_work(run):
+    document = run(
+        *("--cases=grouping_step,split_forward,input_pipeline", "--splits=2-2", "--batch_size=4")
+    )
+    timed = {
+        row["case"]: [name for name, value in row.items() if isinstance(value, dict)]
+        for row in document["cases"]
+    }
+    assert timed == {
+        "grouping_step": ["plain", "grouped"],
+        "split_forward": ["plain", "split"],
+        "input_pipeline": ["step", "batch"],
+    }
+    for row in document["cases"]:
+        first, second = (row[name]["seconds"] for name in timed[row["case"]])
+        ratios = sorted(b / a for a, b in zip(first, second, strict=True))
+        assert row["ratio"] == ratios[1] > 0 and len(ratios) == 3
+    assert 0.5 < document["cases"][1]["flops_ratio"] < 1
+    assert as_text(document).startswith("mlp, 2-2, batch 4, 3 interleaved rounds on ")
+
+
+def test_what_a_case_does_not_read_is_not_reported(run):
+    document = run("--cases=input_pipeline", "--batch_size=4")
+    assert (document["splits"], document["batch_size"]) == (None, 4)
+    assert as_text(document).startswith("mlp, batch 4, 3 interleaved rounds on ")
+
+
+def test_every_flag_is_for_some_case():
+    """A new flag must be entered in one or the other."""
+    assert set(flags_of("benchmark")) == EVERY_CASE | {f for read in READS.values() for f in read}
+
+
+def commands():
+    for page in PAGES:
+        lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        yield from (x for x in lines if x.startswith("python -m splitnet_tf.cli.benchmark"))
+    yield from (" ".join(words) for words in SCALES.values())
+
+
+def test_documented_commands_give_only_flags_with_an_effect():
+    found = list(commands())
+    assert len(found) >= 4 + len(SCALES)
+    for command in found:
+        given = re.findall(r"--([a-z_]+)", command)
+        cases = re.findall(r"--cases=(\S+)", command) or [DEVICES]
+        refuse_ignored(cases[0].split(","), given)

@@ -1,0 +1,71 @@
+"""Runs seen from another folder, moved, or with other data; what patience reports."""
+
+import json
+
+import pytest
+
+from splitnet_tf.json_files import read_json
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
+
+DATA = ["--dataset=planted"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Grouped and split in one folder, all paths relative to it."""
+    place = tmp_path_factory.mktemp("moved")
+    here = place / "here"
+    here.mkdir()
+    small_model(here / "small.keras")
+    for name, arguments in (
+        ("group", [*GROUP, "--model=small.keras", "--train_dir=runs/g"]),
+        ("split", [*SPLIT, "--basemodel=runs/g", "--train_dir=runs/s", "--patience=1"]),
+    ):
+        code, printed = run(name, [*COMMON, *arguments], place / "out", cwd=here)
+        assert code == 0, printed[-2000:]
+    return place
+
+
+def evaluated(place, folder, *more):
+    code, printed = run(
+        *("evaluate", [*DATA, f"--basemodel={folder}", "--format=json", *more], place / "out"),
+        cwd=place,
+    )
+    start = printed.find("\n{\n") + 1 or printed.find("{\n")
+    return code, printed, json.loads(printed[start:]) if not code else None
+
+
+def test_a_run_is_evaluated_and_resumed_from_another_folder(place):
+    code, printed, found = evaluated(place, place / "here" / "runs" / "s")
+    assert code == 0, printed[-2000:]
+    assert found["unsplit"]["model"].endswith("here/runs/g/grouped.keras")
+    folders = [f"--{n}={place}/here/runs/{f}" for n, f in (("basemodel", "g"), ("train_dir", "s"))]
+    code, printed = run(
+        "split", [*COMMON, *SPLIT, *folders, "--patience=1"], place / "out", cwd=place
+    )
+    assert code == 0, printed[-2000:]
+
+
+def test_patience_reports_what_was_kept(place):
+    result = read_json(place / "here" / "runs" / "s" / "result.json")
+    code, printed, found = evaluated(place, place / "here" / "runs" / "s", "--images=valid")
+    assert code == 0, printed[-2000:]
+    assert found["split"]["top1"] == pytest.approx(result["valid_accuracy"], abs=1e-6)
+
+
+def test_planted_data_of_another_seed_is_refused(place):
+    sentence = "grouping.json groups 8 classes group"
+    code, printed, _ = evaluated(place, place / "here" / "runs" / "s", "--seed=1")
+    assert code == 1 and sentence in printed and "planted data with the same --seed" in printed
+    folders = [f"--basemodel={place}/here/runs/g", f"--train_dir={place}/other"]
+    code, printed = run("split", [*COMMON, *SPLIT, *folders, "--seed=1"], place / "out", cwd=place)
+    assert code == 1 and sentence in printed
+
+
+def test_a_moved_run_without_its_base_is_evaluated_alone(place):
+    (place / "away").mkdir()
+    (place / "here" / "runs" / "g").rename(place / "away" / "renamed")
+    moved = (place / "here" / "runs" / "s").rename(place / "away" / "s")
+    code, printed, found = evaluated(place, moved)
+    assert code == 0 and "runs/g, which is not there to compare with" in printed
+    assert "unsplit" not in found and found["split"]["top1"] > 0
