@@ -24,7 +24,7 @@ def fits(layer: keras.layers.Layer, shape: tuple, dtype: tf.DType) -> bool:
         type(layer) is keras.layers.BatchNormalization
         and len(shape) == 4
         and layer.axis in (3, -1)
-        and not layer.renorm
+        and not getattr(layer, "renorm", False)  # Keras 3.12 has none
         and not layer.synchronized
         and dtype == tf.float32
         and layer.compute_dtype == "float32"
