@@ -28,9 +28,8 @@ DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine \
 # Two processes; the tests of one file stay together, long ones early.
 SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
-# The tests of the method's own layers and losses, and of `fit`, on another backend.
-ON_JAX = tests/grouping/test_grouped_layers.py tests/grouping/test_regularizers.py \
-  tests/experiments/test_fitting.py
+# The tests of the method's own layers and losses, on another backend than TensorFlow.
+ON_JAX = tests/grouping/test_grouped_layers.py tests/grouping/test_regularizers.py
 
 test: $(READY) lint
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)
