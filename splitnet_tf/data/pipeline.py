@@ -7,6 +7,8 @@ uninterrupted one sees there.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -73,30 +75,27 @@ def training_batches(
       DataError: a batch larger than the data.
     """
     steps = steps_per_epoch(split, batch_size)
+    orders = functools.lru_cache(2)(
+        lambda epoch: np.random.default_rng([seed, 31, epoch]).permutation(len(split))
+    )
 
-    def epochs():
-        epoch, skip = divmod(start_step, steps)
-        while True:
-            order = np.random.default_rng([seed, 31, epoch]).permutation(len(split))
-            for i in range(skip, steps):
-                chosen = order[i * batch_size : (i + 1) * batch_size]
-                yield split.images[chosen], split.labels[chosen], epoch * steps + i
-            epoch, skip = epoch + 1, 0
+    def images_of(step):
+        epoch, i = divmod(int(step), steps)
+        chosen = orders(epoch)[i * batch_size : (i + 1) * batch_size]
+        return split.images[chosen], split.labels[chosen].astype(np.int32)
 
     @tf.autograph.experimental.do_not_convert  # the conversion takes longer than a small epoch
-    def prepare(images, labels, step):
+    def prepare(step):
+        images, labels = tf.numpy_function(images_of, [step], (tf.uint8, tf.int32), stateful=False)
+        images.set_shape((batch_size, *split.images.shape[1:]))
+        labels.set_shape((batch_size,))
         if augment:
             images = crop_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]))
         return whiten(images), labels
 
-    data = tf.data.Dataset.from_generator(
-        epochs,
-        output_signature=(
-            tf.TensorSpec((batch_size, *split.images.shape[1:]), tf.uint8),
-            tf.TensorSpec((batch_size,), tf.int32),
-            tf.TensorSpec((), tf.int64),
-        ),
-    )
+    # Not from_generator: that sets glibc's M_TRIM_THRESHOLD for the process, and every tensor
+    # then costs page faults; a CPU's training step took twice as long.
+    data = tf.data.Dataset.counter(start_step)
     return data.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
