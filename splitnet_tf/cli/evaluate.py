@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from absl import flags, logging
 
 from splitnet_tf.analysis import agreement, cost, text_table
@@ -17,6 +18,7 @@ from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph.hierarchy import merge_map
 from splitnet_tf.grouping import Grouping, plain_copy
 from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
@@ -157,9 +159,9 @@ def describe_groups(grouping: Grouping, dataset) -> dict:
     """The groups of classes, and how they agree with what is known of the data."""
     found = {"sizes": [len(m) for m in grouping.classes.members], "names": grouping.class_groups()}
     labels = grouping.classes.labels()
-    if dataset.groups:  # planted: compare with the level that has as many groups
-        level = min(dataset.groups, key=lambda g: abs(g.max() + 1 - grouping.classes.num_groups))
-        found["planted_agreement"] = agreement(labels, level).nmi
+    if dataset.groups:
+        found["planted_levels"] = compare_levels(grouping, dataset.groups)
+        found["planted_agreement"] = found["planted_levels"][-1]["agreement"]
     elif dataset.superclasses is not None:
         scores = agreement(labels, dataset.superclasses)
         found["superclass_nmi"] = scores.nmi
@@ -167,6 +169,26 @@ def describe_groups(grouping: Grouping, dataset) -> dict:
         found["random_nmi_std"] = scores.random_nmi_std
         found["together"] = scores.together
     return found
+
+
+def compare_levels(grouping: Grouping, planted: Sequence[np.ndarray]) -> list[dict]:
+    """NMI of the tree's groups with those planted, level by level from the coarsest.
+
+    Each planted level with as many groups as a level of the tree; if there is none, the one
+    nearest to the tree's finest.
+    """
+    counts = (1, *(groups for _, groups in grouping.sections))
+    top, labels = len(counts) - 1, grouping.classes.labels()
+    pairs = [(level, counts.index(n)) for level in planted if (n := level.max() + 1) in counts[1:]]
+    nearest = min(planted, key=lambda level: abs(level.max() + 1 - counts[-1]))
+    return [
+        {
+            "planted": int(level.max()) + 1,
+            "found": counts[at],
+            "agreement": agreement(np.asarray(merge_map(counts, top, at))[labels], level).nmi,
+        }
+        for level, at in pairs or [(nearest, top)]
+    ]
 
 
 def describe_forms(entry: dict) -> str:
@@ -226,8 +248,9 @@ def as_text(document: dict) -> str:
             f"group {g} ({len(names)}): {', '.join(names)}"
             for g, names in enumerate(groups["names"])
         ]
-        if "planted_agreement" in groups:
-            lines.append(f"agreement with the planted groups: {groups['planted_agreement']:.3f}")
+        for level in groups.get("planted_levels", ()):
+            planted, found, score = level["planted"], level["found"], level["agreement"]
+            lines.append(f"{found} groups against the {planted} planted: agreement {score:.3f}")
         if "superclass_nmi" in groups:
             lines.append(
                 f"NMI with the superclasses: {groups['superclass_nmi']:.3f} (random groups "

@@ -2,8 +2,9 @@
 
 Every group has patterns of its own: gratings of a few orientations and wavelengths, in colours
 of its own. A class is a pair of its group's patterns, put at random places over noise. So
-features are shared inside a group and foreign to the others, and the groups are known. With two
-levels, a group's subgroups share the colours of the group and each have their own gratings.
+features are shared inside a group and foreign to the others, and the groups are known. With more
+levels, the colours and wavelengths of a group's subgroups are nearer to each other than to those
+of any other group's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SIZE = 16
 PATCH = 7
 PATTERNS = 4  # of each finest group; a class is a pair of them
 NOISE = 0.22
+NEAR_HUES, NEAR_WAVES = 0.25, 0.7  # how far subgroups lie apart, against their groups
 MOST_GROUPS = 64
 
 
@@ -90,21 +92,34 @@ def _patches(groups, finest, rng) -> np.ndarray:
     """(finest, PATTERNS, PATCH, PATCH, 3) in [-1, 1]: gratings in the colours of the group."""
     y, x = np.mgrid[:PATCH, :PATCH] - PATCH // 2
     window = np.exp(-(x**2 + y**2) / (2 * (PATCH / 3.2) ** 2))
-    coarse = np.arange(finest) // (finest // groups[0])
     # Colours of the coarse groups lie as far apart as they go on a circle across grey.
     hue = 2 * np.pi * np.arange(groups[0]) / groups[0] + rng.uniform(0, 2 * np.pi)
+    apart = 2 * np.pi / groups[0] * NEAR_HUES
+    hue = (hue[:, None] + apart * _nested(groups[1:], NEAR_HUES)).ravel()
+    places = _nested(groups, NEAR_WAVES)
+    waves = 2.4 * 2 ** (places / max(places.max(), 1.0))
     across = np.array([[1, -1, 0], [0.5, 0.5, -1]]) / np.sqrt([[2], [1.5]])
     patches = np.empty((finest, PATTERNS, PATCH, PATCH, 3))
     for g in range(finest):
-        colour = np.array([np.cos(hue[coarse[g]]), np.sin(hue[coarse[g]])]) @ across
-        colour = 0.5 + 0.8 * colour
+        colour = 0.5 + 0.8 * np.array([np.cos(hue[g]), np.sin(hue[g])]) @ across
         for k in range(PATTERNS):
             # Over a quarter turn only: a flipped image must not look like another class's.
-            angle = np.pi / 2 * (k + g / finest) / (PATTERNS - 0.5)
-            wave = 2.6 + 1.6 * ((k + g) % 2)
+            if len(groups) == 1:
+                turn, wave = k + g / finest, 2.6 + 1.6 * ((k + g) % 2)
+            else:
+                turn, wave = k, waves[g]
+            angle = np.pi / 2 * turn / (PATTERNS - 0.5)
             grating = np.cos(2 * np.pi / wave * (x * np.cos(angle) + y * np.sin(angle)))
             patches[g, k] = (grating * window)[..., None] * colour
     return patches
+
+
+def _nested(groups: Sequence[int], nearness: float) -> np.ndarray:
+    """Places of the finest groups: the first level's from 0 to 1, the next's ``nearness`` wide."""
+    places = np.zeros(1)
+    for level, count in enumerate(groups):
+        places = (places[:, None] + np.linspace(0.0, nearness**level, count)).ravel()
+    return places
 
 
 def _split(count, which, seed, fine, pair_of, patches) -> Split:

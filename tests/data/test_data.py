@@ -1,5 +1,9 @@
 """Data sets and batches: planted groups, CIFAR-100, exact repetition, augmentation."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +53,27 @@ def test_planted_classes_of_a_group_share_features():
     assert inside.max() < distance[~same].min()
 
 
+@pytest.mark.parametrize("groups", [(2, 2), (3, 2), (2, 3)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_planted_subgroups_are_nearer_to_their_siblings(groups, seed):
+    """By colour and wavelength of the images alone: covariances between near pixels."""
+    found = data.planted_groups(groups, 2, seed, num_train=3600, num_valid=9, num_test=9)
+    images = found.train.images.astype("float64") - 128
+    coarse, fine = found.groups
+    features = []
+    for group in range(fine.max() + 1):
+        own = images[np.isin(found.train.labels, np.flatnonzero(fine == group))]
+        around = [np.roll(own, (i, j), (1, 2)) for i in range(3) for j in range(3)]
+        features.append(np.stack([np.einsum("nyxa,nyxb->ab", own, o) for o in around]) / len(own))
+    features = np.stack(features).reshape(len(features), -1)
+    distance = np.linalg.norm(features[:, None] - features[None], axis=-1)
+    parent = np.array([coarse[fine == g][0] for g in range(len(features))])
+    siblings = (parent[:, None] == parent[None]) & ~np.eye(len(features), dtype=bool)
+    cousins = parent[:, None] != parent[None]
+    for g in range(len(features)):
+        assert 0 < distance[g, siblings[g]].max() < distance[g, cousins[g]].min()
+
+
 def test_batches_resume_anywhere_bit_for_bit(split):
     whole = take(data.training_batches(split, 8, seed=5), 15)  # six an epoch
     for start in (1, 5, 6, 11):
@@ -68,6 +93,35 @@ def test_an_epoch_sees_every_image_once(split):
     order = np.lexsort(seen.reshape(50, -1).T)
     wanted = np.lexsort(expected.reshape(50, -1).T)
     np.testing.assert_array_equal(seen[order], expected[wanted])
+
+
+ALLOCATOR = """
+import sys, numpy as np, tensorflow as tf
+from splitnet_tf.data import Split, training_batches
+images, spec = np.zeros((8, 8, 8, 3), np.uint8), tf.TensorSpec((8, 8, 3), tf.uint8)
+if sys.argv[1] == "generator":
+    data = tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)
+else:
+    data = training_batches(Split(images, np.zeros(8, np.int32)), 4, 0)
+next(iter(data))
+"""
+
+
+def test_batches_leave_the_allocator_alone():
+    # TensorFlow says so when it sets M_TRIM_THRESHOLD, after which a step takes far longer.
+    said = {
+        kind: subprocess.run(
+            [sys.executable, "-c", ALLOCATOR, kind],
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stderr
+        for kind in ("generator", "ours")
+    }
+    if "M_TRIM_THRESHOLD" not in said["generator"]:
+        pytest.skip("this TensorFlow does not set M_TRIM_THRESHOLD, or does not say so")
+    assert "M_TRIM_THRESHOLD" not in said["ours"]
 
 
 @given(st.integers(0, 10**6))
