@@ -172,7 +172,7 @@ def fit_phase(
     cut_log(folder / "log.csv", done)
     with _fast_batch_norms(whole):
         whole.fit(
-            order,
+            fast_batches(order),
             shuffle=False,
             initial_epoch=done,
             epochs=order.num_parts,
@@ -186,6 +186,27 @@ def fit_phase(
                 Progress(folder / PROGRESS, order.num_parts),
             ],
         )
+
+
+def fast_batches(order: TrainingOrder):
+    """The batches of a part as ``fit`` takes them soonest.
+
+    TensorFlow's ``fit`` reads a ``PyDataset`` through ``from_generator``, which slows the
+    allocator down (``splitnet_tf/data/pipeline.py``); it gets a data set that does not.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return order
+    import tensorflow as tf
+
+    types = tuple(tf.as_dtype(a.dtype) for a in order[0])
+    shapes = tuple((None, *a.shape[1:]) for a in order[0])  # as fit has it: the same to the bit
+
+    @tf.autograph.experimental.do_not_convert
+    def load(index):
+        batch = tf.numpy_function(lambda i: order[int(i)], [index], types)
+        return tuple(map(tf.ensure_shape, batch, shapes))
+
+    return tf.data.Dataset.range(len(order)).map(load).prefetch(2)
 
 
 class Accuracy:

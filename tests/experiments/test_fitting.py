@@ -14,6 +14,7 @@ from experiments.fitting import (
     Rate,
     TrainingOrder,
     cross_entropy,
+    fast_batches,
     fit_phase,
 )
 from experiments.recipe import Phase
@@ -60,6 +61,16 @@ def test_every_epoch_has_every_image_once_in_an_order_of_its_own(data):
         np.testing.assert_array_equal(y, y3)
     assert not np.array_equal(whole[0][0], labels_of(0, 1)[0][0])
     assert not np.array_equal(whole[0][0], labels_of(1, 1, seed=6)[0][0])
+
+
+def test_fit_sees_the_batches_of_each_part(data):
+    order = TrainingOrder(data.train, 8, 5, 2, 3)
+    batches = fast_batches(order)
+    for order.part in (2, 0, 5):
+        expected = [order[i] for i in range(len(order))]
+        for (x, y), (images, labels) in zip(expected, batches, strict=True):
+            np.testing.assert_array_equal(x, images)
+            np.testing.assert_array_equal(y, labels)
 
 
 @pytest.mark.parametrize(
