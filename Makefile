@@ -28,8 +28,10 @@ DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine \
 # Two processes; the tests of one file stay together, long ones early.
 SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
 
-# The tests of the method's own layers and losses, on another backend than TensorFlow.
-ON_JAX = tests/grouping/test_grouped_layers.py tests/grouping/test_regularizers.py
+# The tests of the method's own layers and losses, on another backend than TensorFlow; channels
+# first, as TensorFlow has no such convolutions on some processors.
+ON_JAX = tests/grouping/test_grouped_layers.py tests/grouping/test_regularizers.py \
+  tests/splitting/test_any_layers.py::test_channels_first
 
 test: $(READY) lint
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE)

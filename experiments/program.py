@@ -29,7 +29,9 @@ def define_flags(*scales: str) -> None:
     define_text("data_dir", None, "Folder of CIFAR-100; default ~/tensorflow_datasets.")
     define_text("runs", "runs/experiments", "Folder of all runs; run again to go on.")
     define_list("seeds", ["0", "1", "2"], "Each row once with each.", Number(int, 0, 2**31 - 1))
-    flags.DEFINE_boolean("bfloat16", False, "Mixed precision, for GPUs.")
+    flags.DEFINE_boolean(
+        "bfloat16", False, "Mixed precision, for GPUs and for processors that compute in bfloat16."
+    )
 
 
 def check_choice(flag: str, known: Iterable[str]) -> list[str]:

@@ -54,6 +54,37 @@ def test_outputs_gradients_and_statistics_are_the_layers(scale, center, trainabl
         np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=tolerance)
 
 
+def test_bfloat16_is_normalized_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        inputs = keras.Input((6, 5, 3))
+        model = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.7)(inputs))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    scramble(model, seed=1)
+    # Far from zero: a mean taken in bfloat16 would be off by hundredths.
+    images = np.random.default_rng(0).normal(5.0, 2.0, size=(64, 6, 5, 3))
+    images = tf.cast(images, "bfloat16")
+    values = tf.cast(images, "float32").numpy()
+    mean, variance = values.mean((0, 1, 2)), values.var((0, 1, 2))
+    gamma, beta, moving_mean, moving_variance = (v.numpy() for v in model.variables)
+    normal = (values - mean) / np.sqrt(variance + 1e-3)
+
+    @tf.function
+    def step():
+        with fused_batch_norms(model):
+            return model(images, training=True)
+
+    outputs = step()
+    ops = [op.type for op in step.get_concrete_function().graph.get_operations()]
+    assert ops.count("FusedBatchNormV3") == 1
+    assert outputs.dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(outputs, "float32"), gamma * normal + beta, atol=0.03)
+    moved = [v.numpy() for v in model.non_trainable_variables]
+    np.testing.assert_allclose(moved[0], 0.7 * moving_mean + 0.3 * mean, rtol=1e-5)
+    np.testing.assert_allclose(moved[1], 0.7 * moving_variance + 0.3 * variance, rtol=1e-4)
+
+
 def test_the_model_is_left_as_it_was():
     model = norm_net()
     with pytest.raises(RuntimeError), fused_batch_norms(model):
