@@ -86,6 +86,9 @@ class Recipe:
         return f"wrn-{self.depth}-{self.width:g}"
 
 
+PHASES = ("plain", "group", "finetune", "baseline")
+
+
 def value_of(recipe: Recipe, name: str) -> Any:
     """One field, ``pace`` or ``group.epochs`` say."""
     for part in name.split("."):
@@ -104,7 +107,7 @@ def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
 def recipe_document(recipe: Recipe) -> dict:
     """A recipe as JSON keeps it."""
     document = dataclasses.asdict(recipe)
-    for phase in ("plain", "group", "finetune", "baseline"):
+    for phase in PHASES:
         document[phase]["drops"] = list(document[phase]["drops"])
     return document
 

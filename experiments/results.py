@@ -10,6 +10,8 @@ from pathlib import Path
 from absl import flags
 
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
+from experiments.gap import HEADER as GAP_HEADER
+from experiments.gap import gap_lines
 from experiments.published import ERRORS, PARAMS
 from experiments.recipe import SCALES, SPLITS, WHOLE, value_of
 from experiments.row import GROUPINGS
@@ -309,6 +311,14 @@ def document(
             "scratch is finetuned for all of them. Settings are chosen by the validation error.",
         ]
         parts += [sweeps(rows), "![Sensitivity](sensitivity.png)", command("sweep", rows)]
+    gaps = gap_lines(rows)
+    if len(gaps) > 1:
+        parts += [
+            "## The gap by width and by length",
+            "What the deep tree lacks of the whole network, both with the recipe of the sweep; for "
+            "more epochs every phase is longer.",
+            *(markdown(GAP_HEADER, gaps), command("gap", rows)),
+        ]
     for found in comparisons:
         parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
     for scale, found in by_scale5.items():

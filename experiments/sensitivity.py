@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 
 from experiments.recipe import SCALES, value_of
+from experiments.variants import GAPS
 
 ERROR = "valid_error"
 IMAGES = 5_000  # of CIFAR-100 for validation
@@ -16,7 +17,7 @@ def points(rows: list[dict]) -> dict[str, dict[str, list[dict]]]:
     found: dict[str, dict[str, list[dict]]] = {}
     for row in rows:
         name, _, value = row["row"]["variant"].partition("=")
-        if value:
+        if value and name not in GAPS:
             found.setdefault(name, {}).setdefault(value, []).append(row)
     return {name: dict(sorted(found[name].items(), key=_order)) for name in sorted(found)}
 

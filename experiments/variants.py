@@ -1,10 +1,10 @@
-"""What the sweep changes, one setting of a recipe at a time."""
+"""What the sweep and the gap's program change, one setting of a recipe at a time."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from experiments.recipe import SCALES, Recipe, with_value
+from experiments.recipe import PHASES, SCALES, Recipe, value_of, with_value
 
 SWEEPS = {
     "plain.epochs": (2, 4),
@@ -25,13 +25,21 @@ SWEEPS = {
     "finetune.l2": (0.0, 1e-4),
 }
 
+# Not part of a recipe to choose, but of the task: the network's width, and ``longer``, all phases
+# that many times as long.
+GAPS = {"width": (2, 4), "longer": (2, 4)}
+
 
 def varied(base: Recipe, name: str, value: Any) -> Recipe:
-    """A recipe with another value of one setting, and as many epochs in all.
+    """A recipe with another value of one setting, and, but for ``longer``, as many epochs in all.
 
     Epochs added to a phase are taken from the finetuning; a tree that starts from scratch is
     finetuned for all of them.
     """
+    if name == "longer":
+        for phase in PHASES:
+            base = with_value(base, f"{phase}.epochs", value * value_of(base, f"{phase}.epochs"))
+        return base
     found = with_value(base, name, value)
     total = base.plain.epochs + base.group.epochs + base.finetune.epochs
     if name in ("plain.epochs", "group.epochs"):
@@ -49,5 +57,5 @@ def recipe_of(scale: str, variant: str) -> Recipe | None:
     name, _, value = variant.partition("=")
     if not variant:
         return SCALES[scale]
-    known = {str(v): v for v in SWEEPS.get(name, ())}
+    known = {str(v): v for v in {**SWEEPS, **GAPS}.get(name, ())}
     return varied(SCALES[scale], name, known[value]) if value in known else None

@@ -17,6 +17,7 @@ from experiments.collect import (
 from experiments.recipe import SCALES, recipe_document
 from experiments.row import Row
 from experiments.sensitivity import draw, points
+from experiments.variants import recipe_of
 from splitnet_tf.json_files import write_json
 
 
@@ -104,6 +105,23 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     assert (tmp_path / "sensitivity.png").stat().st_size > 5000
     draw(usual, [*usual, collapsed], tmp_path / "none.png")  # nothing to draw
     assert not (tmp_path / "none.png").exists()
+
+
+def test_the_gap_is_taken_seed_by_seed():
+    def pair(seed, whole, tree, variant=""):
+        recipe = {"recipe": recipe_document(recipe_of("sweep", variant))}
+        more = {"scale": "sweep", "variant": variant, **recipe}
+        return [made("baseline", seed, whole, **more), made("deep", seed, tree, **more)]
+
+    rows = [*pair(0, 0.5, 0.57), *pair(1, 0.52, 0.58)]
+    rows += pair(0, 0.4, 0.42, "width=4") + pair(0, 0.45, 0.5, "longer=2")
+    rows += pair(0, 0.1, 0.9, "pace=1")  # of the sweep
+    rows += [made("baseline", 2, 0.1, scale="sweep")]  # has no tree
+    assert list(points(rows)) == ["pace"]
+    text = results.document({"sweep": rows}, {}, [], "")
+    assert "| WRN-10-1 | 6 | 2 | 51.00 | 57.50 | 6.50 | 0.701 | 0.701 |" in text
+    assert "| WRN-10-1 | 12 | 1 | 45.00 | 50.00 | 5.00 |" in text
+    assert "| WRN-10-4 | 6 | 1 | 40.00 | 42.00 | 2.00 |" in text
 
 
 def test_rows_of_other_backends_are_not_averaged():

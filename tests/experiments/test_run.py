@@ -121,6 +121,11 @@ def test_a_sweep_keeps_the_epochs():
     changed = varied(recipes.SCALES["sweep"], "finetune.l2", 0.0)
     assert changed.finetune.l2 == 0.0 and changed.group.l2 == recipes.SCALES["sweep"].group.l2
     assert varied(recipes.SCALES["sweep"], "pace", 1).pace == 1
+    base = recipes.SCALES["sweep"]
+    longer = varied(base, "longer", 2)
+    for phase in recipes.PHASES:
+        assert getattr(longer, phase).epochs == 2 * getattr(base, phase).epochs
+    assert dataclasses.replace(longer, **{p: getattr(base, p) for p in recipes.PHASES}) == base
 
 
 @pytest.mark.parametrize("scale", sorted(recipes.SCALES))
@@ -192,6 +197,7 @@ WRONG = [
     ("table1", ["--splits=baseline"], 2, "--splits must be among fc, shallow, deep"),
     ("table1", ["--seeds=1,1"], 2, "--seeds must name one or more, each once"),
     ("sweep", ["--settings=luck"], 2, "--settings must be among plain.epochs"),
+    ("gap", ["--by=luck"], 2, "--by must be among width, longer"),
     ("table2", ["--scale=huge"], 2, "--scale=huge"),
     ("table2", ["--data=none.npz", "--scale=smoke"], 1, "none.npz does not exist"),
 ]

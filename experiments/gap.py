@@ -1,0 +1,68 @@
+"""What the tree lacks of the whole network, by the network's width and the length of training."""
+
+from __future__ import annotations
+
+import statistics
+
+from absl import flags
+
+from experiments.program import check_choice, define_flags, run_rows, seeds
+from experiments.row import Row
+from experiments.variants import GAPS, recipe_of
+from splitnet_tf.cli.define import define_list
+from splitnet_tf.cli.program import run_program
+
+FLAGS = flags.FLAGS
+SPLITS = ("baseline", "deep")
+HEADER = (
+    *("network", "epochs", "seeds", "whole: error (%)", "tree: error (%)", "difference"),
+    *("whole: params (M)", "tree: params (M)"),
+)
+
+
+def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
+    """For each recipe that has been run whole and as a tree: both errors, and their difference.
+
+    Args:
+      rows: of one scale; only seeds that are there twice count.
+    """
+    by_task: dict[tuple[float, float], dict[int, dict[str, dict]]] = {}
+    for row in rows:
+        found, recipe = row["row"], row["recipe"]
+        name = found["variant"].partition("=")[0]
+        known = name in ("", *GAPS) and found["split"] in SPLITS and found["grouping"] == "learned"
+        if known and "error" in row:
+            epochs = recipe["plain"]["epochs"] + recipe["baseline"]["epochs"]
+            seeds = by_task.setdefault((recipe["width"], epochs), {})
+            seeds.setdefault(found["seed"], {})[found["split"]] = row
+    lines = []
+    for (width, epochs), by_seed in sorted(by_task.items()):
+        pairs = [tuple(s[k] for k in SPLITS) for s in by_seed.values() if len(s) == len(SPLITS)]
+        if not pairs:
+            continue
+        whole, tree = (statistics.fmean(100 * p[i]["error"] for p in pairs) for i in (0, 1))
+        depth = pairs[0][0]["recipe"]["depth"]
+        lines.append(
+            (
+                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", str(len(pairs))),
+                *(f"{whole:.2f}", f"{tree:.2f}", f"{tree - whole:.2f}"),
+                *(f"{statistics.fmean(p[i]['params'] for p in pairs) / 1e6:.3f}" for i in (0, 1)),
+            )
+        )
+    return lines
+
+
+def main() -> None:
+    variants = [f"{n}={v}" for n in check_choice("by", GAPS) for v in GAPS[n]]
+    run_rows(
+        (Row(FLAGS.scale, split, seed=seed, variant=variant), recipe_of(FLAGS.scale, variant))
+        for seed in seeds()
+        for variant in ("", *variants)
+        for split in SPLITS
+    )
+
+
+if __name__ == "__main__":
+    define_flags("sweep", "smoke")
+    define_list("by", list(GAPS), "What to change, one at a time.")
+    run_program(main)
