@@ -67,6 +67,12 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
         "When a loss or a gradient is not finite: stop, or go back to the newest checkpoint with "
         "half the learning rate, three times at most.",
     )
+    flags.DEFINE_boolean(
+        "bfloat16",
+        False,
+        "Layers compute in bfloat16 while they train: faster on GPUs, and on processors that have "
+        "it. Weights, losses and what is saved stay in float32.",
+    )
     flags.DEFINE_boolean("jit_compile", False, "Compile the training step with XLA.")
     flags.DEFINE_boolean(
         "deterministic", False, "Deterministic operations: bit for bit the same run again."
@@ -106,6 +112,7 @@ def train_options(dataset: Dataset) -> TrainOptions:
             display=FLAGS.display,
             val_interval=FLAGS.val_interval or per_epoch,
             checkpoint_interval=FLAGS.checkpoint_interval or per_epoch,
+            bfloat16=FLAGS.bfloat16,
             jit_compile=FLAGS.jit_compile,
             on_nan=FLAGS.on_nan,
         )

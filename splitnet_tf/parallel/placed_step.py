@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
+from splitnet_tf.training.mixed_precision import bfloat16_layers
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.step import (
     BaseTrainStep,
@@ -32,7 +33,7 @@ class PlacedTrainStep(BaseTrainStep):
 
     Args:
       placed: of a tree with one input and one output, logits (B, classes).
-      options: momentum, l2_weight.
+      options: momentum, l2_weight, label_smoothing, bfloat16.
     """
 
     def __init__(self, placed: PlacedTree, options: TrainOptions):
@@ -117,7 +118,8 @@ class PlacedTrainStep(BaseTrainStep):
             with tape:
                 for x in feeds:
                     tape.watch(x)
-                outputs = placed.run(name, copy, feeds, training=True)
+                with bfloat16_layers(model, self.options.bfloat16):
+                    outputs = placed.run(name, copy, feeds, training=True)
                 if shares:
                     outputs = placed.kept(outputs, copy, tf.shape(images)[0])
                 # Each copy adds its share, so that the copies together add a loss once.

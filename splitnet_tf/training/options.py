@@ -21,6 +21,7 @@ class TrainOptions:
       val_interval: steps between two evaluations on the validation split.
       checkpoint_interval: steps between two checkpoints.
       keep: checkpoints kept besides the best.
+      bfloat16: layers compute in bfloat16 while they train; weights and losses stay in float32.
       jit_compile: compile the step with XLA.
       on_nan: when a loss or a gradient is not finite: ``stop``, or ``rollback``: back to the newest
         checkpoint with half the learning rate, three times at most.
@@ -35,6 +36,7 @@ class TrainOptions:
     val_interval: int = 500
     checkpoint_interval: int = 500
     keep: int = 2
+    bfloat16: bool = False
     jit_compile: bool = False
     on_nan: str = "stop"
 

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+from splitnet_tf.training.mixed_precision import bfloat16_layers
 from splitnet_tf.training.options import TrainOptions
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
@@ -124,7 +125,8 @@ class TrainStep(BaseTrainStep):
 
     def _run(self, images, labels, learning_rate):
         model = self.model
-        with tf.GradientTape() as tape, fused_batch_norms(model):
+        precision = bfloat16_layers(model, self.options.bfloat16)
+        with tf.GradientTape() as tape, precision, fused_batch_norms(model):
             logits = tf.cast(model(images, training=True), tf.float32)
             cross_entropy = mean_cross_entropy(labels, logits, self.options.label_smoothing)
             extra = [tf.cast(loss, tf.float32) for loss in model.losses]
