@@ -40,6 +40,7 @@ FLAGS = flags.FLAGS
 READS = {
     "devices": ("devices", "workers", "batches", "rows", "figure", "batch_size"),
     "grouping_step": ("splits", "batch_size"),
+    "bfloat16_step": ("batch_size",),
     "split_forward": ("splits", "batch_size"),
     "input_pipeline": ("batch_size",),
     "conversion": ("splits",),
@@ -155,6 +156,8 @@ def on_one() -> None:
     labels = tf.constant(rng.integers(0, FLAGS.num_classes, FLAGS.batch_size), tf.int32)
     if "grouping_step" in FLAGS.cases:
         rows.append(grouping_step(model, plan, images, labels))
+    if "bfloat16_step" in FLAGS.cases:
+        rows.append(bfloat16_step(model, images, labels))
     if "split_forward" in FLAGS.cases:
         rows.append(split_forward(model, plan, images))
     if "input_pipeline" in FLAGS.cases:
@@ -190,11 +193,24 @@ def grouping_step(model, plan, images, labels) -> dict:
         "plain": TrainStep(model, options),
         "grouped": TrainStep(group_model(model, plan), options),
     }
-    cases = {
+    return compare("grouping_step", runs_of(steps, images, labels), None)
+
+
+def bfloat16_step(model, images, labels) -> dict:
+    """A training step whose layers compute in bfloat16 against one in float32."""
+    steps = {
+        name: TrainStep(plain_copy(model), TrainOptions(max_steps=1, bfloat16=name == "bfloat16"))
+        for name in ("float32", "bfloat16")
+    }
+    return compare("bfloat16_step", runs_of(steps, images, labels), None)
+
+
+def runs_of(steps, images, labels) -> dict:
+    """What runs each of the training steps once."""
+    return {
         name: lambda step=step: float(step(images, labels, 1e-3)["cross_entropy"])
         for name, step in steps.items()
     }
-    return compare("grouping_step", cases, None)
 
 
 def split_forward(model, plan, images) -> dict:

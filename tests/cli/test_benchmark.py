@@ -32,7 +32,8 @@ def run(tmp_path):
 
 def test_parts_of_the_work(run):
     document = run(
-        *("--cases=grouping_step,split_forward,input_pipeline", "--splits=2-2", "--batch_size=4")
+        "--cases=grouping_step,bfloat16_step,split_forward,input_pipeline",
+        *("--splits=2-2", "--batch_size=4"),
     )
     timed = {
         row["case"]: [name for name, value in row.items() if isinstance(value, dict)]
@@ -40,6 +41,7 @@ def test_parts_of_the_work(run):
     }
     assert timed == {
         "grouping_step": ["plain", "grouped"],
+        "bfloat16_step": ["float32", "bfloat16"],
         "split_forward": ["plain", "split"],
         "input_pipeline": ["step", "batch"],
     }
@@ -47,7 +49,7 @@ def test_parts_of_the_work(run):
         first, second = (row[name]["seconds"] for name in timed[row["case"]])
         ratios = sorted(b / a for a, b in zip(first, second, strict=True))
         assert row["ratio"] == ratios[1] > 0 and len(ratios) == 3
-    assert 0.5 < document["cases"][1]["flops_ratio"] < 1
+    assert 0.5 < document["cases"][2]["flops_ratio"] < 1
     assert as_text(document).startswith("mlp, 2-2, batch 4, 3 interleaved rounds on ")
 
 
