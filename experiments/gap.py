@@ -8,6 +8,7 @@ from absl import flags
 
 from experiments.program import check_choice, define_flags, run_rows, seeds
 from experiments.row import Row
+from experiments.tables import command, markdown
 from experiments.variants import GAPS, recipe_of
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
@@ -27,11 +28,9 @@ def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
       rows: of one scale; only seeds that are there twice count.
     """
     by_task: dict[tuple[float, float], dict[int, dict[str, dict]]] = {}
-    for row in rows:
+    for row in _of_the_gap(rows):
         found, recipe = row["row"], row["recipe"]
-        name = found["variant"].partition("=")[0]
-        known = name in ("", *GAPS) and found["split"] in SPLITS and found["grouping"] == "learned"
-        if known and "error" in row:
+        if "error" in row:
             epochs = recipe["plain"]["epochs"] + recipe["baseline"]["epochs"]
             seeds = by_task.setdefault((recipe["width"], epochs), {})
             seeds.setdefault(found["seed"], {})[found["split"]] = row
@@ -50,6 +49,31 @@ def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
             )
         )
     return lines
+
+
+def _of_the_gap(rows: list[dict]) -> list[dict]:
+    return [
+        row
+        for row in rows
+        if row["row"]["variant"].partition("=")[0] in ("", *GAPS)
+        and (row["row"]["split"], row["row"]["grouping"]) in {(s, "learned") for s in SPLITS}
+    ]
+
+
+def gap_section(rows: list[dict]) -> list[str]:
+    """Of docs/results.md; empty where there is but one task. ``rows`` as for ``gap_lines``."""
+    lines = gap_lines(rows)
+    if len(lines) < 2:
+        return []
+    rows = _of_the_gap(rows)
+    varied = {r["row"]["variant"].partition("=")[0] for r in rows}
+    return [
+        "## The gap by width and by length",
+        "What the deep tree lacks of the whole network, both with the recipe of the sweep; for "
+        "more epochs every phase is longer.",
+        markdown(HEADER, lines),
+        command("gap", rows, {"by": [name for name in GAPS if name in varied]}),
+    ]
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import keras
 from absl import flags
 
 from experiments.recipe import SCALES, Recipe
-from experiments.row import Row
+from experiments.row import FAILURES, Row
 from experiments.run import run_row
 from splitnet_tf.analysis.tables import text_table
 from splitnet_tf.cli.define import Number, define_list, define_text
@@ -65,9 +65,10 @@ def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
     lines = []
     for row, recipe in rows:
         found = run_row(row, recipe, data, Path(FLAGS.runs))
-        if "collapsed" in found:
-            lines.append((row.name, "collapsed", "-", "-", "-", "-"))
-            logging.warning("%s: %s", row.name, found["collapsed"])
+        failed = next((kind for kind in FAILURES if kind in found), None)
+        if failed:
+            lines.append((row.name, failed, "-", "-", "-", "-"))
+            logging.warning("%s: %s", row.name, found[failed])
             continue
         lines.append((row.name, f"{100 * found['error']:.2f}", *_stages(found)))
         logging.info("%s: test error %.2f%%", row.name, 100 * found["error"])

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import logging
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
-from experiments.gap import HEADER as GAP_HEADER
-from experiments.gap import gap_lines
-from experiments.published import ERRORS, PARAMS
-from experiments.recipe import SCALES, SPLITS, WHOLE, value_of
+from experiments.gap import gap_section
+from experiments.published import ERRORS, FLOPS, PARAMS
+from experiments.recipe import SPLITS, WHOLE
 from experiments.row import GROUPINGS
-from experiments.sensitivity import draw, points
+from experiments.sensitivity import draw, picture_name, sensitivity_section
+from experiments.tables import (
+    MOVED,
+    SIZES,
+    STAGE_NAMES,
+    among,
+    chosen,
+    command,
+    markdown,
+    moves,
+    places,
+    setup,
+    sizes,
+    spread,
+    stages,
+)
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.files import write_atomically
@@ -24,53 +36,6 @@ FLAGS = flags.FLAGS
 DOCS = ROWS.parents[1] / "docs"
 REMARKS = Path(__file__).with_name("remarks.md")
 SWEPT = "sweep"
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 2) -> str:
-    """Mean and standard deviation of the sample, as text."""
-    found = [scale * v for v in values if v is not None]
-    if not found:
-        return "-"
-    text = f"{statistics.fmean(found):.{digits}f}"
-    return text + (f" ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else "")
-
-
-def chosen(rows: list[dict], split: str, grouping: str = "learned") -> list[dict]:
-    """The rows of a table's row, one a seed."""
-    return [
-        r
-        for r in rows
-        if (r["row"]["split"], r["row"]["grouping"], r["row"]["variant"]) == (split, grouping, "")
-    ]
-
-
-STAGES = ("error", "error_before", "error_after_cut", "error_recalibrated")
-STAGE_NAMES = ("seeds", "error (%)", "before the cut", "after it", "batch norm re-estimated")
-
-
-def stages(found: list[dict]) -> list[str]:
-    """Number of seeds, and the error at each of ``STAGES``."""
-    whole = [r for r in found if "error" in r]
-    seeds = f"{len(found)}, {len(found) - len(whole)} collapsed"
-    return [
-        seeds if len(whole) < len(found) else str(len(found)),
-        *(spread([r.get(stage) for r in whole]) for stage in STAGES),
-    ]
-
-
-MOVED = ("classes that moved (%)", "features (%)")
-
-
-def moves(found: list[dict]) -> list[str]:
-    """Shares of the classes and of the features that left the group of the start."""
-    moved = [r["moved"] for r in found if "moved" in r]
-    return [spread([m[kind] for m in moved], 100, 0) for kind in ("classes", "features")]
 
 
 def table2(rows: list[dict]) -> str:
@@ -94,28 +59,16 @@ def table2(rows: list[dict]) -> str:
         )
     header = (
         *("", "groups", *STAGE_NAMES, *MOVED, *SIZES),
-        *("paper: error", "paper: params (M)"),
+        *("paper: error", "paper: params (M)", "paper: GFLOPs"),
     )
     learned = [r for r in rows if r["row"]["grouping"] == "learned"]
-    how = command("table2", learned, {"rows": ("split", SPLITS)})
+    how = command("table2", learned, {"rows": among(learned, "split", SPLITS)})
     return f"{markdown(header, lines)}\n\n{how}"
 
 
-SIZES = ("params (M)", "GFLOPs")
-
-
-def sizes(found: list[dict]) -> list[str]:
-    """Parameters and FLOPs."""
-    return [
-        spread([r.get("params") for r in found], 1e-6, 4),
-        spread([r.get("flops") for r in found], 1e-9, 4),
-    ]
-
-
-def _published(split: str) -> tuple[str, str]:
-    if split not in PARAMS:
-        return ("-", "-")
-    return f"{ERRORS[split, 'learned']:.2f}", f"{PARAMS[split]:.2f}"
+def _published(split: str) -> tuple[str, ...]:
+    found = (ERRORS.get((split, "learned")), PARAMS.get(split), FLOPS.get(split))
+    return tuple("-" if value is None else f"{value:.2f}" for value in found)
 
 
 def table1(rows: list[dict]) -> str:
@@ -140,7 +93,10 @@ def table1(rows: list[dict]) -> str:
         *("of random groups", "paper: error"),
     )
     split = [r for r in rows if r["row"]["split"] not in WHOLE]
-    flags = {"splits": ("split", SPLITS), "groupings": ("grouping", GROUPINGS)}
+    flags = {
+        "splits": among(split, "split", SPLITS),
+        "groupings": among(split, "grouping", GROUPINGS),
+    }
     return f"{markdown(header, lines)}\n\n{command('table1', split, flags)}" if lines else ""
 
 
@@ -203,79 +159,6 @@ def _plus_minus(mean: float | None, deviation: float | None) -> str:
     return f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if deviation is not None else "")
 
 
-def setup(rows: list[dict]) -> str:
-    """What rows were made of, on what."""
-    scale = rows[0]["row"]["scale"]
-    recipe = rows[0]["recipe"]
-    phases = ", ".join(
-        f"{name} {recipe[name]['epochs']:g}" for name in ("plain", "group", "finetune")
-    )
-    seeds = sorted({r["row"]["seed"] for r in rows})
-    places = sorted({f"{r['backend']} on {r['device']}, {r['precision']}" for r in rows})
-    return (
-        f"WRN-{recipe['depth']}-{recipe['width']} on {rows[0]['data']}, batch "
-        f"{recipe['batch_size']}; epochs: {phases} (baseline {recipe['plain']['epochs']:g} + "
-        f"{recipe['baseline']['epochs']:g}); seeds {', '.join(map(str, seeds))}; "
-        f"{'; '.join(places)}. All settings: `experiments/recipe.py`, scale `{scale}`."
-    )
-
-
-def command(
-    program: str, rows: list[dict], flags: Mapping[str, tuple[str, Iterable[str]]] = {}
-) -> str:
-    """How rows are made again; ``flags`` has a row's field, and its values in order, for each."""
-    seeds = sorted({r["row"]["seed"] for r in rows})
-    words = [f"python -m experiments.{program} --scale={rows[0]['row']['scale']}"]
-    for name, (field, known) in {"seeds": ("seed", seeds), **flags}.items():
-        given = {r["row"][field] for r in rows}
-        words.append(f"--{name}={','.join(str(v) for v in known if v in given)}")
-    return f"```sh\n{' '.join(words)}\n```"
-
-
-def places(rows: list[dict]) -> list[list[dict]]:
-    """Rows that may be averaged: of one backend and one precision."""
-    found: dict[tuple[str, str], list[dict]] = {}
-    for row in rows:
-        found.setdefault((row["backend"], row["precision"]), []).append(row)
-    return [found[place] for place in sorted(found)]
-
-
-def swept(by_scale: dict[str, list[dict]]) -> list[dict]:
-    """The rows of the sweep, if there are variants and what they are compared with."""
-    rows = max(places(by_scale.get(SWEPT, [])), key=len, default=[])
-    return rows if points(rows) and any("error" in r for r in chosen(rows, "deep")) else []
-
-
-def sweeps(rows: list[dict]) -> str:
-    """Sensitivity: a table of all settings that were changed."""
-    base, lines = chosen(rows, "deep"), []
-    for name, found in (
-        ("whole network", chosen(rows, "baseline")),
-        ("a narrower one", chosen(rows, "slim")),
-        ("as it is", base),
-    ):
-        lines.append((name, "", *_line(found)))
-    for name, values in points(rows).items():
-        default = value_of(SCALES[SWEPT], name)
-        for value, found in values.items():
-            lines.append((f"`{name}`", f"{value} instead of {default}", *_line(found)))
-    header = (
-        *("setting", "value", "validation error (%)", *STAGE_NAMES),
-        *("NMI", *MOVED, *SIZES),
-    )
-    return markdown(header, lines)
-
-
-def _line(found: list[dict]) -> list[str]:
-    return [
-        spread([r.get("valid_error") for r in found]),
-        *stages(found),
-        spread([r.get("nmi") for r in found], 1, 3),
-        *moves(found),
-        *sizes(found),
-    ]
-
-
 def document(
     by_scale: dict[str, list[dict]],
     by_scale5: dict[str, dict],
@@ -302,23 +185,8 @@ def document(
             parts += [f"## Scale `{scale}`", setup(rows)]
         for title, table in tables:
             parts += [f"### {title}", table]
-    rows = swept(by_scale)
-    if rows:
-        parts += [
-            "## Sensitivity",
-            f"{setup(chosen(rows, 'deep'))} One setting changed at a time, deep split; "
-            "`plain.epochs` and `group.epochs` take theirs from the finetuning, and a tree from "
-            "scratch is finetuned for all of them. Settings are chosen by the validation error.",
-        ]
-        parts += [sweeps(rows), "![Sensitivity](sensitivity.png)", command("sweep", rows)]
-    gaps = gap_lines(rows)
-    if len(gaps) > 1:
-        parts += [
-            "## The gap by width and by length",
-            "What the deep tree lacks of the whole network, both with the recipe of the sweep; for "
-            "more epochs every phase is longer.",
-            *(markdown(GAP_HEADER, gaps), command("gap", rows)),
-        ]
+    for rows in places(by_scale.get(SWEPT, [])):
+        parts += [*sensitivity_section(rows), *gap_section(rows)]
     for found in comparisons:
         parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
     for scale, found in by_scale5.items():
@@ -333,9 +201,9 @@ def main() -> None:
     remarks = REMARKS.read_text(encoding="utf-8")
     text = document(by_scale, read_table5(), read_comparisons(), remarks)
     write_atomically(DOCS / "results.md", text.encode())
-    rows = swept(by_scale)
-    if rows:
-        draw(chosen(rows, "deep"), rows, DOCS / "sensitivity.png")
+    for rows in places(by_scale.get(SWEPT, [])):
+        if sensitivity_section(rows):
+            draw(rows, DOCS / picture_name(rows))
     print(f"Written: {DOCS / 'results.md'}")
 
 

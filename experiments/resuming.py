@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import zipfile
 from pathlib import Path
 from time import monotonic as now
 
@@ -53,13 +55,18 @@ def restore(model: keras.Model, path: Path) -> int:
     if not path.exists():
         return 0
     state = _state(model)
-    with np.load(path, allow_pickle=False) as arrays:
-        found = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
-        if [a.shape for a in found] != [tuple(v.shape) for v in state]:
-            raise RunError(f"{path} is not of this network; remove its folder to begin anew.")
-        for variable, array in zip(state, found, strict=True):
-            variable.assign(array)
-        return int(arrays["parts"])
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
+            parts = int(arrays["parts"])
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
+        logging.warning("%s is damaged; its phase begins anew.", path)
+        return 0
+    if [a.shape for a in found] != [tuple(v.shape) for v in state]:
+        raise RunError(f"{path} is not of this network; remove its folder to begin anew.")
+    for variable, array in zip(state, found, strict=True):
+        variable.assign(array)
+    return parts
 
 
 def _state(model: keras.Model) -> list:
@@ -70,5 +77,10 @@ def cut_log(path: Path, parts: int) -> None:
     """Leaves the lines of the first ``parts`` in a log; the others will be written again."""
     if path.exists():
         header, *lines = path.read_text().splitlines(keepends=True) or [""]
-        kept = [x for x in lines if x.endswith("\n") and int(x.split(",")[0]) < parts]
+        first = [x.partition(",")[0] for x in lines]
+        kept = [
+            x
+            for x, part in zip(lines, first, strict=True)
+            if x.endswith("\n") and part.isdecimal() and int(part) < parts
+        ]
         write_atomically(path, "".join([header, *kept]).encode())

@@ -6,6 +6,7 @@ import dataclasses
 
 from experiments.recipe import WHOLE
 
+FAILURES = ("collapsed", "diverged")  # what a row says instead of errors
 GROUPINGS = ("learned", "semantic", "clustering", "random")
 
 

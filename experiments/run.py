@@ -17,7 +17,7 @@ from experiments.work import Work, folder_of, settings
 from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset
-from splitnet_tf.errors import EmptyGroupError
+from splitnet_tf.errors import EmptyGroupError, TrainingError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.saving import load_model
@@ -29,7 +29,7 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
 
     The document is written to ``row.json`` in the row's folder; a row that has one by the same
     recipe, on the same data, is not trained again. Where a group came out empty, the document
-    says so as ``collapsed`` and has no errors.
+    says so as ``collapsed``, where weights were not finite as ``diverged``, and has no errors.
 
     Raises:
       DataError: no superclasses for semantic groups.
@@ -52,6 +52,8 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
             found = _whole(work, plain) if row.split in WHOLE else _tree(work, plain)
         except EmptyGroupError as error:
             found = {"collapsed": str(error)}
+        except TrainingError as error:
+            found = {"diverged": str(error)}
         document = {**wanted, **found, "seconds": work.seconds(), **machine}
         write_json(folder / "row.json", document)
     return read_json(folder / "row.json")

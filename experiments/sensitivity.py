@@ -6,7 +6,20 @@ import statistics
 from pathlib import Path
 
 from experiments.recipe import SCALES, value_of
-from experiments.variants import GAPS
+from experiments.tables import (
+    MOVED,
+    SIZES,
+    STAGE_NAMES,
+    chosen,
+    command,
+    markdown,
+    moves,
+    setup,
+    sizes,
+    spread,
+    stages,
+)
+from experiments.variants import GAPS, SWEEPS
 
 ERROR = "valid_error"
 IMAGES = 5_000  # of CIFAR-100 for validation
@@ -29,22 +42,73 @@ def _order(item):
         return (1, 0.0, item[0])
 
 
-def draw(base: list[dict], rows: list[dict], path: Path) -> None:
+def sensitivity_section(rows: list[dict]) -> list[str]:
+    """Of docs/results.md; empty without variants, or without what they are compared with.
+
+    Args:
+      rows: of the sweep, of one backend and precision.
+    """
+    base, settings = chosen(rows, "deep"), points(rows)
+    if not settings or not any("error" in r for r in base):
+        return []
+    lines = [
+        ("whole network", "", *_line(chosen(rows, "baseline"))),
+        ("a narrower one", "", *_line(chosen(rows, "slim"))),
+        ("as it is", "", *_line(base)),
+    ]
+    for name, values in settings.items():
+        default = value_of(SCALES["sweep"], name)
+        for value, found in values.items():
+            lines.append((f"`{name}`", f"{value} instead of {default}", *_line(found)))
+    header = (
+        *("setting", "value", "validation error (%)", *STAGE_NAMES),
+        *("NMI", *MOVED, *SIZES),
+    )
+    return [
+        "## Sensitivity",
+        f"{setup(base)} One setting changed at a time, deep split; `plain.epochs` and "
+        "`group.epochs` take theirs from the finetuning, and a tree from scratch is finetuned for "
+        "all of them. Settings are chosen by the validation error.",
+        markdown(header, lines),
+        f"![Sensitivity]({picture_name(rows)})",
+        command(
+            "sweep",
+            [r for r in rows if r["row"]["variant"].partition("=")[0] not in GAPS],
+            {"settings": [n for n in SWEEPS if n in settings]},
+        ),
+    ]
+
+
+def picture_name(rows: list[dict]) -> str:
+    """Of the plots of rows of one backend and precision."""
+    return f"sensitivity-{rows[0]['backend']}-{rows[0]['precision']}.png"
+
+
+def _line(found: list[dict]) -> list[str]:
+    return [
+        spread([r.get("valid_error") for r in found]),
+        *stages(found),
+        spread([r.get("nmi") for r in found], 1, 3),
+        *moves(found),
+        *sizes(found),
+    ]
+
+
+def draw(rows: list[dict], path: Path) -> None:
     """A small plot for each setting: the validation error of every seed and their mean.
 
     The band is that of the recipe as it is, give or take two standard errors of the difference of
     two runs with the same seeds, each on 5,000 images: what lies inside may well be chance.
 
     Args:
-      base: rows of the recipe as it is.
-      rows: of all variants; those that collapsed are left out.
+      rows: of one backend and precision; those that failed are left out.
       path: of the picture.
     """
     from matplotlib.figure import Figure
 
-    base = [r for r in base if ERROR in r]
+    base = [r for r in chosen(rows, "deep") if ERROR in r]
     settings = points([r for r in rows if ERROR in r])
-    if not settings:
+    if not settings or not base:
         return
     columns = 4
     lines = -(-len(settings) // columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -29,11 +31,15 @@ SCALES = {
 def main() -> None:
     path = Path(FLAGS.runs) / FLAGS.scale / "table5" / "table5.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    command = ["-m", "splitnet_tf.cli.benchmark", *SCALES[FLAGS.scale]]
+    said = shlex.join(command)
+    if path.exists() and read_json(path).get("command") == said:
+        logging.info("%s is there; remove it to measure anew.", path)
+        return
     measured = path.with_name("benchmark.json")
-    command = [sys.executable, "-m", "splitnet_tf.cli.benchmark", *SCALES[FLAGS.scale]]
-    if subprocess.run([*command, f"--output_file={measured}"]).returncode:
+    if subprocess.run([sys.executable, *command, f"--output_file={measured}"]).returncode:
         raise RunError(f"The benchmark did not end well, see above; {path} is as it was.")
-    write_json(path, {**read_json(measured), "command": " ".join(command[1:])})
+    write_json(path, {**read_json(measured), "command": said})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from experiments.preprocessing import Whiten
 from experiments.recipe import Phase, Recipe, recipe_document
 from experiments.row import Row
 from splitnet_tf.data import Dataset
-from splitnet_tf.errors import RunError
+from splitnet_tf.errors import RunError, TrainingError
 from splitnet_tf.files import remove_leftovers
 from splitnet_tf.json_files import checksum, read_json, write_json
 from splitnet_tf.saving import save_model
@@ -101,6 +101,9 @@ class Work:
         """Trains through a phase, see ``fit_phase``, and saves the model.
 
         Averaged weights get batch-norm statistics of their own.
+
+        Raises:
+          TrainingError: the weights are not finite.
         """
         start = time.perf_counter()
         fit_phase(
@@ -110,6 +113,10 @@ class Work:
             nesterov=self.recipe.nesterov,
             **more,
         )
+        if not all(np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in model.weights):
+            raise TrainingError(
+                f"The weights are not finite after the phase '{name}'; lower its learning rate."
+            )
         if phase.ema:
             recalibrate_batch_norm(model, self.whitened())
         seconds = {**self.seconds(), name: round(time.perf_counter() - start, 1)}

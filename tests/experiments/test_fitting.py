@@ -198,6 +198,32 @@ def test_progress_of_another_network_is_refused(data, tmp_path):
         fit_phase(*(other, phase, data.train, data.valid, tmp_path, 0), batch_size=48)
 
 
+@pytest.mark.parametrize("content", [b"", b"no archive", "cut"])
+def test_damaged_progress_is_named_and_the_phase_begins_anew(data, tmp_path, caplog, content):
+    phase, whole, again = Phase(1, 0.1), small(), small()
+    fit_phase(*(whole, phase, data.train, data.valid, tmp_path, 0), batch_size=48)
+    path = tmp_path / "progress.npz"
+    path.write_bytes(path.read_bytes()[:-200] if content == "cut" else content)
+    (tmp_path / "log.csv").write_text("epoch,loss\nx,1\n")
+    fit_phase(*(again, phase, data.train, data.valid, tmp_path, 0), batch_size=48)
+    assert "progress.npz is damaged" in caplog.text
+    for one, other in zip(whole.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(to_numpy(one), to_numpy(other), err_msg=one.path)
+
+
+def test_bfloat16_trains_weights_in_float32(data, tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    start = to_numpy(model.layers[1].kernel).copy()
+    fit_phase(*(model, Phase(1, 0.05), data.train, data.valid, tmp_path, 0), batch_size=48)
+    assert model.layers[1].compute_dtype == "bfloat16" and model.layers[1].dtype == "float32"
+    moved = to_numpy(model.layers[1].kernel) - start
+    assert np.isfinite(moved).all() and np.abs(moved).max() > 0
+
+
 def test_averaged_weights_are_the_average(data, tmp_path):
     """First the weights of the first step, then a tenth of every later step's."""
 

@@ -58,7 +58,7 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
     found = cells(text, "baseline")
     assert found[:4] == ["baseline", "1-1-1", "3", f"{mean:.2f} ± {deviation:.2f}"]
     assert found[4:7] == ["-"] * 3 and found[9] == "0.7010 ± 0.0000"
-    assert found[-2:] == ["24.28", "11.00"]
+    assert found[-3:] == ["24.28", "11.00", "3.10"]
     found = cells(text, "deep")
     assert found[3].startswith(f"{mean + 3:.2f}")
     assert found[4:7] == ["60.00 ± 0.00", "90.00 ± 0.00", "65.00 ± 0.00"]
@@ -93,17 +93,19 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     assert list(points(rows)) == ["pace", "start"] and list(points(rows)["pace"]) == ["1", "32"]
     text = results.document({"sweep": [*rows, collapsed]}, {}, [], "")
     assert "Table 2" not in text
-    assert "python -m experiments.sweep --scale=sweep --seeds=0\n" in text
+    how = "python -m experiments.sweep --scale=sweep --seeds=0 --settings="
+    assert f"\n{how}start,pace,gamma1\n" in text
     assert "| whole network |  | 46.00 | 1 | 45.00 |" in text
     assert "| as it is |  | 51.00 | 1 | 50.00 |" in text
     assert "| `pace` | 1 instead of 8.0 | 71.00 | 1 | 70.00 |" in text
     assert "| `start` | random instead of clustering | 81.00 | 1 | 80.00 |" in text
     assert "| `gamma1` | 10.0 instead of 1.0 | - | 1, 1 collapsed | - | - | - | - | - | - |" in text
     assert "Sensitivity" not in results.document({"sweep": rows[1:]}, {}, [], "")
+    assert "![Sensitivity](sensitivity-tensorflow-float32.png)" in text
     usual = [rows[0], {**collapsed, "row": {**rows[0]["row"], "seed": 1}}]
-    draw(usual, [*rows, collapsed], tmp_path / "sensitivity.png")
+    draw([*usual, *rows[1:], collapsed], tmp_path / "sensitivity.png")
     assert (tmp_path / "sensitivity.png").stat().st_size > 5000
-    draw(usual, [*usual, collapsed], tmp_path / "none.png")  # nothing to draw
+    draw([*usual, collapsed], tmp_path / "none.png")  # nothing to draw
     assert not (tmp_path / "none.png").exists()
 
 
@@ -115,10 +117,14 @@ def test_the_gap_is_taken_seed_by_seed():
 
     rows = [*pair(0, 0.5, 0.57), *pair(1, 0.52, 0.58)]
     rows += pair(0, 0.4, 0.42, "width=4") + pair(0, 0.45, 0.5, "longer=2")
-    rows += pair(0, 0.1, 0.9, "pace=1")  # of the sweep
     rows += [made("baseline", 2, 0.1, scale="sweep")]  # has no tree
+    text = results.document({"sweep": rows}, {}, [], "")
+    assert "Sensitivity" not in text
+    assert "experiments.gap --scale=sweep --seeds=0,1,2 --by=width,longer\n" in text
+    rows += pair(3, 0.1, 0.9, "pace=1")  # of the sweep
     assert list(points(rows)) == ["pace"]
     text = results.document({"sweep": rows}, {}, [], "")
+    assert "experiments.gap --scale=sweep --seeds=0,1,2 --by=width,longer\n" in text
     assert "| WRN-10-1 | 6 | 2 | 51.00 | 57.50 | 6.50 | 0.701 | 0.701 |" in text
     assert "| WRN-10-1 | 12 | 1 | 45.00 | 50.00 | 5.00 |" in text
     assert "| WRN-10-4 | 6 | 1 | 40.00 | 42.00 | 2.00 |" in text
@@ -131,6 +137,14 @@ def test_rows_of_other_backends_are_not_averaged():
     lines = [x.split(" | ")[2:4] for x in text.splitlines() if x.startswith("| baseline |")]
     assert lines == [["1", "20.00"], ["2", "45.00 ± 7.07"]]
     assert "jax on 2 x some processor, mixed_bfloat16" in text
+    how = "python -m experiments.table2 --scale=small"
+    assert f"\nKERAS_BACKEND=jax {how} --bfloat16 --seeds=0 --rows=baseline\n" in text
+    assert f"\n{how} --seeds=0,1 --rows=baseline\n" in text
+    swept = [made("baseline", 0, 0.4, scale="sweep"), made("deep", 0, 0.5, scale="sweep")]
+    swept += [made("deep", 0, 0.6, scale="sweep", variant="pace=1")]
+    swept += [{**r, "backend": "jax"} for r in swept]
+    text = results.document({"sweep": swept}, {}, [], "")
+    assert text.count("## Sensitivity") == 2 and "(sensitivity-jax-float32.png)" in text
 
 
 def test_a_comparison_has_its_rows_and_its_command():
@@ -153,7 +167,11 @@ def test_rows_are_collected(tmp_path):
     document = made("deep", 1, 0.5)
     write_json(runs / "small" / "deep-learned-seed1-01234567" / "row.json", document)
     write_json(runs / "small" / "deep-learned-seed2" / "config.json", {"row": {}})  # not finished
-    foreign = {"data": "planted"}, {"recipe": recipe_document(SCALES["modern"])}
+    write_json(
+        runs / "small" / "renamed" / "row.json",
+        {**document, "row": {**document["row"], "seed": 2}, "data": "of-a-file"},
+    )
+    foreign = {"data_digest": "0" * 64}, {"recipe": recipe_document(SCALES["modern"])}
     foreign += ({"data_digest": "of other images"},)
     foreign += ({"row": {**document["row"], "variant": "luck=1"}},)
     for i, more in enumerate(foreign):
@@ -161,9 +179,12 @@ def test_rows_are_collected(tmp_path):
     write_json(runs / "smoke" / "deep-learned-seed1" / "row.json", document)
     write_json(runs / "small" / "table5" / "table5.json", {"rows": []})
     written = collect(runs, rows)
-    assert [p.name for p in written] == ["deep-learned-seed1-01234567.json", "table5.json"]
+    names = ["deep-learned-seed1-01234567.json", "renamed.json", "table5.json"]
+    assert [p.name for p in written] == names
     assert collect(runs, rows) == []
-    (found,) = read_rows(rows)["small"]
+    write_json(rows / "small" / "old.json", {**document, **foreign[1]})  # an older recipe's
+    found, renamed = read_rows(rows)["small"]
+    assert renamed["data"] == "of-a-file"
     assert {k: found[k] for k in document} == document
     assert read_table5(rows)["small"]["rows"] == []
 

@@ -154,6 +154,19 @@ def test_an_empty_group_is_told_and_does_not_stop_a_table(data, phases, monkeypa
     assert run_row(Row("smoke", "deep"), recipe, data, tmp_path) == found
 
 
+def test_weights_that_are_not_finite_are_told(data, monkeypatch, tmp_path):
+    def fit_phase(model, phase, train, valid, folder, seed, **more):
+        folder.mkdir(exist_ok=True)
+        if folder.name == "finetune":
+            model.weights[-1].assign(np.full(model.weights[-1].shape, np.nan))
+
+    monkeypatch.setattr("experiments.work.fit_phase", fit_phase)
+    monkeypatch.setattr("experiments.run.Accuracy", lambda model: lambda split: 0.5)
+    found = run_row(Row("smoke", "fc"), RECIPE, data, tmp_path)
+    assert "error" not in found and "after the phase 'finetune'" in found["diverged"]
+    assert not list(tmp_path.glob("smoke/fc-*/tree.keras"))
+
+
 def load_grouped_with_an_empty_group(model):
     """The split losses of a model, all its features in one group."""
     from splitnet_tf.grouping import split_losses

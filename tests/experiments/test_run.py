@@ -1,9 +1,11 @@
 """Rows of the tables: trained once, gone on with, and what they say."""
 
 import dataclasses
+import importlib
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -134,10 +136,39 @@ def test_baseline_and_tree_have_the_same_epochs(scale):
     assert found.baseline.epochs == found.group.epochs + found.finetune.epochs
 
 
+ASKED = {
+    "table1": {"deep-learned", "deep-semantic", "shallow-learned", "shallow-semantic"},
+    "table2": {"baseline", "slim"},
+    "sweep": {"baseline", "slim", "deep-learned", "deep-learned-pace=1", "deep-learned-pace=32"},
+    "gap": {f"{s}{v}" for s in ("baseline", "deep-learned") for v in ("", "-width=2", "-width=4")},
+}
+
+
+@pytest.mark.parametrize("program", ASKED)
+def test_programs_ask_for_each_row_with_each_seed(program, monkeypatch):
+    module, asked = importlib.import_module(f"experiments.{program}"), []
+    flags = {"scale": "sweep", "seeds": ["0", "3"], "settings": ["pace"], "by": ["width"]}
+    flags |= {"splits": ["deep", "shallow"], "groupings": ["learned", "semantic"]}
+    flags |= {"rows": ["baseline", "slim"]}
+    for place in (f"experiments.{program}.FLAGS", "experiments.program.FLAGS"):
+        monkeypatch.setattr(place, types.SimpleNamespace(**flags))
+    monkeypatch.setattr(module, "run_rows", asked.extend)
+    module.main()
+    names = [row.name for row, _ in asked]
+    assert len(names) == len(set(names))
+    assert set(names) == {f"{name}-seed{s}" for name in ASKED[program] for s in (0, 3)}
+    base = recipes.SCALES["sweep"]
+    for row, recipe in asked:
+        setting, _, value = row.variant.partition("=")
+        changed = {setting: float(value)} if setting else {}
+        assert recipe == dataclasses.replace(base, **changed)
+
+
 PROGRAMS = {
     "table2": ["--rows=baseline,deep"],
     "table1": ["--groupings=learned,random"],
     "sweep": ["--scale=smoke", "--settings=recalibrate"],
+    "gap": ["--scale=smoke", "--by=longer"],
 }
 
 
@@ -158,7 +189,7 @@ def run_tables(folder, data, programs, start=("-m",), env=()):
 def test_the_programs_at_smoke_scale(data, tmp_path):
     out = run_tables(tmp_path, data, PROGRAMS)
     rows = sorted(p.parent.name for p in tmp_path.glob("smoke/*/row.json"))
-    assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == 6
+    assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == 10
 
 
 @pytest.mark.slow  # the benchmark starts workers
@@ -166,11 +197,16 @@ def test_table_5_at_smoke_scale(tmp_path):
     command = [sys.executable, "-m", "experiments.table5", "--scale=smoke", f"--runs={tmp_path}"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    document = read_json(tmp_path / "smoke" / "table5" / "table5.json")
+    path = tmp_path / "smoke" / "table5" / "table5.json"
+    document = read_json(path)
     assert "splitnet_tf.cli.benchmark --model=wrn-10-1" in document["command"]
     one, split = document["rows"]
     assert (one["name"], split["name"]) == ("unsplit on one device", "deep replicate")
     assert split["params_share"] < 0.6 and split["speed_up"] > 0
+    assert "'--rows=deep replicate'" in document["command"]
+    written = path.stat().st_mtime_ns
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+    assert path.stat().st_mtime_ns == written
 
 
 @pytest.mark.slow  # JAX compiles every model anew

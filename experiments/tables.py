@@ -1,0 +1,114 @@
+"""Cells and parts that the tables of docs/results.md share."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from experiments.row import FAILURES
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 2) -> str:
+    """Mean and standard deviation of the sample, as text."""
+    found = [scale * v for v in values if v is not None]
+    if not found:
+        return "-"
+    text = f"{statistics.fmean(found):.{digits}f}"
+    return text + (f" ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else "")
+
+
+def chosen(rows: list[dict], split: str, grouping: str = "learned") -> list[dict]:
+    """The rows of a table's row, one a seed."""
+    return [
+        r
+        for r in rows
+        if (r["row"]["split"], r["row"]["grouping"], r["row"]["variant"]) == (split, grouping, "")
+    ]
+
+
+STAGES = ("error", "error_before", "error_after_cut", "error_recalibrated")
+STAGE_NAMES = ("seeds", "error (%)", "before the cut", "after it", "batch norm re-estimated")
+
+
+def stages(found: list[dict]) -> list[str]:
+    """Number of seeds, and the error at each of ``STAGES``."""
+    whole = [r for r in found if "error" in r]
+    failures = [(kind, sum(kind in r for r in found)) for kind in FAILURES]
+    return [
+        ", ".join([str(len(found)), *(f"{count} {kind}" for kind, count in failures if count)]),
+        *(spread([r.get(stage) for r in whole]) for stage in STAGES),
+    ]
+
+
+MOVED = ("classes that moved (%)", "features (%)")
+
+
+def moves(found: list[dict]) -> list[str]:
+    """Shares of the classes and of the features that left the group of the start."""
+    moved = [r["moved"] for r in found if "moved" in r]
+    return [spread([m[kind] for m in moved], 100, 0) for kind in ("classes", "features")]
+
+
+SIZES = ("params (M)", "GFLOPs")
+
+
+def sizes(found: list[dict]) -> list[str]:
+    """Parameters and FLOPs."""
+    return [
+        spread([r.get("params") for r in found], 1e-6, 4),
+        spread([r.get("flops") for r in found], 1e-9, 4),
+    ]
+
+
+def setup(rows: list[dict]) -> str:
+    """What rows were made of, on what."""
+    scale = rows[0]["row"]["scale"]
+    recipe = rows[0]["recipe"]
+    phases = ", ".join(
+        f"{name} {recipe[name]['epochs']:g}" for name in ("plain", "group", "finetune")
+    )
+    seeds = sorted({r["row"]["seed"] for r in rows})
+    places = sorted({f"{r['backend']} on {r['device']}, {r['precision']}" for r in rows})
+    return (
+        f"WRN-{recipe['depth']}-{recipe['width']} on {rows[0]['data']}, batch "
+        f"{recipe['batch_size']}; epochs: {phases} (baseline {recipe['plain']['epochs']:g} + "
+        f"{recipe['baseline']['epochs']:g}); seeds {', '.join(map(str, seeds))}; "
+        f"{'; '.join(places)}. All settings: `experiments/recipe.py`, scale `{scale}`."
+    )
+
+
+def command(program: str, rows: list[dict], flags: Mapping[str, Iterable[str]] = {}) -> str:
+    """How rows are made again.
+
+    Args:
+      program: of ``experiments``.
+      rows: of one scale, backend and precision.
+      flags: those of the program that choose rows, and their values.
+    """
+    backend, precision = rows[0]["backend"], rows[0]["precision"]
+    words = [] if backend == "tensorflow" else [f"KERAS_BACKEND={backend}"]
+    words.append(f"python -m experiments.{program} --scale={rows[0]['row']['scale']}")
+    words += ["--bfloat16"] if precision == "mixed_bfloat16" else []
+    for name, values in {"seeds": sorted({r["row"]["seed"] for r in rows}), **flags}.items():
+        words.append(f"--{name}={','.join(map(str, values))}")
+    return f"```sh\n{' '.join(words)}\n```"
+
+
+def among(rows: list[dict], field: str, known: Iterable[str]) -> list[str]:
+    """Of ``known``, what the rows have in a field, ``split`` say."""
+    found = {r["row"][field] for r in rows}
+    return [value for value in known if value in found]
+
+
+def places(rows: list[dict]) -> list[list[dict]]:
+    """Rows that may be averaged: of one backend and one precision."""
+    found: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        found.setdefault((row["backend"], row["precision"]), []).append(row)
+    return [found[place] for place in sorted(found)]
