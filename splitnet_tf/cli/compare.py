@@ -117,7 +117,7 @@ def run(folder: Path, wanted: dict[str, list[str]]) -> None:
     done = folder / "commands.json"
     try:
         read_json(folder / list(wanted)[-1] / "result.json")
-        # A file of groups may have changed: its run is asked.
+        # A file of groups or of data may have changed: its run is asked.
         if read_json(done) == wanted and not any(_of_file(a) for a in wanted["group"]):
             return
     except (FileNotFoundError, ValueError):
@@ -134,7 +134,8 @@ def run(folder: Path, wanted: dict[str, list[str]]) -> None:
 
 
 def _of_file(argument: str) -> bool:
-    return argument.startswith("--grouping=") and argument.endswith(".json")
+    flag, _, value = argument.partition("=")
+    return (flag, Path(value).suffix) in (("--grouping", ".json"), ("--dataset", ".npz"))
 
 
 def finished(process: subprocess.Popen) -> int:

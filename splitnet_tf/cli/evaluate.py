@@ -22,11 +22,13 @@ from splitnet_tf.graph.hierarchy import merge_map
 from splitnet_tf.grouping import Grouping, plain_copy
 from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
+from splitnet_tf.report.confusions import most_frequent
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training import base_places, compiled_forward, evaluate, read_config
 
 FLAGS = flags.FLAGS
+MOST_CONFUSED = 5
 
 
 def define_flags() -> None:
@@ -114,6 +116,10 @@ def main() -> None:
     if devices:
         entries.append(("placed", measure(file, dataset, devices=devices)))
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
+    document["most_confused"] = [
+        {"class": dataset.class_names[i], "answer": dataset.class_names[j], "times": times}
+        for i, j, times in most_frequent(np.array(document[kind]["confusion"]), MOST_CONFUSED)
+    ]
     grouping_file = file.parent / "grouping.json"
     if grouping_file.is_file():
         check_classes(grouping_file, Grouping.load(grouping_file), dataset)
@@ -224,6 +230,9 @@ def as_text(document: dict) -> str:
             f"{100 * (1 - b['params'] / a['params']):.1f}% fewer parameters, "
             f"{100 * (1 - b['flops'] / a['flops']):.1f}% fewer FLOPs"
         )
+    if document["most_confused"]:
+        pairs = (f"{c['class']} as {c['answer']} ({c['times']})" for c in document["most_confused"])
+        parts.append(f"most often confused: {', '.join(pairs)}")
     if "placed" in document:
         parts.append(document["placed"]["placement"])
     for name in ("split", "model"):

@@ -22,6 +22,7 @@ from splitnet_tf.cli.model_flag import MODEL_HELP
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
+    data_settings,
     define_data_flags,
     define_training_flags,
     epoch_steps,
@@ -117,10 +118,11 @@ def main() -> None:
         warmup_steps(dataset)
     known = given_classes(dataset, plan)
     # Files that a run starts from may not change under it.
-    digests = {"given_digest": digest_arrays([known]) if known is not None else None}
+    config = {**settings(), **data_settings(dataset)}
+    config["given_digest"] = digest_arrays([known]) if known is not None else None
     if starts_trained():
-        digests["start_digest"] = digest_arrays(plain.get_weights())
-    run = RunDirectory(FLAGS.train_dir, {**settings(), **digests}, FLAGS.restart)
+        config["start_digest"] = digest_arrays(plain.get_weights())
+    run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     if plan.kernels:
         train_grouped(dataset, plain, plan, run, known)
     else:

@@ -17,6 +17,7 @@ from splitnet_tf.cli.digests import digest_base
 from splitnet_tf.cli.model_flag import check_classes, check_fits
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
+    data_settings,
     define_data_flags,
     define_training_flags,
     epoch_steps,
@@ -90,7 +91,11 @@ def main() -> None:
     plan = SplitPlan.from_sections(base, grouping.sections)
     check_training_flags(dataset)
     # The digest keeps checkpoints of one base and grouping out of the tree of another.
-    config = {**settings(), "base_digest": digest_base(base, grouping)}
+    config = {
+        **settings(),
+        **data_settings(dataset),
+        "base_digest": digest_base(base, grouping),
+    }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     keep = FLAGS.dropout_keep_prob
     tree = split_model(base, grouping, plan, None if keep is None else 1 - keep)

@@ -12,6 +12,7 @@ from splitnet_tf.cli.define import (
     define_list,
     define_text,
 )
+from splitnet_tf.cli.digests import digest_arrays
 from splitnet_tf.data import Dataset, load_dataset, steps_per_epoch
 from splitnet_tf.training import TrainOptions, cosine, step_decay
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
@@ -82,6 +83,14 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
 def load_data() -> Dataset:
     """The data set that the flags choose."""
     return load_dataset(FLAGS.dataset, FLAGS.data_dir, FLAGS.seed)
+
+
+def data_settings(dataset: Dataset) -> dict:
+    """What ``config.json`` says of data from a file, which may change under a run."""
+    if not FLAGS.dataset.endswith(".npz"):
+        return {}
+    splits = (dataset.train, dataset.valid, dataset.test)
+    return {"data_digest": digest_arrays(a for s in splits for a in (s.images, s.labels))}
 
 
 def epoch_steps(dataset: Dataset) -> int:

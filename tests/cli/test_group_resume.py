@@ -1,10 +1,11 @@
 """What a run begins with: weights of another are taken over, and files may not change under it."""
 
-import dataclasses
 import json
+from dataclasses import replace
 
 import pytest
 
+from splitnet_tf.data import planted_groups, save_arrays
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.json_files import read_json
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
@@ -40,6 +41,28 @@ def test_a_changed_taxonomy_is_refused(begin, tmp_path):
     assert (tmp_path / "group" / "grouping.json").read_bytes() == before
 
 
+def test_changed_data_are_refused(begin, tmp_path):
+    """By both programs; the same data under another name and time are the same."""
+    data = planted_groups((2,), num_train=64, num_valid=32, num_test=32)
+    file = tmp_path / "own.npz"
+    save_arrays(data, file)
+    group = [
+        *(*GROUP, f"--dataset={file}", f"--model={tmp_path / 'small.keras'}", "--max_steps=3"),
+        f"--train_dir={tmp_path / 'group'}",
+    ]
+    split = [*SPLIT, f"--dataset={file}", f"--basemodel={tmp_path / 'group'}", "--max_steps=2"]
+    split += [f"--train_dir={tmp_path / 'split'}"]
+    begin("group", *group)
+    begin("split", *split)
+    save_arrays(data, file)
+    begin("group", *group)
+    images = data.train.images.copy()
+    images[0, 0, 0, 0] ^= 1
+    save_arrays(replace(data, train=replace(data.train, images=images)), file)
+    for name, command in (("group", group), ("split", split)):
+        assert "was made with other settings (data_digest" in begin(name, *command, code=1)
+
+
 def test_a_split_is_not_resumed_with_another_grouping(begin, tmp_path):
     """The same groups under other numbers fit every shape, and are another tree all the same."""
     group, file = tmp_path / "group", tmp_path / "grouping.json"
@@ -53,8 +76,8 @@ def test_a_split_is_not_resumed_with_another_grouping(begin, tmp_path):
     begin("split", *command)
     begin("split", *command)  # the same again is the same run
     before = (tmp_path / "split" / "tree.keras").read_bytes()
-    turned = [dataclasses.replace(s, members=s.members[::-1]) for s in found.spaces]
-    dataclasses.replace(found, spaces=tuple(turned)).save(file)
+    turned = [replace(s, members=s.members[::-1]) for s in found.spaces]
+    replace(found, spaces=tuple(turned)).save(file)
     printed = begin("split", *command, code=1)
     assert "was made with other settings (base_digest" in printed
     assert (tmp_path / "split" / "tree.keras").read_bytes() == before

@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from splitnet_tf.cli.evaluate import as_text
 from splitnet_tf.cli.sections import parse_splits
+from splitnet_tf.data import load_dataset
 from splitnet_tf.training.grouping_actions import grouping_status
 from tests.cli.small_programs import run as run_to_end
 from tests.cli.small_programs import start
@@ -88,6 +91,7 @@ def test_the_chain_finds_the_planted_groups(chain):
     )
     found = json.loads(out)
     assert found == json.loads((chain / "found.json").read_text())
+    names = load_dataset("planted").class_names
     assert found["groups"]["planted_agreement"] == 1.0
     stages = found["stages"]
     assert stages["before"] > 0.9
@@ -95,6 +99,13 @@ def test_the_chain_finds_the_planted_groups(chain):
     assert found["split"]["top1"] == stages["finetuned"]
     assert found["split"]["params"] < 0.6 * found["unsplit"]["params"]
     assert sum(map(sum, found["split"]["confusion"])) == found["split"]["images"] == 800
+    wrong = np.array(found["split"]["confusion"]) * (1 - np.eye(8, dtype=int))
+    times = sorted((int(n) for n in wrong.ravel() if n), reverse=True)[:5]
+    assert [c["times"] for c in found["most_confused"]] == times
+    for pair in found["most_confused"]:
+        at = [names.index(pair[which]) for which in ("class", "answer")]
+        assert wrong[tuple(at)] == pair["times"]
+        assert f"{pair['class']} as {pair['answer']} ({pair['times']})" in as_text(found)
     assert (chain / "blocks.png").read_bytes()[:4] == b"\x89PNG"
     for name in ("config.json", "metrics.jsonl", "grouping.json", "grouped.keras", "result.json"):
         assert (chain / "group" / name).is_file()
