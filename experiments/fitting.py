@@ -176,8 +176,7 @@ def fit_phase(
             shuffle=False,
             initial_epoch=done,
             epochs=order.num_parts,
-            validation_data=(valid.images, valid.labels),
-            validation_batch_size=EVALUATION_BATCH,
+            **validation_data(valid),
             validation_freq=parts,
             verbose=2,
             callbacks=[
@@ -192,11 +191,14 @@ def fast_batches(order: TrainingOrder):
     """The batches of a part as ``fit`` takes them soonest.
 
     TensorFlow's ``fit`` reads a ``PyDataset`` through ``from_generator``, which slows the
-    allocator down (``splitnet_tf/data/pipeline.py``); it gets a data set that does not.
+    allocator down and waits at the end of each part (``splitnet_tf/data/pipeline.py``); it gets a
+    data set that does neither.
     """
     if keras.backend.backend() != "tensorflow":
         return order
     import tensorflow as tf
+
+    from splitnet_tf.data.pipeline import untuned
 
     types = tuple(tf.as_dtype(a.dtype) for a in order[0])
     shapes = tuple((None, *a.shape[1:]) for a in order[0])  # as fit has it: the same to the bit
@@ -206,7 +208,30 @@ def fast_batches(order: TrainingOrder):
         batch = tf.numpy_function(lambda i: order[int(i)], [index], types)
         return tuple(map(tf.ensure_shape, batch, shapes))
 
-    return tf.data.Dataset.range(len(order)).map(load).prefetch(2)
+    return untuned(tf.data.Dataset.range(len(order)).map(load).prefetch(2))
+
+
+def evaluation_data(split: Split) -> dict:
+    """Arguments of ``evaluate``: images and labels, in a data set of ours where Keras makes one."""
+    if keras.backend.backend() != "tensorflow":
+        return {"x": split.images, "y": split.labels, "batch_size": EVALUATION_BATCH}
+    import tensorflow as tf
+
+    from splitnet_tf.data.pipeline import untuned
+
+    data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
+    return {"x": untuned(data.batch(EVALUATION_BATCH).prefetch(2))}
+
+
+def validation_data(split: Split) -> dict:
+    """Arguments of ``fit``, likewise."""
+    found = evaluation_data(split)
+    if "y" not in found:
+        return {"validation_data": found["x"]}
+    return {
+        "validation_data": (found["x"], found["y"]),
+        "validation_batch_size": found["batch_size"],
+    }
 
 
 class Accuracy:
@@ -218,12 +243,7 @@ class Accuracy:
 
     def __call__(self, split: Split) -> float:
         with _fast_batch_norms(self._whole):
-            found = self._whole.evaluate(
-                *(split.images, split.labels),
-                batch_size=EVALUATION_BATCH,
-                verbose=0,
-                return_dict=True,
-            )
+            found = self._whole.evaluate(**evaluation_data(split), verbose=0, return_dict=True)
         return float(found["accuracy"])
 
 

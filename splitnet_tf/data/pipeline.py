@@ -56,6 +56,17 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.gather(cropped, columns, axis=2, batch_dims=1)
 
 
+def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
+    """The same data set, not watched by tf.data's autotuning.
+
+    Its thread sleeps for as long as it has lived, and whoever lets go of an iterator waits for it:
+    after an epoch of 20 seconds a process stood still for up to 20 more. Our parallelism is fixed.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return data.with_options(options)
+
+
 def training_batches(
     split: Split, batch_size: int, seed: int, start_step: int = 0, augment: bool = True
 ) -> tf.data.Dataset:
@@ -96,7 +107,7 @@ def training_batches(
     # Not from_generator: that sets glibc's M_TRIM_THRESHOLD for the process, and every tensor
     # then costs page faults; a CPU's training step took twice as long.
     data = tf.data.Dataset.counter(start_step)
-    return data.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4)
+    return untuned(data.map(prepare, num_parallel_calls=2, deterministic=True).prefetch(4))
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
@@ -122,7 +133,7 @@ def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
         raise DataError(f"batch_size must be 1 or more; got {batch_size}.")
     data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
     data = data.batch(batch_size)
-    return data.map(_whiten_images, num_parallel_calls=2).prefetch(2)
+    return untuned(data.map(_whiten_images, num_parallel_calls=2).prefetch(2))
 
 
 @tf.autograph.experimental.do_not_convert

@@ -216,3 +216,13 @@ def test_cifar100(cifar_dir):
     wolf, lion = (found.class_names.index(n) for n in ("wolf", "lion"))
     assert found.superclasses[wolf] == found.superclasses[lion]
     assert found.superclass_names[found.superclasses[wolf]] == "large_carnivores"
+
+
+def test_no_data_set_is_autotuned(split):
+    """An iterator of one that is makes its process wait when it is let go of."""
+    for batches in (
+        data.training_batches(split, 4, seed=0),
+        data.evaluation_batches(split, 4),
+        data.calibration_batches(split, 4, 2),
+    ):
+        assert batches.options().autotune.enabled is False

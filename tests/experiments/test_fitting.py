@@ -14,6 +14,7 @@ from experiments.fitting import (
     Rate,
     TrainingOrder,
     cross_entropy,
+    evaluation_data,
     fast_batches,
     fit_phase,
 )
@@ -222,6 +223,17 @@ def test_bfloat16_trains_weights_in_float32(data, tmp_path):
     assert model.layers[1].compute_dtype == "bfloat16" and model.layers[1].dtype == "float32"
     moved = to_numpy(model.layers[1].kernel) - start
     assert np.isfinite(moved).all() and np.abs(moved).max() > 0
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data is TensorFlow's")
+def test_no_data_set_is_autotuned(data):
+    """An iterator of one that is makes its process wait at the end of every part."""
+    order = TrainingOrder(data.train, 32, seed=0, epochs=1.0)
+    for batches in (fast_batches(order), evaluation_data(data.valid)["x"]):
+        assert batches.options().autotune.enabled is False
+    images, labels = next(iter(evaluation_data(data.valid)["x"]))
+    np.testing.assert_array_equal(images, data.valid.images)
+    np.testing.assert_array_equal(labels, data.valid.labels)
 
 
 def test_averaged_weights_are_the_average(data, tmp_path):
