@@ -48,7 +48,7 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     define_data_flags()
-    define_training_flags(epochs=16, initial_lr=0.05, final_lr=0.0)
+    define_training_flags(epochs=16, initial_lr=0.1, final_lr=0.0)
     define_text("basemodel", None, "Run folder of the grouping, or a .keras file.", required=True)
     define_text("grouping", None, "Grouping file; default: that of --basemodel.")
     flags.DEFINE_enum(
