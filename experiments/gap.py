@@ -25,7 +25,7 @@ def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
     """For each recipe that has been run whole and as a tree: both errors, and their difference.
 
     Args:
-      rows: of one scale; only seeds that are there twice count.
+      rows: of one scale; only seeds that have both rows count.
     """
     by_task: dict[tuple[float, float], dict[int, dict[str, dict]]] = {}
     for row in _of_the_gap(rows):

@@ -14,6 +14,11 @@ import numpy as np
 from splitnet_tf.errors import RunError
 from splitnet_tf.files import write_atomically
 
+# What NumPy and zipfile raise on the bytes of a damaged file.
+DAMAGE = (
+    *(zipfile.BadZipFile, NotImplementedError, TypeError, ValueError, LookupError),
+    *(OSError, EOFError),
+)
 SECONDS = 60.0  # between two writings at least
 
 
@@ -59,7 +64,7 @@ def restore(model: keras.Model, path: Path) -> int:
         with np.load(path, allow_pickle=False) as arrays:
             found = [arrays[str(i)] for i in range(len(arrays.files) - 1)]
             parts = int(arrays["parts"])
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError):
+    except DAMAGE:
         logging.warning("%s is damaged; its phase begins anew.", path)
         return 0
     if [a.shape for a in found] != [tuple(v.shape) for v in state]:

@@ -47,8 +47,8 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
     with work.own():
         logging.info("%s, %s", row.scale, row.name)
         keras.utils.set_random_seed(row.seed)
-        plain = _plain(work)
         try:
+            plain = _plain(work)
             found = _whole(work, plain) if row.split in WHOLE else _tree(work, plain)
         except EmptyGroupError as error:
             found = {"collapsed": str(error)}

@@ -48,7 +48,8 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
     Args:
       rows: of the sweep, of one backend and precision.
     """
-    base, settings = chosen(rows, "deep"), points(rows)
+    rows, settings = of_the_sweep(rows), points(rows)
+    base = chosen(rows, "deep")
     if not settings or not any("error" in r for r in base):
         return []
     lines = [
@@ -73,9 +74,19 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
         f"![Sensitivity]({picture_name(rows)})",
         command(
             "sweep",
-            [r for r in rows if r["row"]["variant"].partition("=")[0] not in GAPS],
+            rows,
             {"settings": [n for n in SWEEPS if n in settings]},
         ),
+    ]
+
+
+def of_the_sweep(rows: list[dict]) -> list[dict]:
+    """Without those of the gap's program: of the seeds with which settings were changed alone."""
+    seeds = {r["row"]["seed"] for found in points(rows).values() for v in found.values() for r in v}
+    return [
+        r
+        for r in rows
+        if r["row"]["seed"] in seeds and r["row"]["variant"].partition("=")[0] not in GAPS
     ]
 
 
@@ -106,7 +117,7 @@ def draw(rows: list[dict], path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    base = [r for r in chosen(rows, "deep") if ERROR in r]
+    base = [r for r in chosen(of_the_sweep(rows), "deep") if ERROR in r]
     settings = points([r for r in rows if ERROR in r])
     if not settings or not base:
         return

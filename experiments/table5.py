@@ -33,9 +33,12 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     command = ["-m", "splitnet_tf.cli.benchmark", *SCALES[FLAGS.scale]]
     said = shlex.join(command)
-    if path.exists() and read_json(path).get("command") == said:
-        logging.info("%s is there; remove it to measure anew.", path)
-        return
+    try:
+        if read_json(path).get("command") == said:
+            logging.info("%s is there; remove it to measure anew.", path)
+            return
+    except (FileNotFoundError, ValueError):
+        pass
     measured = path.with_name("benchmark.json")
     if subprocess.run([sys.executable, *command, f"--output_file={measured}"]).returncode:
         raise RunError(f"The benchmark did not end well, see above; {path} is as it was.")

@@ -23,7 +23,7 @@ def bfloat16_layers(model: keras.Model, wanted: bool = True) -> Iterator[None]:
     Layers that take part in no automatic casting, such as the split losses, are left alone.
 
     Args:
-      model: its outputs are bfloat16, but for layers of another policy.
+      model: its layers are changed for the time being, nested ones too.
       wanted: nothing happens without.
     """
     layers = [

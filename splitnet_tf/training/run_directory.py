@@ -116,7 +116,12 @@ class RunDirectory:
     def _settle(self, config: dict[str, Any]) -> None:
         config = json.loads(json.dumps(config))
         if self.config.exists():
-            earlier = read_config(self.path)
+            # What runs made before a setting was there do not name, they had like this.
+            earlier = {
+                "bfloat16": False if "bfloat16" in config else None,
+                "data_digest": config.get("data_digest"),
+                **read_config(self.path),
+            }
             keys = sorted(set(earlier) | set(config))
             changed = [
                 f"{key} {json.dumps(earlier.get(key))} -> {json.dumps(config.get(key))}"

@@ -101,6 +101,8 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     assert "| `start` | random instead of clustering | 81.00 | 1 | 80.00 |" in text
     assert "| `gamma1` | 10.0 instead of 1.0 | - | 1, 1 collapsed | - | - | - | - | - | - |" in text
     assert "Sensitivity" not in results.document({"sweep": rows[1:]}, {}, [], "")
+    more = [made("deep", s, 0.2, scale="sweep") for s in (1, 2)]  # of the gap's program
+    assert results.document({"sweep": [*rows, *more, collapsed]}, {}, [], "") == text
     assert "![Sensitivity](sensitivity-tensorflow-float32.png)" in text
     usual = [rows[0], {**collapsed, "row": {**rows[0]["row"], "seed": 1}}]
     draw([*usual, *rows[1:], collapsed], tmp_path / "sensitivity.png")

@@ -154,16 +154,17 @@ def test_an_empty_group_is_told_and_does_not_stop_a_table(data, phases, monkeypa
     assert run_row(Row("smoke", "deep"), recipe, data, tmp_path) == found
 
 
-def test_weights_that_are_not_finite_are_told(data, monkeypatch, tmp_path):
+@pytest.mark.parametrize("when", ["plain", "group", "finetune"])
+def test_weights_that_are_not_finite_are_told(data, monkeypatch, tmp_path, when):
     def fit_phase(model, phase, train, valid, folder, seed, **more):
         folder.mkdir(exist_ok=True)
-        if folder.name == "finetune":
+        if folder.name == when:
             model.weights[-1].assign(np.full(model.weights[-1].shape, np.nan))
 
     monkeypatch.setattr("experiments.work.fit_phase", fit_phase)
     monkeypatch.setattr("experiments.run.Accuracy", lambda model: lambda split: 0.5)
     found = run_row(Row("smoke", "fc"), RECIPE, data, tmp_path)
-    assert "error" not in found and "after the phase 'finetune'" in found["diverged"]
+    assert "error" not in found and f"after the phase '{when}'" in found["diverged"]
     assert not list(tmp_path.glob("smoke/fc-*/tree.keras"))
 
 

@@ -83,10 +83,20 @@ def test_layers_of_another_policy_are_left_alone():
 @pytest.mark.parametrize("mode", ["replicate", "separate", "shard"])
 def test_a_placed_step_is_that_of_the_tree(mode):
     tree = make(grouped=False)
+    branch = tree.branches[0].model.trainable_variables
+    start = [v.numpy() for v in branch]
     step = PlacedTrainStep(place(tree, ["/CPU:0", "/CPU:1"], mode), IN_BFLOAT16)
     found = step(*batch(), 0.01)
     types = kernel_types(step.graph())
     assert types and set(types) == {"bfloat16"}
     exact = TrainStep(tree.model, IN_BFLOAT16)(*batch(), 0.01)
     assert float(found["cross_entropy"]) == pytest.approx(float(exact["cross_entropy"]), rel=0.05)
+    placed = step.placed.copies[tree.branches[0].name][0].trainable_variables
+    ours, theirs = (
+        np.concatenate([(v.numpy() - s).ravel() for v, s in zip(vs, start, strict=True)])
+        for vs in (placed, branch)
+    )
+    if mode != "shard":  # there batch norm sees each device's share alone
+        size = np.linalg.norm(ours), np.linalg.norm(theirs)
+        assert ours @ theirs / size[0] / size[1] > 0.95 and 0.9 < size[0] / size[1] < 1.1
     assert {v.dtype for v in step.placed.copies[tree.trunk.name][0].variables} == {"float32"}

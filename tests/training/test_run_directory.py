@@ -18,6 +18,16 @@ def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
         read_config(tmp_path / "nowhere")
 
 
+def test_folders_from_before_a_setting_was_there_go_on(tmp_path):
+    now = {"seed": 1, "bfloat16": False, "data_digest": "ab"}
+    RunDirectory(tmp_path, {"seed": 1}).close()
+    with pytest.raises(RunError, match=r"other settings \(bfloat16 false -> true\)"):
+        RunDirectory(tmp_path, {**now, "bfloat16": True})
+    RunDirectory(tmp_path, now).close()
+    with pytest.raises(RunError, match=r'data_digest "ab" -> "cd"'):
+        RunDirectory(tmp_path, {**now, "data_digest": "cd"})
+
+
 def test_restart_removes_the_results_of_the_run_before(tmp_path):
     RunDirectory(tmp_path, {"seed": 1}).close()
     for name in ("grouped.keras", "grouping.json", "result.json", "notes.txt"):
