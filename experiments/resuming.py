@@ -14,7 +14,7 @@ import numpy as np
 from splitnet_tf.errors import RunError
 from splitnet_tf.files import write_atomically
 
-# What NumPy and zipfile raise on the bytes of a damaged file.
+# What NumPy and zipfile raise on a damaged file; zipfile the second, on a changed version number.
 DAMAGE = (
     *(zipfile.BadZipFile, NotImplementedError, TypeError, ValueError, LookupError),
     *(OSError, EOFError),

@@ -117,6 +117,13 @@ def test_the_chain_finds_the_planted_groups(chain):
     assert states[-1] == "groups 100% decided, class sizes 4/4, 0.0% off-block"
 
 
+def test_the_classes_most_often_confused_are_said():
+    pairs = [{"class": "a", "answer": "b", "times": 7}, {"class": "c", "answer": "a", "times": 2}]
+    document = {"dataset": "d", "images": "test", "most_confused": pairs}
+    assert "\n\nmost often confused: a as b (7), c as a (2)" in as_text(document)
+    assert "confused" not in as_text({**document, "most_confused": []})
+
+
 def test_a_report_is_made_of_what_the_programs_leave(run, chain, tmp_path):
     out, _ = run("report", chain / "split", "-o", tmp_path / "report.html")
     assert "report.html: 0." in out
