@@ -15,7 +15,7 @@ from experiments.preprocessing import with_preprocessing
 from experiments.recipe import Phase
 from experiments.resuming import Progress, cut_log, restore
 from splitnet_tf.data import Split
-from splitnet_tf.errors import DataError
+from splitnet_tf.errors import DataError, TrainingError
 
 EVALUATION_BATCH = 500
 PROGRESS = "progress.npz"
@@ -137,6 +137,7 @@ def fit_phase(
 
     Raises:
       DataError: there are fewer images than ``batch_size``.
+      TrainingError: the loss is not finite.
       RunError: what is in the folder is of another model.
     """
     if not phase.epochs:
@@ -166,6 +167,13 @@ def fit_phase(
         def on_epoch_begin(self, epoch, logs=None):
             order.part = epoch
             before_part(epoch / max(1, order.num_parts - 1))
+
+        def on_epoch_end(self, epoch, logs=None):
+            if not math.isfinite(logs["loss"]):
+                raise TrainingError(
+                    f"The loss is {logs['loss']} in part {epoch + 1} of {order.num_parts} of the "
+                    f"phase '{folder.name}'; lower its learning rate."
+                )
 
     folder.mkdir(parents=True, exist_ok=True)
     done = restore(whole, folder / PROGRESS)

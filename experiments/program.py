@@ -47,7 +47,7 @@ def check_choice(flag: str, known: Iterable[str]) -> list[str]:
     return values
 
 
-def seeds() -> list[int]:
+def chosen_seeds() -> list[int]:
     """Of ``--seeds``."""
     found = [int(s) for s in FLAGS.seeds]
     if not found or len(set(found)) != len(found):

@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
-from experiments.gap import gap_section
+from experiments.gap_table import gap_section
 from experiments.published import ERRORS, FLOPS, PARAMS
 from experiments.recipe import SPLITS, WHOLE
 from experiments.row import GROUPINGS
@@ -18,11 +18,11 @@ from experiments.tables import (
     SIZES,
     STAGE_NAMES,
     among,
+    by_place,
     chosen,
-    command,
+    command_block,
     markdown,
     moves,
-    places,
     setup,
     sizes,
     spread,
@@ -62,7 +62,7 @@ def table2(rows: list[dict]) -> str:
         *("paper: error", "paper: params (M)", "paper: GFLOPs"),
     )
     learned = [r for r in rows if r["row"]["grouping"] == "learned"]
-    how = command("table2", learned, {"rows": among(learned, "split", SPLITS)})
+    how = command_block("table2", learned, {"rows": among(learned, "split", SPLITS)})
     return f"{markdown(header, lines)}\n\n{how}"
 
 
@@ -97,7 +97,7 @@ def table1(rows: list[dict]) -> str:
         "splits": among(split, "split", SPLITS),
         "groupings": among(split, "grouping", GROUPINGS),
     }
-    return f"{markdown(header, lines)}\n\n{command('table1', split, flags)}" if lines else ""
+    return f"{markdown(header, lines)}\n\n{command_block('table1', split, flags)}" if lines else ""
 
 
 def table5(document: dict) -> str:
@@ -175,7 +175,7 @@ def document(
         "validation; the 10,000 of the test decide nothing.",
         remarks.strip(),
     ]
-    for scale, rows in ((s, p) for s, r in by_scale.items() if s != SWEPT for p in places(r)):
+    for scale, rows in ((s, p) for s, r in by_scale.items() if s != SWEPT for p in by_place(r)):
         tables = (
             ("Table 2: whole and split", table2(rows)),
             ("Table 1: learned and given groups of the classes", table1(rows)),
@@ -185,7 +185,7 @@ def document(
             parts += [f"## Scale `{scale}`", setup(rows)]
         for title, table in tables:
             parts += [f"### {title}", table]
-    for rows in places(by_scale.get(SWEPT, [])):
+    for rows in by_place(by_scale.get(SWEPT, [])):
         parts += [*sensitivity_section(rows), *gap_section(rows)]
     for found in comparisons:
         parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
@@ -201,7 +201,7 @@ def main() -> None:
     remarks = REMARKS.read_text(encoding="utf-8")
     text = document(by_scale, read_table5(), read_comparisons(), remarks)
     write_atomically(DOCS / "results.md", text.encode())
-    for rows in places(by_scale.get(SWEPT, [])):
+    for rows in by_place(by_scale.get(SWEPT, [])):
         if sensitivity_section(rows):
             draw(rows, DOCS / picture_name(rows))
     print(f"Written: {DOCS / 'results.md'}")

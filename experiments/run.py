@@ -54,7 +54,7 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
             found = {"collapsed": str(error)}
         except TrainingError as error:
             found = {"diverged": str(error)}
-        document = {**wanted, **found, "seconds": work.seconds(), **machine}
+        document = {**wanted, "data": data.name, **found, "seconds": work.seconds(), **machine}
         write_json(folder / "row.json", document)
     return read_json(folder / "row.json")
 

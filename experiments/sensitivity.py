@@ -11,7 +11,7 @@ from experiments.tables import (
     SIZES,
     STAGE_NAMES,
     chosen,
-    command,
+    command_block,
     markdown,
     moves,
     setup,
@@ -72,7 +72,7 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
         "all of them. Settings are chosen by the validation error.",
         markdown(header, lines),
         f"![Sensitivity]({picture_name(rows)})",
-        command(
+        command_block(
             "sweep",
             rows,
             {"settings": [n for n in SWEEPS if n in settings]},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments.program import check_choice, define_flags, run_rows, seeds
+from experiments.program import check_choice, chosen_seeds, define_flags, run_rows
 from experiments.recipe import WHOLE
 from experiments.row import Row
 from experiments.variants import SWEEPS, recipe_of
@@ -17,7 +17,7 @@ FLAGS = flags.FLAGS
 def main() -> None:
     variants = [f"{n}={v}" for n in check_choice("settings", SWEEPS) for v in SWEEPS[n]]
     found = []
-    for seed in seeds():
+    for seed in chosen_seeds():
         found += [(Row(FLAGS.scale, w, seed=seed), recipe_of(FLAGS.scale, "")) for w in WHOLE]
         for variant in ("", *variants):
             row = Row(FLAGS.scale, "deep", seed=seed, variant=variant)

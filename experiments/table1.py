@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
+from experiments.program import check_choice, chosen_seeds, define_flags, recipe, run_rows
 from experiments.recipe import SPLITS, TABLE_SCALES, WHOLE
 from experiments.row import GROUPINGS, Row
 from splitnet_tf.cli.define import define_list
@@ -18,7 +18,7 @@ def main() -> None:
     splits, groupings = check_choice("splits", SPLIT), check_choice("groupings", GROUPINGS)
     run_rows(
         (Row(FLAGS.scale, split, grouping, seed), recipe())
-        for seed in seeds()
+        for seed in chosen_seeds()
         for split in splits
         for grouping in groupings
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from experiments.program import check_choice, define_flags, recipe, run_rows, seeds
+from experiments.program import check_choice, chosen_seeds, define_flags, recipe, run_rows
 from experiments.recipe import SPLITS, TABLE_SCALES
 from experiments.row import Row
 from splitnet_tf.cli.define import define_list
@@ -15,7 +15,9 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     rows = check_choice("rows", SPLITS)
-    run_rows((Row(FLAGS.scale, name, seed=seed), recipe()) for seed in seeds() for name in rows)
+    run_rows(
+        (Row(FLAGS.scale, name, seed=seed), recipe()) for seed in chosen_seeds() for name in rows
+    )
 
 
 if __name__ == "__main__":

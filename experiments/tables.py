@@ -83,7 +83,7 @@ def setup(rows: list[dict]) -> str:
     )
 
 
-def command(program: str, rows: list[dict], flags: Mapping[str, Iterable[str]] = {}) -> str:
+def command_block(program: str, rows: list[dict], flags: Mapping[str, Iterable[str]] = {}) -> str:
     """How rows are made again.
 
     Args:
@@ -106,7 +106,7 @@ def among(rows: list[dict], field: str, known: Iterable[str]) -> list[str]:
     return [value for value in known if value in found]
 
 
-def places(rows: list[dict]) -> list[list[dict]]:
+def by_place(rows: list[dict]) -> list[list[dict]]:
     """Rows that may be averaged: of one backend and one precision."""
     found: dict[tuple[str, str], list[dict]] = {}
     for row in rows:

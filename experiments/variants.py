@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from experiments.recipe import PHASES, SCALES, Recipe, value_of, with_value
@@ -26,8 +27,9 @@ SWEEPS = {
 }
 
 # Not part of a recipe to choose, but of the task: the network's width, and ``longer``, all phases
-# that many times as long.
+# that many times as long. The whole network is compared with a narrower one and with the tree.
 GAPS = {"width": (2, 4), "longer": (2, 4)}
+GAP_SPLITS = ("baseline", "slim", "deep")
 
 
 def varied(base: Recipe, name: str, value: Any) -> Recipe:
@@ -37,8 +39,11 @@ def varied(base: Recipe, name: str, value: Any) -> Recipe:
     finetuned for all of them.
     """
     if name == "longer":
-        for phase in PHASES:
-            base = with_value(base, f"{phase}.epochs", value * value_of(base, f"{phase}.epochs"))
+        for name in PHASES:
+            phase = value_of(base, name)
+            drops = tuple(value * d for d in phase.drops)
+            longer = dataclasses.replace(phase, epochs=value * phase.epochs, drops=drops)
+            base = with_value(base, name, longer)
         return base
     found = with_value(base, name, value)
     total = base.plain.epochs + base.group.epochs + base.finetune.epochs

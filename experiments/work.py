@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,22 +26,12 @@ from splitnet_tf.splitting import recalibrate_batch_norm
 RECALIBRATE = 100  # batches for averaged weights, where a cut gets none
 
 
-def digest_data(data: Dataset) -> str:
-    """SHA-256 of all images and labels."""
-    found = hashlib.sha256()
-    for split in (data.train, data.valid, data.test):
-        found.update(np.ascontiguousarray(split.images))
-        found.update(np.ascontiguousarray(split.labels, "int64"))
-    return found.hexdigest()
-
-
 def settings(row: Row, recipe: Recipe, data: Dataset) -> dict:
     """All that decides what a row becomes, but for the code."""
     return {
         "row": dataclasses.asdict(row),
         "recipe": recipe_document(recipe),
-        "data": data.name,
-        "data_digest": digest_data(data),
+        "data_digest": data.digest(),
         "precision": keras.config.dtype_policy().name,
         "backend": keras.backend.backend(),
     }
@@ -88,7 +77,7 @@ class Work:
                     "--runs."
                 ) from None
             remove_leftovers(self.folder)
-            write_json(self.folder / "config.json", self.wanted)
+            write_json(self.folder / "config.json", {**self.wanted, "data": self.data.name})
             yield
 
     def seed(self, name: str) -> int:
@@ -103,7 +92,7 @@ class Work:
         Averaged weights get batch-norm statistics of their own.
 
         Raises:
-          TrainingError: the weights are not finite.
+          TrainingError: the loss or the weights are not finite.
         """
         start = time.perf_counter()
         fit_phase(

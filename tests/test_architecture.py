@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "cli": set(),
 }
 KERAS_ONLY = ("models", "graph", "grouping", "splitting", "analysis")
-BASE = {"errors", "files", "json_files", "saving"}
+BASE = {"digests", "errors", "files", "json_files", "saving"}
 
 
 def imported(path):

@@ -10,6 +10,7 @@ import numpy as np
 from absl import flags, logging
 
 from splitnet_tf.analysis import agreement, cost, text_table
+from splitnet_tf.analysis.confusions import most_frequent
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
@@ -22,7 +23,6 @@ from splitnet_tf.graph.hierarchy import merge_map
 from splitnet_tf.grouping import Grouping, plain_copy
 from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
-from splitnet_tf.report.confusions import most_frequent
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training import base_places, compiled_forward, evaluate, read_config
@@ -232,7 +232,8 @@ def as_text(document: dict) -> str:
         )
     if document["most_confused"]:
         pairs = (f"{c['class']} as {c['answer']} ({c['times']})" for c in document["most_confused"])
-        parts.append(f"most often confused: {', '.join(pairs)}")
+        which = "tree" if "split" in document else "model"
+        parts.append(f"most often confused by the {which}: {', '.join(pairs)}")
     if "placed" in document:
         parts.append(document["placed"]["placement"])
     for name in ("split", "model"):

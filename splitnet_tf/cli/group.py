@@ -11,7 +11,6 @@ from absl import flags
 
 from splitnet_tf.cli.base_model import accuracy_at_start, build_model, sections, starts_trained
 from splitnet_tf.cli.define import MAX_EPOCHS, define_float, define_integer, define_text
-from splitnet_tf.cli.digests import digest_arrays
 from splitnet_tf.cli.given_flags import (
     classes_after_warmup,
     define_given_flags,
@@ -33,6 +32,7 @@ from splitnet_tf.cli.training_flags import (
     train_options,
 )
 from splitnet_tf.data import evaluation_batches, training_batches
+from splitnet_tf.digests import digest_arrays
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses

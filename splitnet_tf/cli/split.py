@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -13,7 +14,6 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.digests import digest_base
 from splitnet_tf.cli.model_flag import check_classes, check_fits
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -27,6 +27,7 @@ from splitnet_tf.cli.training_flags import (
     train_options,
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
+from splitnet_tf.digests import digest
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
@@ -94,7 +95,7 @@ def main() -> None:
     config = {
         **settings(),
         **data_settings(dataset),
-        "base_digest": digest_base(base, grouping),
+        "base_digest": digest(_start(base, grouping)),
     }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     keep = FLAGS.dropout_keep_prob
@@ -185,6 +186,14 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     if FLAGS.method != "file":
         grouping = read_grouping(model, FLAGS.method, dataset.class_names)
     return model, grouping
+
+
+def _start(base: keras.Model, grouping: Grouping) -> Iterator[str | np.ndarray]:
+    """All that a tree is made of, to take the digest of."""
+    yield grouping.to_json()
+    for weight in base.weights:
+        yield f"{weight.path} {weight.shape}"
+        yield keras.ops.convert_to_numpy(weight)
 
 
 def check_tree(base, plan, grouping, tree, dataset) -> float:

@@ -12,7 +12,6 @@ from splitnet_tf.cli.define import (
     define_list,
     define_text,
 )
-from splitnet_tf.cli.digests import digest_arrays
 from splitnet_tf.data import Dataset, load_dataset, steps_per_epoch
 from splitnet_tf.training import TrainOptions, cosine, step_decay
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
@@ -72,7 +71,7 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
         "bfloat16",
         False,
         "Layers compute in bfloat16 while they train: faster on GPUs, and on processors that have "
-        "it. Weights, losses and what is saved stay in float32.",
+        "it. Weights, split losses, cross entropy, L2 and what is saved stay in float32.",
     )
     flags.DEFINE_boolean("jit_compile", False, "Compile the training step with XLA.")
     flags.DEFINE_boolean(
@@ -89,8 +88,7 @@ def data_settings(dataset: Dataset) -> dict:
     """What ``config.json`` says of data from a file, which may change under a run."""
     if not FLAGS.dataset.endswith(".npz"):
         return {}
-    splits = (dataset.train, dataset.valid, dataset.test)
-    return {"data_digest": digest_arrays(a for s in splits for a in (s.images, s.labels))}
+    return {"data_digest": dataset.digest()}
 
 
 def epoch_steps(dataset: Dataset) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 
+from splitnet_tf.digests import digest
 from splitnet_tf.errors import DataError
 
 NAMES = ("cifar100", "planted")
@@ -84,6 +86,20 @@ class Dataset:
                 f"{where}: images are {images.shape[1:]}, those of the training split "
                 f"{self.input_shape}; all must be of one size."
             )
+
+    def digest(self) -> str:
+        """Of images, labels, class names and superclasses, 16 digits; the name does not count."""
+
+        def parts():
+            for split in (self.train, self.valid, self.test):
+                yield f"{split.images.shape}"
+                yield split.images
+                yield split.labels.astype("int32")
+            yield json.dumps(self.class_names)
+            known = self.superclasses is not None
+            yield json.dumps(self.superclasses.tolist() if known else None)
+
+        return digest(parts())
 
     @property
     def num_classes(self) -> int:

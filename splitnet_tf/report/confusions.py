@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from splitnet_tf.analysis.confusions import most_frequent
 from splitnet_tf.report.before_after import evaluations
 from splitnet_tf.report.classes import Superclasses, labels_by_level
 from splitnet_tf.report.drawings import draw_confusion
@@ -79,14 +80,6 @@ def confusion_shares(confusion: np.ndarray, labels: np.ndarray) -> Shares | None
     chance = (wrong.sum(axis=1) * others).sum() / (len(labels) - 1)
     groups = int(labels.max()) + 1
     return Shares(groups, int(errors), float(within / errors), float(chance / errors))
-
-
-def most_frequent(confusion: np.ndarray, most: int = 12) -> list[tuple[int, int, int]]:
-    """(true class, answer, times) of the most frequent confusions, the most frequent first."""
-    wrong = confusion * ~np.eye(len(confusion), dtype=bool)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
-    return [(int(i), int(j), int(wrong[i, j])) for i, j in pairs if wrong[i, j] > 0]
 
 
 def class_order(labels: np.ndarray, superclasses: np.ndarray | None) -> np.ndarray:

@@ -21,7 +21,8 @@ class TrainOptions:
       val_interval: steps between two evaluations on the validation split.
       checkpoint_interval: steps between two checkpoints.
       keep: checkpoints kept besides the best.
-      bfloat16: layers compute in bfloat16 while they train; weights and losses stay in float32.
+      bfloat16: layers compute in bfloat16 while they train; weights, split losses, cross entropy
+        and L2 stay in float32.
       jit_compile: compile the step with XLA.
       on_nan: when a loss or a gradient is not finite: ``stop``, or ``rollback``: back to the newest
         checkpoint with half the learning rate, three times at most.

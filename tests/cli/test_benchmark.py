@@ -6,6 +6,7 @@ import re
 import pytest
 
 from experiments.table5 import SCALES
+from splitnet_tf.cli import benchmark
 from splitnet_tf.cli.benchmark import DEVICES, READS, as_text, refuse_ignored
 from tests.cli.small_programs import start
 from tests.cli.test_flags import flags_of
@@ -51,6 +52,26 @@ def test_parts_of_the_work(run):
         assert row["ratio"] == ratios[1] > 0 and len(ratios) == 3
     assert 0.5 < document["cases"][2]["flops_ratio"] < 1
     assert as_text(document).startswith("mlp, 2-2, batch 4, 3 interleaved rounds on ")
+
+
+def test_only_one_step_of_the_bfloat16_case_is_in_bfloat16(monkeypatch):
+    made = {}
+
+    def compare(case, runs, *_):
+        return {name: run() for name, run in runs.items()}
+
+    class Step:
+        def __init__(self, model, options):
+            made[model] = options.bfloat16
+
+        def __call__(self, *_):
+            return {"cross_entropy": float(len(made))}
+
+    monkeypatch.setattr(benchmark, "TrainStep", Step)
+    monkeypatch.setattr(benchmark, "compare", compare)
+    monkeypatch.setattr(benchmark, "plain_copy", lambda model: object())
+    assert set(benchmark.bfloat16_step(None, None, None)) == {"float32", "bfloat16"}
+    assert list(made.values()) == [False, True]
 
 
 def test_what_a_case_does_not_read_is_not_reported(run):

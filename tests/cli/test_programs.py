@@ -120,7 +120,7 @@ def test_the_chain_finds_the_planted_groups(chain):
 def test_the_classes_most_often_confused_are_said():
     pairs = [{"class": "a", "answer": "b", "times": 7}, {"class": "c", "answer": "a", "times": 2}]
     document = {"dataset": "d", "images": "test", "most_confused": pairs}
-    assert "\n\nmost often confused: a as b (7), c as a (2)" in as_text(document)
+    assert "\n\nmost often confused by the model: a as b (7), c as a (2)" in as_text(document)
     assert "confused" not in as_text({**document, "most_confused": []})
 
 

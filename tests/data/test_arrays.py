@@ -43,6 +43,25 @@ def test_data_of_ones_own(arrays, tmp_path):
     np.testing.assert_array_equal(found.test.labels, arrays["test_labels"])
 
 
+def test_a_digest_is_of_all_that_counts_but_the_name(arrays, tmp_path):
+    def digest(name="own", **more):
+        np.savez(tmp_path / f"{name}.npz", **{**arrays, **more})
+        return data.load_dataset(str(tmp_path / f"{name}.npz")).digest()
+
+    assert digest() == digest("renamed") and len(digest()) == 16
+    images = arrays["valid_images"].copy()
+    images[0, 0, 0, 0] ^= 1
+    superclasses = {"superclass_names": np.array(["x", "y"])}
+    changes = (
+        {"valid_images": images},
+        {"test_labels": (arrays["test_labels"] + 1) % 3},
+        {"class_names": np.array(["a", "c", "b"])},
+        {**superclasses, "superclasses": np.array([0, 0, 1])},
+        {**superclasses, "superclasses": np.array([0, 1, 1])},
+    )
+    assert len({digest(), *(digest(**change) for change in changes)}) == 1 + len(changes)
+
+
 def without(name):
     return lambda a: a.pop(name)
 

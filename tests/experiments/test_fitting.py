@@ -20,7 +20,7 @@ from experiments.fitting import (
 )
 from experiments.recipe import Phase
 from splitnet_tf.data import planted_groups
-from splitnet_tf.errors import DataError, RunError
+from splitnet_tf.errors import DataError, RunError, TrainingError
 from tests.conftest import to_numpy
 
 
@@ -44,6 +44,12 @@ def test_the_rate_falls_as_the_phase_says():
     rate = Rate(Phase(4, 0.1, drops=(1, 3)), 40)
     found = [float(rate(step)) for step in (0, 9, 10, 29, 30, 40)]
     np.testing.assert_allclose(found, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_the_phase_at_once(data, tmp_path):
+    model, folder = small(), tmp_path / "finetune"
+    with pytest.raises(TrainingError, match="in part 1 of 3 of the phase 'finetune'; lower its"):
+        fit_phase(*(model, Phase(3, float("nan")), data.train, data.valid, folder, 0), batch_size=8)
 
 
 def test_every_epoch_has_every_image_once_in_an_order_of_its_own(data):

@@ -112,24 +112,31 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
 
 
 def test_the_gap_is_taken_seed_by_seed():
-    def pair(seed, whole, tree, variant=""):
+    def three(seed, whole, tree, variant=""):
         recipe = {"recipe": recipe_document(recipe_of("sweep", variant))}
         more = {"scale": "sweep", "variant": variant, **recipe}
-        return [made("baseline", seed, whole, **more), made("deep", seed, tree, **more)]
+        found = {
+            "baseline": (whole, 80_000),
+            "slim": (whole + 0.01, 45_000),
+            "deep": (tree, 44_000),
+        }
+        return [made(k, seed, e, params=params, **more) for k, (e, params) in found.items()]
 
-    rows = [*pair(0, 0.5, 0.57), *pair(1, 0.52, 0.58)]
-    rows += pair(0, 0.4, 0.42, "width=4") + pair(0, 0.45, 0.5, "longer=2")
+    rows = [*three(0, 0.5, 0.57), *three(1, 0.52, 0.58)]
+    rows += three(0, 0.4, 0.42, "width=4") + three(0, 0.45, 0.5, "longer=2")
     rows += [made("baseline", 2, 0.1, scale="sweep")]  # has no tree
     text = results.document({"sweep": rows}, {}, [], "")
     assert "Sensitivity" not in text
     assert "experiments.gap --scale=sweep --seeds=0,1,2 --by=width,longer\n" in text
-    rows += pair(3, 0.1, 0.9, "pace=1")  # of the sweep
+    rows += three(3, 0.1, 0.9, "pace=1")  # of the sweep
     assert list(points(rows)) == ["pace"]
     text = results.document({"sweep": rows}, {}, [], "")
     assert "experiments.gap --scale=sweep --seeds=0,1,2 --by=width,longer\n" in text
-    assert "| WRN-10-1 | 6 | 2 | 51.00 | 57.50 | 6.50 | 0.701 | 0.701 |" in text
-    assert "| WRN-10-1 | 12 | 1 | 45.00 | 50.00 | 5.00 |" in text
-    assert "| WRN-10-4 | 6 | 1 | 40.00 | 42.00 | 2.00 |" in text
+    assert (
+        "| WRN-10-1 | 6 | 2 | 51.00 | 52.00 | 57.50 | 6.50 | 5.50 | 0.080 | 0.045 | 0.044 |" in text
+    )
+    assert "| WRN-10-1 | 12 | 1 | 45.00 | 46.00 | 50.00 | 5.00 | 4.00 |" in text
+    assert "| WRN-10-4 | 6 | 1 | 40.00 | 41.00 | 42.00 | 2.00 | 1.00 |" in text
 
 
 def test_rows_of_other_backends_are_not_averaged():

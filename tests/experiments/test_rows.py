@@ -77,6 +77,8 @@ def test_rows_of_other_settings_leave_each_other_alone(data, phases, tmp_path):
     finally:
         keras.config.set_dtype_policy("float32")
     assert len(list(tmp_path.glob("smoke/deep-learned-seed0-*/row.json"))) == 4
+    # The same data by another name are the same row.
+    assert trained(data=dataclasses.replace(data, name="of-a-file")) == []
     assert trained() == [] and trained(dataclasses.replace(RECIPE, pace=3.0)) == []
 
 

@@ -127,6 +127,8 @@ def test_a_sweep_keeps_the_epochs():
     longer = varied(base, "longer", 2)
     for phase in recipes.PHASES:
         assert getattr(longer, phase).epochs == 2 * getattr(base, phase).epochs
+    dropped = varied(recipes.SCALES["paper"], "longer", 2).group
+    assert (dropped.epochs, dropped.drops) == (800, (480, 600))
     assert dataclasses.replace(longer, **{p: getattr(base, p) for p in recipes.PHASES}) == base
 
 
@@ -140,7 +142,11 @@ ASKED = {
     "table1": {"deep-learned", "deep-semantic", "shallow-learned", "shallow-semantic"},
     "table2": {"baseline", "slim"},
     "sweep": {"baseline", "slim", "deep-learned", "deep-learned-pace=1", "deep-learned-pace=32"},
-    "gap": {f"{s}{v}" for s in ("baseline", "deep-learned") for v in ("", "-width=2", "-width=4")},
+    "gap": {
+        f"{name}{variant}"
+        for name in ("baseline", "slim", "deep-learned")
+        for variant in ("", "-width=2", "-width=4")
+    },
 }
 
 
@@ -170,6 +176,7 @@ PROGRAMS = {
     "sweep": ["--scale=smoke", "--settings=recalibrate"],
     "gap": ["--scale=smoke", "--by=longer"],
 }
+ROWS = 13  # of all of them; they share some
 
 
 def run_tables(folder, data, programs, start=("-m",), env=()):
@@ -189,7 +196,7 @@ def run_tables(folder, data, programs, start=("-m",), env=()):
 def test_the_programs_at_smoke_scale(data, tmp_path):
     out = run_tables(tmp_path, data, PROGRAMS)
     rows = sorted(p.parent.name for p in tmp_path.glob("smoke/*/row.json"))
-    assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == 10
+    assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == ROWS
 
 
 @pytest.mark.slow  # the benchmark starts workers
@@ -221,9 +228,9 @@ def test_the_programs_without_tensorflow(data, tmp_path):
         "runpy.run_module(name, run_name='__main__', alter_sys=True)\n"
     )
     env = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin", "HOME": str(tmp_path)}
-    run_tables(tmp_path, data, {"table2": ["--rows=baseline,deep"]}, start=(str(program),), env=env)
-    document = read_json(folder_in(tmp_path) / "row.json")
-    assert document["backend"] == "jax"
+    run_tables(tmp_path, data, PROGRAMS, start=(str(program),), env=env)
+    documents = [read_json(path) for path in tmp_path.glob("smoke/*/row.json")]
+    assert len(documents) == ROWS and {d["backend"] for d in documents} == {"jax"}
 
 
 WRONG = [

@@ -30,7 +30,7 @@ def batch():
 
 
 def kernel_types(graph):
-    """Type of what every convolution and dense layer multiplies, forward and backward."""
+    """Type of what every convolution multiplies, forward and backward."""
     kinds = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
     return [op.get_attr("T").name for op in graph.get_operations() if op.type in kinds]
 

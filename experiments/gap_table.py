@@ -1,0 +1,75 @@
+"""The table of what the tree lacks of the whole network, by width and by length of training."""
+
+from __future__ import annotations
+
+import statistics
+
+from experiments.tables import command_block, markdown
+from experiments.variants import GAP_SPLITS, GAPS
+
+HEADER = (
+    *("network", "epochs", "seeds", "whole: error (%)", "narrower: error (%)", "tree: error (%)"),
+    *("tree above whole", "above narrower"),
+    *("whole: params (M)", "narrower: params (M)", "tree: params (M)"),
+)
+
+
+def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
+    """For each recipe: errors of the whole network, a narrower one and the tree, and differences.
+
+    Args:
+      rows: of one scale; only seeds that have all three rows count.
+    """
+    by_task: dict[tuple[float, float], dict[int, dict[str, dict]]] = {}
+    for row in _of_the_gap(rows):
+        found, recipe = row["row"], row["recipe"]
+        if "error" in row:
+            epochs = recipe["plain"]["epochs"] + recipe["baseline"]["epochs"]
+            by_seed = by_task.setdefault((recipe["width"], epochs), {})
+            by_seed.setdefault(found["seed"], {})[found["split"]] = row
+    lines = []
+    for (width, epochs), by_seed in sorted(by_task.items()):
+        complete = [found for found in by_seed.values() if len(found) == len(GAP_SPLITS)]
+        if not complete:
+            continue
+        whole, narrower, tree = (_means(complete, "error", split, 100) for split in GAP_SPLITS)
+        depth = complete[0]["baseline"]["recipe"]["depth"]
+        lines.append(
+            (
+                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", str(len(complete))),
+                *(f"{error:.2f}" for error in (whole, narrower, tree)),
+                *(f"{tree - whole:.2f}", f"{tree - narrower:.2f}"),
+                *(f"{_means(complete, 'params', split, 1e-6):.3f}" for split in GAP_SPLITS),
+            )
+        )
+    return lines
+
+
+def _means(seeds: list[dict[str, dict]], field: str, split: str, scale: float) -> float:
+    return statistics.fmean(scale * found[split][field] for found in seeds)
+
+
+def _of_the_gap(rows: list[dict]) -> list[dict]:
+    return [
+        row
+        for row in rows
+        if row["row"]["variant"].partition("=")[0] in ("", *GAPS)
+        and (row["row"]["split"], row["row"]["grouping"]) in {(s, "learned") for s in GAP_SPLITS}
+    ]
+
+
+def gap_section(rows: list[dict]) -> list[str]:
+    """Of docs/results.md; empty where there is but one task. ``rows`` as for ``gap_lines``."""
+    lines = gap_lines(rows)
+    if len(lines) < 2:
+        return []
+    rows = _of_the_gap(rows)
+    varied = {r["row"]["variant"].partition("=")[0] for r in rows}
+    return [
+        "## The gap by width and by length",
+        "What the deep tree lacks of the whole network, and of a whole network that is narrower "
+        "throughout and has the tree's parameters, all with the recipe of the sweep; for more "
+        "epochs every phase is longer.",
+        markdown(HEADER, lines),
+        command_block("gap", rows, {"by": [name for name in GAPS if name in varied]}),
+    ]

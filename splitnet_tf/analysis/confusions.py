@@ -1,0 +1,18 @@
+"""Which classes a classifier confuses most often."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def most_frequent(confusion: np.ndarray, most: int = 12) -> list[tuple[int, int, int]]:
+    """(true class, answer, times) of the most frequent confusions, the most frequent first.
+
+    Args:
+      confusion: (classes, classes) counts, rows the true class.
+      most: this many at most.
+    """
+    wrong = confusion * ~np.eye(len(confusion), dtype=bool)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    return [(int(i), int(j), int(wrong[i, j])) for i, j in pairs if wrong[i, j] > 0]
