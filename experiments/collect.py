@@ -9,7 +9,10 @@ import logging
 from pathlib import Path
 
 from experiments.recipe import SCALES, recipe_document
+from experiments.row import Row
 from experiments.variants import recipe_of
+from experiments.work import SETTINGS, folder_of
+from splitnet_tf.errors import RunError
 from splitnet_tf.json_files import read_json, write_json
 
 ROWS = Path(__file__).with_name("rows")
@@ -22,7 +25,11 @@ def collect(runs: Path, rows: Path = ROWS) -> list[Path]:
     """Copies what is new or changed; returns the files written.
 
     A run's folder is ``<runs>/<scale>/<row>``. What is not finished there is left out, and so are
-    rows of other recipes than today's or of other data than CIFAR-100, with a warning.
+    rows of other recipes than today's or of other data than CIFAR-100, and copies of folders, with
+    a warning.
+
+    Raises:
+      RunError: a file is damaged.
     """
     written = []
     for scale in PUBLISHED:
@@ -30,14 +37,29 @@ def collect(runs: Path, rows: Path = ROWS) -> list[Path]:
             if path.name not in ("row.json", f"{TABLE5}.json"):
                 continue
             target = rows / scale / f"{path.parent.name}.json"
-            document = read_json(path)
+            document = _read(path)
             if path.name == "row.json" and not is_of_today(document):
                 logging.warning("%s is left out: of another recipe or other data.", path)
                 continue
-            if not target.exists() or read_json(target) != document:
+            if path.name == "row.json" and path.parent.name != _folder_name(document):
+                logging.warning("%s is left out: its folder was renamed or copied.", path)
+                continue
+            if not target.exists() or _read(target) != document:
                 write_json(target, document)
                 written.append(target)
     return written
+
+
+def _read(path: Path) -> dict:
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: {error}; remove it or make it again.") from None
+
+
+def _folder_name(document: dict) -> str:
+    name = Row(**document["row"]).name
+    return folder_of(name, {key: document[key] for key in SETTINGS}, Path()).name
 
 
 def is_of_today(document: dict) -> bool:
@@ -57,7 +79,7 @@ def read_rows(rows: Path = ROWS) -> dict[str, list[dict]]:
         paths = sorted((rows / scale).glob("*.json"))
         documents = []
         for path in (p for p in paths if p.stem != TABLE5):
-            document = read_json(path)
+            document = _read(path)
             if is_of_today(document):
                 documents.append(document)
             else:
@@ -70,9 +92,9 @@ def read_rows(rows: Path = ROWS) -> dict[str, list[dict]]:
 def read_table5(rows: Path = ROWS) -> dict[str, dict]:
     """Table 5 of every scale that has it."""
     paths = {scale: rows / scale / f"{TABLE5}.json" for scale in PUBLISHED}
-    return {scale: read_json(path) for scale, path in paths.items() if path.exists()}
+    return {scale: _read(path) for scale, path in paths.items() if path.exists()}
 
 
 def read_comparisons(rows: Path = ROWS) -> list[dict]:
     """What ``splitnet-compare`` found."""
-    return [read_json(path) for path in sorted((rows / "comparison").glob("*.json"))]
+    return [_read(path) for path in sorted((rows / "comparison").glob("*.json"))]

@@ -14,7 +14,8 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    variants = [f"{n}={v}" for n in check_choice("by", GAPS) for v in GAPS[n]]
+    varied = [(value, name) for name in check_choice("by", GAPS) for value in GAPS[name]]
+    variants = [f"{name}={value}" for value, name in sorted(varied)]  # the cheap ones first
     run_rows(
         (Row(FLAGS.scale, split, seed=seed, variant=variant), recipe_of(FLAGS.scale, variant))
         for seed in chosen_seeds()

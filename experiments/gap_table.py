@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from experiments.tables import command_block, markdown
+from experiments.tables import command_block, markdown, places_of
 from experiments.variants import GAP_SPLITS, GAPS
 
 HEADER = (
@@ -18,31 +18,37 @@ def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
     """For each recipe: errors of the whole network, a narrower one and the tree, and differences.
 
     Args:
-      rows: of one scale; only seeds that have all three rows count.
+      rows: of one scale; only seeds with which all three were trained count. Those with which one
+        failed are told.
     """
     by_task: dict[tuple[float, float], dict[int, dict[str, dict]]] = {}
     for row in _of_the_gap(rows):
         found, recipe = row["row"], row["recipe"]
-        if "error" in row:
-            epochs = recipe["plain"]["epochs"] + recipe["baseline"]["epochs"]
-            by_seed = by_task.setdefault((recipe["width"], epochs), {})
-            by_seed.setdefault(found["seed"], {})[found["split"]] = row
+        epochs = recipe["plain"]["epochs"] + recipe["baseline"]["epochs"]
+        by_seed = by_task.setdefault((recipe["width"], epochs), {})
+        by_seed.setdefault(found["seed"], {})[found["split"]] = row
     lines = []
     for (width, epochs), by_seed in sorted(by_task.items()):
         complete = [found for found in by_seed.values() if len(found) == len(GAP_SPLITS)]
+        failed = [found for found in complete if any("error" not in r for r in found.values())]
+        complete = [found for found in complete if found not in failed]
         if not complete:
             continue
         whole, narrower, tree = (_means(complete, "error", split, 100) for split in GAP_SPLITS)
         depth = complete[0]["baseline"]["recipe"]["depth"]
         lines.append(
             (
-                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", str(len(complete))),
+                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", _seeds(complete, failed)),
                 *(f"{error:.2f}" for error in (whole, narrower, tree)),
                 *(f"{tree - whole:.2f}", f"{tree - narrower:.2f}"),
                 *(f"{_means(complete, 'params', split, 1e-6):.3f}" for split in GAP_SPLITS),
             )
         )
     return lines
+
+
+def _seeds(complete: list, failed: list) -> str:
+    return f"{len(complete)}" + (f", {len(failed)} more failed" if failed else "")
 
 
 def _means(seeds: list[dict[str, dict]], field: str, split: str, scale: float) -> float:
@@ -67,9 +73,9 @@ def gap_section(rows: list[dict]) -> list[str]:
     varied = {r["row"]["variant"].partition("=")[0] for r in rows}
     return [
         "## The gap by width and by length",
-        "What the deep tree lacks of the whole network, and of a whole network that is narrower "
-        "throughout and has the tree's parameters, all with the recipe of the sweep; for more "
-        "epochs every phase is longer.",
+        f"{places_of(rows)}. What the deep tree lacks of the whole network, and of one that is "
+        "narrower throughout and has about the tree's parameters, all with the recipe of the "
+        "sweep; for more epochs every phase is longer.",
         markdown(HEADER, lines),
         command_block("gap", rows, {"by": [name for name in GAPS if name in varied]}),
     ]

@@ -116,8 +116,8 @@ def _given_classes(work: Work, plan: SplitPlan, losses: SplitLosses) -> np.ndarr
         path = folder_of(baseline.name, wanted, work.folder.parent) / "model.keras"
         if not path.exists():
             raise RunError(
-                f"Clusters are those of the trained baseline, and {path} does not exist; run "
-                f"experiments.table2 --rows=baseline --scale={row.scale} first."
+                f"Clusters are those of the trained baseline, and {path} does not exist; run the "
+                "row baseline of this seed first, with the same data, precision and backend."
             )
         kernel = ops.convert_to_numpy(load_model(path).get_layer("logits").kernel)
     return weight_clusters(kernel, plan, row.seed)

@@ -37,4 +37,4 @@ def _device(backend: str) -> str:
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    return f"{os.cpu_count()} x {processor_name()}"
+    return f"{len(os.sched_getaffinity(0))} x {processor_name()}"  # cores it may use

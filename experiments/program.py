@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import keras
@@ -14,7 +15,8 @@ from experiments.row import FAILURES, Row
 from experiments.run import run_row
 from splitnet_tf.analysis.tables import text_table
 from splitnet_tf.cli.define import Number, define_list, define_text
-from splitnet_tf.data import load_dataset
+from splitnet_tf.data import Dataset, load_dataset
+from splitnet_tf.errors import DataError
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
@@ -59,10 +61,13 @@ def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
     """Runs rows one after the other and prints what they found."""
     if FLAGS.bfloat16:
         keras.config.set_dtype_policy("mixed_bfloat16")
-    data = load_dataset(
-        FLAGS.data or ("planted-2-2" if FLAGS.scale == "smoke" else "cifar100"), FLAGS.data_dir
-    )
-    lines = []
+    data = _data()
+    rows, lines = list(rows), []
+    if data.superclasses is None and any(row.grouping == "semantic" for row, _ in rows):
+        raise flags.Error(
+            f"--groupings=semantic needs superclasses, and data set '{data.name}' has none; leave "
+            "it out."
+        )
     for row, recipe in rows:
         found = run_row(row, recipe, data, Path(FLAGS.runs))
         failed = next((kind for kind in FAILURES if kind in found), None)
@@ -75,9 +80,26 @@ def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
     print(text_table(("row", "error (%)", "before", "cut", "params (M)", "GFLOPs"), lines))
 
 
+def _data() -> Dataset:
+    name = FLAGS.data or ("planted-2-2" if FLAGS.scale == "smoke" else "cifar100")
+    if FLAGS.data_dir is not None and name != "cifar100":
+        raise flags.Error(f"--data_dir is for cifar100 and has no effect on {name}; leave it out.")
+    if name == "cifar100" and find_spec("tensorflow") is None:
+        raise flags.Error(
+            "--data=cifar100 is read with TensorFlow, which is not installed; write a file where "
+            "it is (python download_cifar100.py --npz=cifar100.npz) and give --data=cifar100.npz."
+        )
+    try:
+        return load_dataset(name, FLAGS.data_dir)
+    except DataError as error:
+        raise DataError(f"--data={name}: {error}") from None
+
+
 def _stages(found: dict) -> tuple[str, ...]:
-    cut = found.get("error_recalibrated", found.get("error_after_cut"))
-    before = found.get("error_before")
+    before, cut = (
+        found.get(f"error_{stage}_recalibrated", found.get(f"error_{stage}"))
+        for stage in ("before", "after_cut")
+    )
     return (
         *(f"{100 * e:.2f}" if e is not None else "-" for e in (before, cut)),
         f"{found['params'] / 1e6:.3f}",

@@ -21,6 +21,7 @@ from experiments.tables import (
     by_place,
     chosen,
     command_block,
+    count_seeds,
     markdown,
     moves,
     setup,
@@ -51,6 +52,7 @@ def table2(rows: list[dict]) -> str:
             (
                 split,
                 "-".join(map(str, groups)),
+                count_seeds(found),
                 *stages(found),
                 *moves(found),
                 *sizes(found),
@@ -58,7 +60,7 @@ def table2(rows: list[dict]) -> str:
             )
         )
     header = (
-        *("", "groups", *STAGE_NAMES, *MOVED, *SIZES),
+        *("", "groups", "seeds", "error (%)", *STAGE_NAMES, *MOVED, *SIZES),
         *("paper: error", "paper: params (M)", "paper: GFLOPs"),
     )
     learned = [r for r in rows if r["row"]["grouping"] == "learned"]
@@ -82,14 +84,14 @@ def table1(rows: list[dict]) -> str:
             if found:
                 lines.append(
                     (
-                        *(split, grouping, *stages(found), *moves(found)),
+                        *(split, grouping, count_seeds(found), *stages(found), *moves(found)),
                         spread([r.get("nmi") for r in found], 1, 3),
                         spread([r.get("random_nmi") for r in found], 1, 3),
                         f"{ERRORS[split, grouping]:.2f}",
                     )
                 )
     header = (
-        *("", "classes", *STAGE_NAMES, *MOVED, "NMI"),
+        *("", "classes", "seeds", "error (%)", *STAGE_NAMES, *MOVED, "NMI"),
         *("of random groups", "paper: error"),
     )
     split = [r for r in rows if r["row"]["split"] not in WHOLE]
@@ -135,7 +137,7 @@ def comparison(document: dict) -> str:
             )
         )
     header = (
-        *("classes", "error (%)", "below random by, seed by seed", "after the cut", "before"),
+        *("classes", "error (%)", "below random by, seed by seed", "cut, re-estimated", "before"),
         *("NMI", "of random groups"),
     )
     seeds = ",".join(map(str, document["seeds"]))
@@ -195,6 +197,8 @@ def document(
 
 
 def main() -> None:
+    if not FLAGS["runs"].using_default_value and not Path(FLAGS.runs).is_dir():
+        raise flags.Error(f"--runs: there is no folder {FLAGS.runs}; leave it out or name another.")
     for path in collect(Path(FLAGS.runs)):
         logging.info("collected %s", path)
     by_scale = read_rows()

@@ -87,7 +87,7 @@ def _whole(work: Work, model: keras.Model) -> dict:
     model = load_model(path)
     whole = cost(model)
     return {
-        **_errors(model, work.data),
+        **_errors(Accuracy(model), work.data),
         "width": work.recipe.width,
         "params": whole.params,
         "flops": whole.flops,
@@ -103,12 +103,15 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     plan = SplitPlan.from_sections(start, sections(row.split))
     grouped, grouping = group(work, start, plan)
     tree = split_model(grouped, grouping, plan, dropout=0.0)
-    document = {"error_before": 1.0 - Accuracy(grouped)(data.test)}
-    accuracy = Accuracy(tree.model)
-    document["error_after_cut"] = 1.0 - accuracy(data.test)
-    if recipe.recalibrate:
-        recalibrate_batch_norm(tree.model, work.whitened())
-        document["error_recalibrated"] = 1.0 - accuracy(data.test)
+    # Moving averages lag behind weights in training, before a cut as after it: both are told with
+    # statistics estimated anew as well.
+    document = {}
+    for stage, model in (("before", grouped), ("after_cut", tree.model)):
+        accuracy = Accuracy(model)
+        document |= _errors(accuracy, data, stage)
+        if recipe.recalibrate:
+            recalibrate_batch_norm(model, work.whitened())
+            document |= _errors(accuracy, data, f"{stage}_recalibrated")
     path = folder / "tree.keras"
     if not path.exists():
         if recipe.finetune_from == "scratch":
@@ -118,7 +121,7 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     model = load_model(path)
     parts, labels = cost(model), grouping.classes.labels()
     document |= {
-        **_errors(model, data),
+        **_errors(Accuracy(model), data),
         "params": parts.params,
         "flops": parts.flops,
         "sizes": [len(m) for m in grouping.classes.members],
@@ -130,10 +133,10 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     return document
 
 
-def _errors(model: keras.Model, data: Dataset) -> dict:
-    """At the end: of the test, and of the validation images, by which a recipe is chosen."""
-    accuracy = Accuracy(model)
-    return {"error": 1.0 - accuracy(data.test), "valid_error": 1.0 - accuracy(data.valid)}
+def _errors(accuracy: Accuracy, data: Dataset, *stage: str) -> dict:
+    """Of the test, and of the validation images, by which recipes are chosen; ``stage``: when."""
+    splits = (("error", data.test), ("valid_error", data.valid))
+    return {"_".join((name, *stage)): 1.0 - accuracy(split) for name, split in splits}
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:

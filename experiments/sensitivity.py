@@ -12,6 +12,7 @@ from experiments.tables import (
     STAGE_NAMES,
     chosen,
     command_block,
+    count_seeds,
     markdown,
     moves,
     setup,
@@ -23,6 +24,8 @@ from experiments.variants import GAPS, SWEEPS
 
 ERROR = "valid_error"
 IMAGES = 5_000  # of CIFAR-100 for validation
+FARTHEST = 5.0  # points above the recipe as it is, in a plot
+AT_A_POINT = {"textcoords": "offset points", "fontsize": 8}
 
 
 def points(rows: list[dict]) -> dict[str, dict[str, list[dict]]]:
@@ -50,26 +53,27 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
     """
     rows, settings = of_the_sweep(rows), points(rows)
     base = chosen(rows, "deep")
-    if not settings or not any("error" in r for r in base):
+    if not settings or not any(ERROR in r for r in base):
         return []
     lines = [
-        ("whole network", "", *_line(chosen(rows, "baseline"))),
-        ("a narrower one", "", *_line(chosen(rows, "slim"))),
-        ("as it is", "", *_line(base)),
+        ("whole network", "", *_line(chosen(rows, "baseline"), base)),
+        ("a narrower one", "", *_line(chosen(rows, "slim"), base)),
+        ("as it is", "", *_line(base, base)),
     ]
     for name, values in settings.items():
         default = value_of(SCALES["sweep"], name)
         for value, found in values.items():
-            lines.append((f"`{name}`", f"{value} instead of {default}", *_line(found)))
+            lines.append((f"`{name}`", f"{value} instead of {default}", *_line(found, base)))
     header = (
-        *("setting", "value", "validation error (%)", *STAGE_NAMES),
+        *("setting", "value", "seeds", "above as it is", "error (%)", *STAGE_NAMES),
         *("NMI", *MOVED, *SIZES),
     )
     return [
         "## Sensitivity",
         f"{setup(base)} One setting changed at a time, deep split; `plain.epochs` and "
         "`group.epochs` take theirs from the finetuning, and a tree from scratch is finetuned for "
-        "all of them. Settings are chosen by the validation error.",
+        "all of them. All errors are those of the validation images, by which settings are "
+        "chosen; `above as it is` compares runs of one seed.",
         markdown(header, lines),
         f"![Sensitivity]({picture_name(rows)})",
         command_block(
@@ -95,10 +99,13 @@ def picture_name(rows: list[dict]) -> str:
     return f"sensitivity-{rows[0]['backend']}-{rows[0]['precision']}.png"
 
 
-def _line(found: list[dict]) -> list[str]:
+def _line(found: list[dict], base: list[dict]) -> list[str]:
+    usual = {r["row"]["seed"]: r[ERROR] for r in base if ERROR in r}
+    both = [r for r in found if ERROR in r and r["row"]["seed"] in usual]
     return [
-        spread([r.get("valid_error") for r in found]),
-        *stages(found),
+        count_seeds(found),
+        spread([r[ERROR] - usual[r["row"]["seed"]] for r in both]),
+        *stages(found, ERROR),
         spread([r.get("nmi") for r in found], 1, 3),
         *moves(found),
         *sizes(found),
@@ -109,7 +116,8 @@ def draw(rows: list[dict], path: Path) -> None:
     """A small plot for each setting: the validation error of every seed and their mean.
 
     The band is that of the recipe as it is, give or take two standard errors of the difference of
-    two runs with the same seeds, each on 5,000 images: what lies inside may well be chance.
+    two errors on 5,000 images: what lies inside may well be chance. Errors far above it are at the
+    upper edge, with their value.
 
     Args:
       rows: of one backend and precision; those that failed are left out.
@@ -126,16 +134,20 @@ def draw(rows: list[dict], path: Path) -> None:
     figure = Figure(figsize=(3.0 * columns, 2.3 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
     usual = statistics.fmean(r[ERROR] for r in base)
-    chance = 2 * (2 * usual * (1 - usual) / (IMAGES * len(base))) ** 0.5
+    chance = 2 * (2 * usual * (1 - usual) / IMAGES) ** 0.5
+    highest = 100 * usual + FARTHEST
     for axes, (name, values) in zip(grid.flat, settings.items(), strict=False):
         default = value_of(SCALES["sweep"], name)
         values = dict(sorted({**values, str(default): base}.items(), key=_order))
         means = [100 * statistics.fmean(r[ERROR] for r in v) for v in values.values()]
+        shown = [min(mean, highest) for mean in means]
         places = range(len(values))
         axes.axhspan(100 * (usual - chance), 100 * (usual + chance), color="0.9")
-        axes.plot(places, means, color="#4878a8", marker="_", ms=14)
+        axes.plot(places, shown, color="#4878a8", marker="_", ms=14)
         for place, (value, found) in enumerate(values.items()):
-            errors = [100 * r[ERROR] for r in found]
+            errors = [min(100 * r[ERROR], highest) for r in found]
+            if means[place] > highest:
+                axes.annotate(f"{means[place]:.0f}", (place, highest), (5, -9), **AT_A_POINT)
             color = "#c44e52" if value == str(default) else "#4878a8"
             axes.plot([place] * len(errors), errors, "o", ms=4, color=color)
         axes.set_xticks(places, list(values))

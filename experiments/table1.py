@@ -16,12 +16,13 @@ SPLIT = [name for name in SPLITS if name not in WHOLE]
 
 def main() -> None:
     splits, groupings = check_choice("splits", SPLIT), check_choice("groupings", GROUPINGS)
-    run_rows(
-        (Row(FLAGS.scale, split, grouping, seed), recipe())
-        for seed in chosen_seeds()
-        for split in splits
-        for grouping in groupings
-    )
+    # Without a plain phase, clusters are those of the trained baseline.
+    needs_baseline = "clustering" in groupings and not recipe().plain.epochs
+    rows = []
+    for seed in chosen_seeds():
+        rows += [Row(FLAGS.scale, "baseline", seed=seed)] if needs_baseline else []
+        rows += [Row(FLAGS.scale, split, g, seed) for split in splits for g in groupings]
+    run_rows((row, recipe()) for row in rows)
 
 
 if __name__ == "__main__":

@@ -32,18 +32,21 @@ def chosen(rows: list[dict], split: str, grouping: str = "learned") -> list[dict
     ]
 
 
-STAGES = ("error", "error_before", "error_after_cut", "error_recalibrated")
-STAGE_NAMES = ("seeds", "error (%)", "before the cut", "after it", "batch norm re-estimated")
+STAGES = ("before", "before_recalibrated", "after_cut", "after_cut_recalibrated")
+STAGE_NAMES = ("before the cut", "re-estimated", "after the cut", "re-estimated")
 
 
-def stages(found: list[dict]) -> list[str]:
-    """Number of seeds, and the error at each of ``STAGES``."""
+def stages(found: list[dict], error: str = "error") -> list[str]:
+    """The error at the end and at each of ``STAGES``: of the test, or ``valid_error``."""
     whole = [r for r in found if "error" in r]
+    names = (error, *(f"{error}_{stage}" for stage in STAGES))
+    return [spread([r.get(name) for r in whole]) for name in names]
+
+
+def count_seeds(found: list[dict]) -> str:
+    """Number of seeds, and how many of them failed."""
     failures = [(kind, sum(kind in r for r in found)) for kind in FAILURES]
-    return [
-        ", ".join([str(len(found)), *(f"{count} {kind}" for kind, count in failures if count)]),
-        *(spread([r.get(stage) for r in whole]) for stage in STAGES),
-    ]
+    return ", ".join([str(len(found)), *(f"{n} {kind}" for kind, n in failures if n)])
 
 
 MOVED = ("classes that moved (%)", "features (%)")
@@ -74,13 +77,17 @@ def setup(rows: list[dict]) -> str:
         f"{name} {recipe[name]['epochs']:g}" for name in ("plain", "group", "finetune")
     )
     seeds = sorted({r["row"]["seed"] for r in rows})
-    places = sorted({f"{r['backend']} on {r['device']}, {r['precision']}" for r in rows})
     return (
         f"WRN-{recipe['depth']}-{recipe['width']} on {rows[0]['data']}, batch "
         f"{recipe['batch_size']}; epochs: {phases} (baseline {recipe['plain']['epochs']:g} + "
         f"{recipe['baseline']['epochs']:g}); seeds {', '.join(map(str, seeds))}; "
-        f"{'; '.join(places)}. All settings: `experiments/recipe.py`, scale `{scale}`."
+        f"{places_of(rows)}. All settings: `experiments/recipe.py`, scale `{scale}`."
     )
+
+
+def places_of(rows: list[dict]) -> str:
+    """Backend, device and precision of rows."""
+    return "; ".join(sorted({f"{r['backend']} on {r['device']}, {r['precision']}" for r in rows}))
 
 
 def command_block(program: str, rows: list[dict], flags: Mapping[str, Iterable[str]] = {}) -> str:
@@ -95,6 +102,7 @@ def command_block(program: str, rows: list[dict], flags: Mapping[str, Iterable[s
     words = [] if backend == "tensorflow" else [f"KERAS_BACKEND={backend}"]
     words.append(f"python -m experiments.{program} --scale={rows[0]['row']['scale']}")
     words += ["--bfloat16"] if precision == "mixed_bfloat16" else []
+    words += ["--data=cifar100.npz"] if backend != "tensorflow" else []
     for name, values in {"seeds": sorted({r["row"]["seed"] for r in rows}), **flags}.items():
         words.append(f"--{name}={','.join(map(str, values))}")
     return f"```sh\n{' '.join(words)}\n```"

@@ -20,7 +20,6 @@ SWEEPS = {
     "growth_share": (0.1, 1.0),
     "dropout": (0.2,),
     "method": ("balanced",),
-    "recalibrate": (0, 10),
     "finetune_from": ("scratch",),
     "finetune.rate": (0.02, 0.2),
     "finetune.l2": (0.0, 1e-4),

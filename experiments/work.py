@@ -26,6 +26,9 @@ from splitnet_tf.splitting import recalibrate_batch_norm
 RECALIBRATE = 100  # batches for averaged weights, where a cut gets none
 
 
+SETTINGS = ("row", "recipe", "data_digest", "precision", "backend")
+
+
 def settings(row: Row, recipe: Recipe, data: Dataset) -> dict:
     """All that decides what a row becomes, but for the code."""
     return {

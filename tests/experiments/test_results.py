@@ -7,7 +7,9 @@ import numpy as np
 from experiments import results
 from experiments.collect import (
     CIFAR100,
+    PUBLISHED,
     ROWS,
+    TABLE5,
     collect,
     is_of_today,
     read_comparisons,
@@ -18,7 +20,9 @@ from experiments.recipe import SCALES, recipe_document
 from experiments.row import Row
 from experiments.sensitivity import draw, points
 from experiments.variants import recipe_of
-from splitnet_tf.json_files import write_json
+from experiments.work import SETTINGS, folder_of
+from splitnet_tf.json_files import read_json, write_json
+from tests.cli.forked import run_programs
 
 
 def made(split, seed, error, grouping="learned", variant="", scale="small", **more):
@@ -49,20 +53,21 @@ def cells(text, start):
 def test_rows_become_means_and_deviations_beside_the_papers_figures():
     errors = [0.4, 0.42, 0.47]
     rows = [made("baseline", s, e) for s, e in enumerate(errors)]
+    cut = {"error_after_cut": 0.9, "error_after_cut_recalibrated": 0.65}
     rows += [
-        made("deep", s, e + 0.03, error_before=0.6, error_after_cut=0.9, error_recalibrated=0.65)
+        made("deep", s, e + 0.03, error_before=0.7, error_before_recalibrated=0.6, **cut)
         for s, e in enumerate(errors)
     ]
     text = results.document({"small": rows}, {}, [], "Remarks.")
     mean, deviation = 100 * np.mean(errors), 100 * np.std(errors, ddof=1)
     found = cells(text, "baseline")
     assert found[:4] == ["baseline", "1-1-1", "3", f"{mean:.2f} ± {deviation:.2f}"]
-    assert found[4:7] == ["-"] * 3 and found[9] == "0.7010 ± 0.0000"
+    assert found[4:8] == ["-"] * 4 and found[10] == "0.7010 ± 0.0000"
     assert found[-3:] == ["24.28", "11.00", "3.10"]
     found = cells(text, "deep")
     assert found[3].startswith(f"{mean + 3:.2f}")
-    assert found[4:7] == ["60.00 ± 0.00", "90.00 ± 0.00", "65.00 ± 0.00"]
-    assert found[7:9] == ["25 ± 0", "50 ± 0"]
+    assert found[4:8] == [f"{e}.00 ± 0.00" for e in (70, 60, 90, 65)]
+    assert found[8:10] == ["25 ± 0", "50 ± 0"]
     assert "Remarks." in text and "seeds 0, 1, 2" in text and "some processor" in text
     assert "Table 1" not in text  # nothing was given
     how = "python -m experiments.table2 --scale=small --seeds=0,1,2 --rows=baseline,deep"
@@ -75,7 +80,7 @@ def test_given_groups_are_table_1():
     text = results.document({"small": rows}, {}, [], "")
     lines = [x for x in text.splitlines() if x.startswith("| deep | ")]
     assert [x.split(" | ")[1] for x in lines] == ["learned", "random"]
-    assert "| 1 | 50.00 | - | - | - | 25 | 50 | 0.270 | 0.060 | 24.62 |" in lines[0]
+    assert "| 1 | 50.00 | - | - | - | - | 25 | 50 | 0.270 | 0.060 | 24.62 |" in lines[0]
     assert "| 2 | 55.00 ± 0.00 |" in lines[1] and lines[1].endswith("| 27.12 |")
     assert "Table 2" not in text  # no baseline
     how = "python -m experiments.table1 --scale=small --seeds=0,1 --splits=deep"
@@ -95,11 +100,11 @@ def test_sweeps_are_not_in_the_tables(tmp_path):
     assert "Table 2" not in text
     how = "python -m experiments.sweep --scale=sweep --seeds=0 --settings="
     assert f"\n{how}start,pace,gamma1\n" in text
-    assert "| whole network |  | 46.00 | 1 | 45.00 |" in text
-    assert "| as it is |  | 51.00 | 1 | 50.00 |" in text
-    assert "| `pace` | 1 instead of 8.0 | 71.00 | 1 | 70.00 |" in text
-    assert "| `start` | random instead of clustering | 81.00 | 1 | 80.00 |" in text
-    assert "| `gamma1` | 10.0 instead of 1.0 | - | 1, 1 collapsed | - | - | - | - | - | - |" in text
+    assert "| whole network |  | 1 | -5.00 | 46.00 | - |" in text
+    assert "| as it is |  | 1 | 0.00 | 51.00 | - |" in text
+    assert "| `pace` | 1 instead of 8.0 | 1 | 20.00 | 71.00 |" in text
+    assert "| `start` | random instead of clustering | 1 | 30.00 | 81.00 |" in text
+    assert "| `gamma1` | 10.0 instead of 1.0 | 1, 1 collapsed | - | - | - |" in text
     assert "Sensitivity" not in results.document({"sweep": rows[1:]}, {}, [], "")
     more = [made("deep", s, 0.2, scale="sweep") for s in (1, 2)]  # of the gap's program
     assert results.document({"sweep": [*rows, *more, collapsed]}, {}, [], "") == text
@@ -147,7 +152,10 @@ def test_rows_of_other_backends_are_not_averaged():
     assert lines == [["1", "20.00"], ["2", "45.00 ± 7.07"]]
     assert "jax on 2 x some processor, mixed_bfloat16" in text
     how = "python -m experiments.table2 --scale=small"
-    assert f"\nKERAS_BACKEND=jax {how} --bfloat16 --seeds=0 --rows=baseline\n" in text
+    assert (
+        f"\nKERAS_BACKEND=jax {how} --bfloat16 --data=cifar100.npz --seeds=0 --rows=baseline\n"
+        in text
+    )
     assert f"\n{how} --seeds=0,1 --rows=baseline\n" in text
     swept = [made("baseline", 0, 0.4, scale="sweep"), made("deep", 0, 0.5, scale="sweep")]
     swept += [made("deep", 0, 0.6, scale="sweep", variant="pace=1")]
@@ -173,29 +181,34 @@ def test_a_comparison_has_its_rows_and_its_command():
 
 def test_rows_are_collected(tmp_path):
     runs, rows = tmp_path / "runs", tmp_path / "rows"
-    document = made("deep", 1, 0.5)
-    write_json(runs / "small" / "deep-learned-seed1-01234567" / "row.json", document)
-    write_json(runs / "small" / "deep-learned-seed2" / "config.json", {"row": {}})  # not finished
-    write_json(
-        runs / "small" / "renamed" / "row.json",
-        {**document, "row": {**document["row"], "seed": 2}, "data": "of-a-file"},
-    )
-    foreign = {"data_digest": "0" * 64}, {"recipe": recipe_document(SCALES["modern"])}
-    foreign += ({"data_digest": "of other images"},)
+    document, other = made("deep", 1, 0.5), made("deep", 2, 0.5)
+    found = put(runs, document)
+    put(runs, {**other, "data": "of-a-file"})
+    write_json(runs / "small" / "deep-learned-seed3" / "config.json", {"row": {}})  # not finished
+    write_json(runs / "small" / "copy" / "row.json", document)
+    foreign = {"data_digest": "0" * 16}, {"recipe": recipe_document(SCALES["modern"])}
     foreign += ({"row": {**document["row"], "variant": "luck=1"}},)
-    for i, more in enumerate(foreign):
-        write_json(runs / "small" / f"foreign-{i}" / "row.json", document | more)
+    for more in foreign:
+        put(runs, document | more)
     write_json(runs / "smoke" / "deep-learned-seed1" / "row.json", document)
     write_json(runs / "small" / "table5" / "table5.json", {"rows": []})
     written = collect(runs, rows)
-    names = ["deep-learned-seed1-01234567.json", "renamed.json", "table5.json"]
-    assert [p.name for p in written] == names
+    assert [p.parent.name for p in written] == ["small"] * 3
+    assert [p.name for p in written][0] == f"{found.name}.json" and written[-1].stem == "table5"
     assert collect(runs, rows) == []
     write_json(rows / "small" / "old.json", {**document, **foreign[1]})  # an older recipe's
-    found, renamed = read_rows(rows)["small"]
-    assert renamed["data"] == "of-a-file"
-    assert {k: found[k] for k in document} == document
+    first, second = read_rows(rows)["small"]
+    assert {k: first[k] for k in document} == document
+    assert second["data"] == "of-a-file"
     assert read_table5(rows)["small"]["rows"] == []
+
+
+def put(runs, document):
+    """As a run leaves its row; returns the folder."""
+    settings = {key: document[key] for key in SETTINGS}
+    folder = folder_of(Row(**document["row"]).name, settings, runs / document["row"]["scale"])
+    write_json(folder / "row.json", document)
+    return folder
 
 
 def test_the_page_is_that_of_the_rows():
@@ -206,5 +219,27 @@ def test_the_page_is_that_of_the_rows():
 
 
 def test_rows_in_the_repository_are_of_todays_recipes():
-    for documents in read_rows(ROWS).values():
-        assert all(map(is_of_today, documents))
+    files = [p for scale in PUBLISHED for p in (ROWS / scale).glob("*.json") if p.stem != TABLE5]
+    assert files and [p.name for p in files if not is_of_today(read_json(p))] == []
+    names = [(p.parent.name, p.name.rpartition("-")[0]) for p in files]
+    assert len(names) == len(set(names))  # no row twice
+
+
+def test_seeds_are_compared_with_themselves():
+    rows = [made("deep", s, e, scale="sweep") for s, e in ((0, 0.5), (1, 0.6))]
+    rows += [made("deep", 1, 0.65, scale="sweep", variant="pace=1")]
+    rows += [made("deep", 0, 0.5, scale="sweep", variant="pace=32")]
+    text = results.document({"sweep": rows}, {}, [], "")
+    assert "| `pace` | 1 instead of 8.0 | 1 | 5.00 | 66.00 |" in text
+    assert "| `pace` | 32 instead of 8.0 | 1 | 0.00 | 51.00 |" in text
+
+
+def test_damaged_rows_and_folders_that_are_not_there_are_named(tmp_path):
+    path = tmp_path / "small" / "deep-learned-seed1-01234567" / "row.json"
+    write_json(path, made("deep", 1, 0.5))
+    path.write_text(path.read_text().replace("0.5", "0.4"))
+    commands = [("experiments.results", [f"--runs={p}"]) for p in (tmp_path, tmp_path / "none")]
+    (one, damaged), (two, missing) = run_programs(commands, tmp_path)
+    assert one == 1 and f"{path} cannot be read: it was changed" in damaged
+    assert two == 2 and f"--runs: there is no folder {tmp_path / 'none'}" in missing
+    assert "Traceback" not in damaged + missing

@@ -130,7 +130,7 @@ def test_clusters_need_trained_weights(data, phases, tmp_path):
         RECIPE, plain=recipes.Phase(0, 0.1), start="random", weighted=True, nesterov=False
     )
     row = Row("smoke", "deep", "clustering")
-    with pytest.raises(RunError, match="run experiments.table2 --rows=baseline --scale=smoke"):
+    with pytest.raises(RunError, match="run the row baseline of this seed first"):
         run_row(row, recipe, data, tmp_path)
     run_row(Row("smoke", "baseline"), recipe, data, tmp_path)
     (path,) = tmp_path.glob("smoke/baseline-seed0-*/model.keras")
@@ -168,6 +168,38 @@ def test_weights_that_are_not_finite_are_told(data, monkeypatch, tmp_path, when)
     found = run_row(Row("smoke", "fc"), RECIPE, data, tmp_path)
     assert "error" not in found and f"after the phase '{when}'" in found["diverged"]
     assert not list(tmp_path.glob("smoke/fc-*/tree.keras"))
+
+
+@pytest.mark.parametrize("origin", ["cut", "scratch"])
+def test_a_tree_is_finetuned_from_the_cut_or_from_scratch(data, monkeypatch, tmp_path, origin):
+    starts = {}
+
+    def fit_phase(model, phase, train, valid, folder, seed, **more):
+        folder.mkdir(exist_ok=True)
+        kernels = [w for w in model.trainable_weights if w.name == "kernel"]
+        starts[folder.name] = [keras.ops.convert_to_numpy(w) for w in kernels]
+        for kernel in kernels:
+            kernel.assign(np.full(kernel.shape, 0.5))
+
+    monkeypatch.setattr("experiments.work.fit_phase", fit_phase)
+    monkeypatch.setattr("experiments.run.Accuracy", lambda model: lambda split: 0.5)
+    run_row(Row("smoke", "deep"), dataclasses.replace(RECIPE, finetune_from=origin), data, tmp_path)
+    values = np.concatenate([k.ravel() for k in starts["finetune"]])
+    assert (values == 0.5).all() if origin == "cut" else not (values == 0.5).any()
+
+
+def test_averaged_weights_get_statistics_of_their_own(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, baseline=dataclasses.replace(RECIPE.baseline, ema=0.9))
+    run_row(Row("smoke", "baseline"), recipe, data, tmp_path)
+    (path,) = tmp_path.glob("smoke/baseline-*/model.keras")
+    model = load_model(path)
+    first = next(x for x in model.layers if isinstance(x, keras.layers.BatchNormalization))
+    images = data.train.images.astype("float64")
+    mean, std = images.mean((1, 2), keepdims=True), images.std((1, 2), keepdims=True)
+    seen = keras.Model(model.inputs, first.input)((images - mean) / std)
+    found = keras.ops.convert_to_numpy(first.moving_mean)
+    wanted = keras.ops.convert_to_numpy(seen).mean((0, 1, 2))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def load_grouped_with_an_empty_group(model):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 
 from experiments import recipe as recipes
+from experiments.network import build
 from experiments.row import Row
 from experiments.run import run_row
 from splitnet_tf.data import planted_groups, save_arrays
+from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.json_files import read_json
 from splitnet_tf.saving import load_model
+from splitnet_tf.splitting import split_model
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
@@ -67,14 +71,31 @@ def test_a_tree_is_trained_cut_and_finetuned(tree, data, runs):
     expected = sum(np.prod(w.shape) for w in kernels)
     expected += sum(np.prod(w.shape) for w in biases if w.path.endswith("bias"))
     assert tree["params"] == expected
-    whole = load_model(folder / "grouped.keras").predict(whitened(data.test), verbose=0)
-    assert tree["error_before"] == pytest.approx(1 - np.mean(whole.argmax(1) == data.test.labels))
     start = read_json(folder / "start.json")["groups"]
     classes = start[grouping.class_space]
     assert tree["moved"]["classes"] == np.mean(classes != grouping.classes.labels())
     assert set(start) == {s.name for s in grouping.spaces} and 0 <= tree["moved"]["features"] <= 1
     assert set(tree["seconds"]) == {"group", "finetune"}
     assert tree["backend"] and tree["device"] and tree["recipe"] == recipes.recipe_document(RECIPE)
+
+
+def test_stages_are_those_of_the_network_before_and_after_the_cut(tree, data, runs):
+    folder = folder_in(runs)
+    grouped = load_model(folder / "grouped.keras")
+    plan = SplitPlan.from_sections(build(RECIPE, small(data), "deep"), recipes.sections("deep"))
+    cut = split_model(grouped, Grouping.load(folder / "grouping.json"), plan).model
+    for stage, model in (("before", grouped), ("after_cut", cut)):
+        for kind, split in (("error", data.test), ("valid_error", data.valid)):
+            logits = model.predict(whitened(split), verbose=0)
+            error = 1 - np.mean(logits.argmax(1) == split.labels)
+            assert tree[f"{kind}_{stage}"] == pytest.approx(error, abs=0.02)
+        # Statistics of all training images at once: near those of the batches.
+        images = whitened(data.train)
+        for _ in range(40):  # moving averages come to rest
+            model(images, training=True)
+        logits = model.predict(whitened(data.test), verbose=0)
+        error = 1 - np.mean(logits.argmax(1) == data.test.labels)
+        assert tree[f"error_{stage}_recalibrated"] == pytest.approx(error, abs=0.1)
 
 
 def test_gamma1_grows_while_grouping(tree, runs):
@@ -170,13 +191,31 @@ def test_programs_ask_for_each_row_with_each_seed(program, monkeypatch):
         assert recipe == dataclasses.replace(base, **changed)
 
 
+def test_clusters_of_a_trained_baseline_come_after_it(monkeypatch):
+    from experiments import table1
+
+    asked, flags = [], {"seeds": ["0", "3"], "splits": ["deep"], "scale": "paper"}
+    for flags["groupings"] in (["learned", "clustering"], ["learned"]):
+        for place in ("experiments.table1.FLAGS", "experiments.program.FLAGS"):
+            monkeypatch.setattr(place, types.SimpleNamespace(**flags))
+        monkeypatch.setattr(table1, "run_rows", asked.extend)
+        table1.main()
+    names = [row.name for row, _ in asked]
+    clustering, learned = names[:6], names[6:]
+    assert clustering == [f"{n}-seed{s}" for s in (0, 3) for n in ("baseline", *BOTH)]
+    assert learned == [f"deep-learned-seed{s}" for s in (0, 3)]
+
+
+BOTH = ("deep-learned", "deep-clustering")
 PROGRAMS = {
     "table2": ["--rows=baseline,deep"],
     "table1": ["--groupings=learned,random"],
-    "sweep": ["--scale=smoke", "--settings=recalibrate"],
+    "sweep": ["--scale=smoke", "--settings=method"],
     "gap": ["--scale=smoke", "--by=longer"],
 }
-ROWS = 13  # of all of them; they share some
+MADE = {"baseline", "slim", "deep-learned", "deep-random", "deep-learned-method=balanced"} | {
+    f"{name}-longer={times}" for name in ("baseline", "slim", "deep-learned") for times in (2, 4)
+}  # by all of them; they share some
 
 
 def run_tables(folder, data, programs, start=("-m",), env=()):
@@ -192,11 +231,17 @@ def run_tables(folder, data, programs, start=("-m",), env=()):
     return found.stdout
 
 
-@pytest.mark.slow  # several compilations
-def test_the_programs_at_smoke_scale(data, tmp_path):
+def rows_in(folder):
+    found = [p.parent.name.rpartition("-seed0-")[0] for p in folder.glob("smoke/*/row.json")]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+def test_the_programs_at_smoke_scale(tree, data, runs, tmp_path):
+    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)  # go on from what is there
     out = run_tables(tmp_path, data, PROGRAMS)
-    rows = sorted(p.parent.name for p in tmp_path.glob("smoke/*/row.json"))
-    assert "deep-learned-recalibrate=0-seed0" in out and len(rows) == ROWS
+    assert "deep-learned-longer=4-seed0" in out
+    assert rows_in(tmp_path) == MADE
 
 
 @pytest.mark.slow  # the benchmark starts workers
@@ -229,11 +274,15 @@ def test_the_programs_without_tensorflow(data, tmp_path):
     )
     env = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin", "HOME": str(tmp_path)}
     run_tables(tmp_path, data, PROGRAMS, start=(str(program),), env=env)
+    assert rows_in(tmp_path) == MADE
     documents = [read_json(path) for path in tmp_path.glob("smoke/*/row.json")]
-    assert len(documents) == ROWS and {d["backend"] for d in documents} == {"jax"}
+    assert {d["backend"] for d in documents} == {"jax"}
 
 
 WRONG = [
+    ("table1", ["--data=own.npz", "--scale=smoke"], 2, "--groupings=semantic needs superclasses"),
+    ("table2", ["--data=cifar10"], 1, "--data=cifar10: dataset must be one of"),
+    ("table2", ["--data=own.npz", "--data_dir=d"], 2, "--data_dir is for cifar100"),
     ("table2", ["--rows=deep,deep"], 2, "--rows must be among baseline, slim, fc, shallow, deep"),
     ("table2", ["--rows=wide"], 2, "got ['wide']"),
     ("table1", ["--groupings=best"], 2, "--groupings must be among learned, semantic"),
@@ -247,6 +296,8 @@ WRONG = [
 
 
 def test_wrong_input_is_one_sentence(tmp_path):
+    own = planted_groups((2,), num_train=16, num_valid=8, num_test=8)
+    save_arrays(dataclasses.replace(own, superclasses=None), tmp_path / "own.npz")
     commands = [(f"experiments.{name}", [*flags, "--runs=r"]) for name, flags, *_ in WRONG]
     found = run_programs(commands, tmp_path)
     for (name, flags, code, sentence), (got, err) in zip(WRONG, found, strict=True):
