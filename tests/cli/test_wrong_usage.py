@@ -39,7 +39,11 @@ WRONG_USAGE = [
         ("group", ["--train_dir=t", "--dataset=planted", "--model=wrn-10-1", *more], code, sentence)
         for more, code, sentence in (
             (["--features=even"], 2, "--features has no effect with --grouping=learned; leave it"),
-            (["--grouping=random", "--clusters_of=weights"], 2, "--clusters_of has no effect with"),
+            (
+                ["--grouping=random", "--clusters_of=confusion"],
+                2,
+                "--clusters_of has no effect with",
+            ),
             (["--grouping=random", "--assignment_init=random"], 2, "--assignment_init has no eff"),
             (["--grouping=random", "--method=balanced"], 2, "--method=balanced would change given"),
             (["--grouping=random", "--splits=1-1-1"], 2, "--grouping=random has no effect: --spl"),

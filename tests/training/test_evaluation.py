@@ -1,10 +1,10 @@
-"""Accuracy and cross entropy against sums by hand."""
+"""Accuracy, cross entropy and time against sums by hand."""
 
 import numpy as np
 import pytest
 
 from splitnet_tf.errors import DataError
-from splitnet_tf.training import evaluate
+from splitnet_tf.training import evaluate, evaluation
 
 
 def test_evaluation_against_sums_by_hand():
@@ -28,3 +28,40 @@ def test_equal_logits_and_logits_that_are_no_numbers_are_no_hits():
     assert (flat.top1, flat.top5) == (0.25, 0.5)  # the first five indices are the first five
     bad = evaluate(lambda x: x * np.nan, [(np.zeros((4, 10), "float32"), labels)])
     assert (bad.top1, bad.top5) == (0.0, 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def timed(clock, batches):
+    """Evaluates batches of (images, seconds to read, seconds to compute)."""
+
+    def read():
+        for count, reading, _ in batches:
+            clock[0] += reading
+            yield np.zeros((count, 4), "float32"), np.zeros(count, int)
+
+    computing = iter([seconds for _, _, seconds in batches])
+
+    def forward(images):
+        clock[0] += next(computing)
+        return images
+
+    return evaluate(forward, read()).seconds_per_image
+
+
+def test_time_is_a_median_without_warm_up_and_without_reading(clock):
+    """The first batch and the last, smaller one are traced; reading is never counted."""
+    batches = [(10, 7.0, 90.0), (10, 3.0, 1.0), (10, 8.0, 2.0), (10, 1.0, 6.0), (5, 9.0, 80.0)]
+    assert timed(clock, batches) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(1, None), (2, 0.3)])
+def test_time_of_few_batches(clock, count, seconds):
+    """A second batch is all there is to go by; the first alone says nothing."""
+    found = timed(clock, [(10, 1.0, 50.0), (10, 2.0, 3.0)][:count])
+    assert found == (None if seconds is None else pytest.approx(seconds))
