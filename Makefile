@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 .PHONY: venv demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications pictures lint format clean
 
 $(READY): setup.py
+	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { echo "$(PYTHON) cannot make a virtual \
+	environment: install python3-venv (apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet --editable '.[test]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import keras
@@ -41,20 +42,39 @@ def build_model(dataset: Dataset) -> keras.Model:
       RunError: ``--basemodel`` cannot be read, or does not fit the model.
     """
     name, extra = model_name(), {}
-    if FLAGS.dropout_keep_prob < 1:
-        extra["dropout"] = 1 - FLAGS.dropout_keep_prob
+    dropout = 1 - FLAGS.dropout_keep_prob
+    sizes = dataset.num_classes, dataset.input_shape
     if name.lower().startswith("wrn-"):
-        starts = [start for start, groups in sections() if groups > 1]
-        units = [s for s in starts if s.startswith("unit_")]
-        if units:
-            extra["dropout_from"] = units[0]
-        elif extra.pop("dropout", 0):
-            logging.warning("--dropout_keep_prob drops features in split units; none is split.")
         extra["bn_scale"] = not FLAGS.bn_no_scale
-    model = choose_model(name, dataset.num_classes, dataset.input_shape, **extra)
+        unit = _first_split_unit(choose_model(name, *sizes)) if dropout else None
+        if unit:
+            extra |= {"dropout": dropout, "dropout_from": unit}
+        elif dropout:
+            logging.warning("--dropout_keep_prob drops features in split units; none is split.")
+    elif FLAGS.bn_no_scale:
+        raise flags.Error(
+            f"--bn_no_scale is for Wide ResNets, not for {name}; turn it off, --bn_no_scale=false."
+        )
+    elif dropout and name.lower().endswith(".keras"):
+        raise flags.Error(
+            "--dropout_keep_prob: a model of a file keeps its dropout as it is; give 1."
+        )
+    elif dropout or name.lower() == "alexnet":  # which has dropout of its own
+        extra["dropout"] = dropout
+    model = choose_model(name, *sizes, **extra)
     if FLAGS.basemodel:
         _load_base(model)
     return model
+
+
+def _first_split_unit(model: keras.Model) -> str | None:
+    """The first residual unit of a Wide ResNet at or above the start of the first split."""
+    starts = [start for start, groups in sections() if groups > 1]
+    names = [layer.name for layer in model.layers]
+    first = starts[0] if starts else "logits"
+    at = [i for i, name in enumerate(names) if name == first or name.startswith(f"{first}_")]
+    units = (re.match(r"unit_\d+_\d+", name) for name in names[at[0] :]) if at else ()
+    return next((unit[0] for unit in units if unit), None)
 
 
 def _load_base(model: keras.Model) -> None:

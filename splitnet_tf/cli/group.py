@@ -19,6 +19,7 @@ from splitnet_tf.cli.given_flags import (
 )
 from splitnet_tf.cli.model_flag import MODEL_HELP
 from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
     data_settings,
@@ -33,7 +34,7 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import evaluation_batches, training_batches
 from splitnet_tf.digests import digest_arrays
-from splitnet_tf.errors import PlanError
+from splitnet_tf.errors import EmptyGroupError, PlanError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import group_model, split_losses
 from splitnet_tf.grouping.paces import gradient_scales
@@ -55,6 +56,7 @@ from splitnet_tf.training.grouping_actions import (
     GroupingWatch,
     grouping_status,
 )
+from splitnet_tf.training.options import MAX_STEPS
 from splitnet_tf.training.pictures import GroupingPictures
 from splitnet_tf.training.run_summaries import write_run
 
@@ -102,11 +104,16 @@ def define_flags() -> None:
         "converged_off_block", 0.002, "... and at most this share of energy off the blocks.", 0, 1
     )
     define_integer(
-        "group_summary_interval", 5, "Evaluations between pictures of the groups.", 1, 1_000_000
+        "group_summary_interval",
+        0,
+        "Steps between pictures of the groups, which are drawn at evaluations; 0: five of those.",
+        0,
+        MAX_STEPS,
     )
 
 
 def main() -> None:
+    check_start_files("basemodel", "model", "grouping")
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -212,9 +219,15 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
     )
     more = accuracy_at_start(dataset, grouped)
     result = trainer.train()
-    grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
-    grouping = dataclasses.replace(grouping, method=grouping_method(FLAGS.method))
     save_model(grouped, run.path / "grouped.keras")
+    try:
+        grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
+    except EmptyGroupError as error:
+        raise EmptyGroupError(
+            f"{error} The trained model is kept: the same command with --method=balanced goes on "
+            f"in {run.path}; a higher --gamma3 takes a new run."
+        ) from None
+    grouping = dataclasses.replace(grouping, method=grouping_method(FLAGS.method))
     grouping.save(run.path / "grouping.json")
     for group, names in enumerate(grouping.class_groups()):
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
@@ -224,9 +237,11 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
 
 def _watching(watch: GroupingWatch, pictures: GroupingPictures, warmup: int, val_interval: int):
     """What happens to a grouping at each evaluation besides scalars."""
+    interval = FLAGS.group_summary_interval or 5 * val_interval
 
     def summarize(step, writer):
-        if step // val_interval % FLAGS.group_summary_interval == 0:
+        before = (step - 1) // val_interval * val_interval  # the evaluation before this one
+        if step // interval > before // interval:
             pictures.write(step, writer)
         if step > warmup:
             for sentence in watch.warnings(step):

@@ -15,6 +15,7 @@ from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.model_flag import check_classes, check_fits
+from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
     data_settings,
@@ -83,6 +84,7 @@ def main() -> None:
         raise flags.Error("--jit_compile does not work across --devices; leave one of them out.")
     if FLAGS.grouping and FLAGS.method != "file":
         raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
+    check_start_files("basemodel", "grouping")
     devices = chosen_devices()
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:

@@ -12,7 +12,7 @@ from splitnet_tf.cli.define import (
     define_list,
     define_text,
 )
-from splitnet_tf.data import Dataset, load_dataset, steps_per_epoch
+from splitnet_tf.data import Dataset, check_augmentation, load_dataset, steps_per_epoch
 from splitnet_tf.training import TrainOptions, cosine, step_decay
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
 from splitnet_tf.training.schedules import Schedule
@@ -146,6 +146,8 @@ def check_training_flags(dataset: Dataset) -> None:
     """Raises what is wrong with the flags, before a run folder is made by them."""
     train_options(dataset)
     learning_rate(dataset)
+    if FLAGS.augment:
+        check_augmentation(dataset.train.images)
 
 
 def settings() -> dict:

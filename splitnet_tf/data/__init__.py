@@ -17,6 +17,7 @@ from splitnet_tf.errors import DataError
 
 _ON_TENSORFLOW = (
     "calibration_batches",
+    "check_augmentation",
     "evaluation_batches",
     "steps_per_epoch",
     "training_batches",
@@ -37,6 +38,7 @@ __all__ = [
     "Dataset",
     "Split",
     "calibration_batches",
+    "check_augmentation",
     "cifar100_superclasses",
     "evaluation_batches",
     "load_arrays",

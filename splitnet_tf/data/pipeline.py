@@ -56,6 +56,17 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.gather(cropped, columns, axis=2, batch_dims=1)
 
 
+def check_augmentation(images: np.ndarray) -> None:
+    """Raises DataError where images (N, H, W, C) are too small to be cropped at random."""
+    height, width = images.shape[1:3]
+    if min(height, width) <= PAD:
+        raise DataError(
+            f"Images of {height}x{width} pixels are too small to be cropped at random: their "
+            f"sides must be longer than the {PAD} pixels of padding; leave it out with "
+            "--augment=false."
+        )
+
+
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
     """The same data set, not watched by tf.data's autotuning.
 
@@ -83,9 +94,11 @@ def training_batches(
       Elements (float32 (B, H, W, C) whitened, int32 (B,)).
 
     Raises:
-      DataError: a batch larger than the data.
+      DataError: a batch larger than the data, or images too small to augment.
     """
     steps = steps_per_epoch(split, batch_size)
+    if augment:
+        check_augmentation(split.images)
     orders = functools.lru_cache(2)(
         lambda epoch: np.random.default_rng([seed, 31, epoch]).permutation(len(split))
     )

@@ -21,6 +21,7 @@ FREE_SETTINGS = (
     "restart",
     "method",
     "on_nan",
+    "group_summary_interval",
     "devices",
     "trunk",
     "cluster",

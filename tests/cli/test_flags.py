@@ -63,7 +63,7 @@ WRONG = [
     ("group", "converged_p", "nan", "a number from 0 to 1"),
     ("group", "converged_hold", "-1", "a whole number from 0 to 1,000,000"),
     ("group", "converged_off_block", "2", "a number from 0 to 1"),
-    ("group", "group_summary_interval", "0", "a whole number from 1 to 1,000,000"),
+    ("group", "group_summary_interval", "-1", "a whole number from 0 to 99,999,999"),
     ("group", "scaling", "none", "value should be one of <unit|paper>"),
     ("group", "nesterov", "2", "Non-boolean argument to boolean flag"),
     ("evaluate", "speed_batches", "2", "a whole number from 3 to 1,000,000"),

@@ -7,6 +7,24 @@ from tests.cli.forked import run_programs
 PLANTED = ("--train_dir=t", "--dataset=planted")
 WRONG_USAGE = [
     ("group", [], 2, "train_dir"),
+    (
+        "group",
+        [*PLANTED, "--model=resnet-18", "--bn_no_scale"],
+        2,
+        "--bn_no_scale is for Wide ResNets, not for resnet-18; turn it off",
+    ),
+    (
+        "group",
+        [*PLANTED, "--model=x.keras", "--dropout_keep_prob=0.5"],
+        2,
+        "--dropout_keep_prob: a model of a file keeps its dropout",
+    ),
+    (
+        "split",
+        ["--dataset=planted", "--basemodel=/etc", "--train_dir=/etc", "--restart"],
+        2,
+        "--basemodel=/etc lies in --train_dir=/etc, where this run would remove or overwrite it",
+    ),
     ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
     ("group", ["--train_dir=t", "--batch_size=0"], 2, "batch_size"),
     ("group", ["--train_dir=t", "--seed=99999999999"], 2, "seed"),

@@ -199,6 +199,7 @@ def test_wrong_data_is_named(changes, sentence):
         (lambda: data.load_dataset("planted-0"), "got 'planted-0'"),
         (lambda: data.load_dataset("cifar100", "/nowhere"), "run: python download_cifar100.py"),
         (lambda: data.training_batches(make().train, 7, 0), "from 1 to the 6 training images"),
+        (lambda: data.training_batches(Split(X[:, :4], Y), 2, 0), "too small to be cropped"),
         (lambda: data.planted_groups((2,), 9), "2 to 6 classes a group"),
     ],
 )

@@ -1,0 +1,43 @@
+"""What a run starts from may not lie in its own run folder, where the run would remove it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.training.run_directory import RESULTS
+
+FLAGS = flags.FLAGS
+
+
+def check_start_files(*names: str) -> None:
+    """Looks at the files and folders that flags name, through symbolic links too.
+
+    Args:
+      *names: of the flags; values that are no path there are passed over.
+
+    Raises:
+      flags.Error: one lies in ``--train_dir``, or is that folder.
+    """
+    folder = os.path.realpath(FLAGS.train_dir)
+    for name in names:
+        value = FLAGS[name].value
+        if not value or not os.path.exists(value):
+            continue
+        if any(Path(place).is_relative_to(folder) for place in _places(value)):
+            raise flags.Error(
+                f"--{name}={value} lies in --train_dir={FLAGS.train_dir}, where this run would "
+                "remove or overwrite it; choose another --train_dir."
+            )
+
+
+def _places(value: str) -> Iterator[str]:
+    """Where a file or folder is, where its name is, and where a folder's files are."""
+    head, tail = os.path.split(value)
+    yield os.path.realpath(value)
+    yield os.path.join(os.path.realpath(head), tail)
+    if os.path.isdir(value):
+        yield from (os.path.realpath(os.path.join(value, name)) for name in RESULTS)
