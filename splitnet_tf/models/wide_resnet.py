@@ -78,7 +78,7 @@ def _unit(x, filters, strides, dropout, bn_scale, name):
 
 
 def conv(filters: int, size: int, strides: int, name: str) -> layers.Conv2D:
-    """A padded convolution without bias, started as in the 2017 code."""
+    """A padded convolution without bias."""
     # Normal with variance 2 / (size^2 filters), He et al. 2015.
     start = keras.initializers.VarianceScaling(
         2.0, mode="fan_out", distribution="untruncated_normal"

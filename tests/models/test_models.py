@@ -28,7 +28,7 @@ def test_batch_norm_can_do_without_scale():
     assert {(x.momentum, x.epsilon) for x in norms} == {(0.9, 1e-5)}
 
 
-def test_kernels_start_with_the_variance_of_2017():
+def test_kernels_start_with_the_variance_of_he():
     kernel = models.wide_resnet(10, 4).get_layer("unit_3_0_conv_2").kernel
     assert np.std(kernel) == pytest.approx(np.sqrt(2 / (9 * 256)), rel=0.02)
 
