@@ -62,12 +62,12 @@ def weights(path):
     return found
 
 
-def small_model(path):
+def small_model(path, dropout=0.2):
     """Batch norm and dropout have state beside the weights; quickly traced."""
     inputs = keras.Input((16, 16, 3))
     x = layers.Conv2D(8, 3, strides=2, use_bias=False, name="first")(inputs)
     x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
-    x = layers.Conv2D(8, 3, use_bias=False, name="second")(layers.Dropout(0.2, seed=3)(x))
+    x = layers.Conv2D(8, 3, use_bias=False, name="second")(layers.Dropout(dropout, seed=3)(x))
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
     keras.Model(inputs, layers.Dense(8, name="logits")(x)).save(path)
 

@@ -164,38 +164,6 @@ def test_a_tree_is_split_from_the_grouped_model_too():
     )
 
 
-@given(st.integers(0, 10**6))
-def test_permuting_classes_and_channels_permutes_the_answer(seed):
-    """Promise 5, at the cut: the same problem under other names gives the same tree."""
-    rng = np.random.default_rng(seed)
-    model = scramble(sn.models.mlp((8, 10), 6, (2, 2, 3)), seed)
-    plan = sn.SplitPlan.from_sections(model, [("fc2", 2), ("logits", 3)])
-    grouping = random_grouping(plan, rng)
-    moved = sn.plain_copy(model)
-    hidden, classes = rng.permutation(8), rng.permutation(6)
-    fc1, fc2, logits = (moved.get_layer(n) for n in ("fc1", "fc2", "logits"))
-    fc1.set_weights([w[..., hidden] for w in fc1.get_weights()])
-    fc2.set_weights([fc2.get_weights()[0][hidden], fc2.get_weights()[1]])
-    logits.set_weights([w[..., classes] for w in logits.get_weights()])
-    order = {"fc1": hidden, "logits": classes, "fc2": np.arange(10)}
-    renamed = sn.Grouping(
-        "moved",
-        grouping.sections,
-        "moved",
-        tuple(
-            sn.grouping.grouping.SpaceGroups.from_labels(
-                s.name, s.labels()[order[s.name]], s.num_groups
-            )
-            for s in grouping.spaces
-        ),
-        "logits",
-    )
-    x = rng.normal(size=(4, 2, 2, 3)).astype("float32")
-    first = to_numpy(sn.split_model(model, grouping).model(x))
-    second = to_numpy(sn.split_model(moved, renamed).model(x))
-    np.testing.assert_allclose(second, first[:, classes], rtol=1e-4, atol=1e-5)
-
-
 def test_branches_hold_no_gather_and_only_stock_layers():
     model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
     tree = check_split(model, [("unit_2_0", 2), ("unit_3_0", 4)])

@@ -47,6 +47,19 @@ def test_steps_are_sgd_with_momentum_and_l2_in_the_loss(nesterov, smoothing):
     assert step.l2() == pytest.approx(0.05 * np.square(w).sum(), rel=1e-4)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_step_is_compiled_by_xla_when_asked(jit_compile):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    step = TrainStep(model, TrainOptions(1, jit_compile=jit_compile))
+    batch = np.ones((2, 4), "float32"), np.zeros(2, "int32"), np.float32(0.1)
+    if jit_compile:
+        assert "HloModule" in step._step.experimental_get_compiler_ir(*batch)("hlo")
+    else:
+        with pytest.raises(ValueError, match="jit_compile"):
+            step._step.experimental_get_compiler_ir(*batch)
+
+
 def test_batch_norm_and_biases_have_no_l2():
     inputs = keras.Input((4,))
     x = keras.layers.BatchNormalization(name="bn")(keras.layers.Dense(3)(inputs))
