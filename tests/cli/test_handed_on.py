@@ -32,6 +32,7 @@ class Recorder:
     """In place of a trainer: what it was given."""
 
     last = None
+    during = None
 
     def __init__(self, model, options, run, train_batches, valid_batches, **more):
         run.close()
@@ -39,14 +40,20 @@ class Recorder:
         Recorder.last = SimpleNamespace(model=model, options=options, images=images.numpy(), **more)
 
     def train(self):
+        if Recorder.during:
+            Recorder.during(Recorder.last)
         raise Handed
 
 
 @pytest.fixture
 def handed(monkeypatch, tmp_path):
-    """Runs a program up to its training; returns what the trainer was given."""
+    """Runs a program up to its training; returns what the trainer was given.
 
-    def run(program, *arguments):
+    ``during`` is called with that while the flags are still there.
+    """
+
+    def run(program, *arguments, during=None):
+        Recorder.during = during
         monkeypatch.setattr(program, "Trainer", Recorder)
         monkeypatch.setattr(program, "load_data", lambda: DATA)
         with flagsaver.flagsaver():
@@ -65,7 +72,7 @@ def grouped(handed, tmp_path):
     """``group``, of a small model whose kernels 'second' and 'logits' are split."""
     small_model(tmp_path / "small.keras")
     common = [f"--model={tmp_path / 'small.keras'}", "--splits=second:2,logits:2"]
-    return lambda *more: handed(group, *common, "--warmup_epochs=5", *more)
+    return lambda *more, **during: handed(group, *common, "--warmup_epochs=5", *more, **during)
 
 
 @pytest.fixture
@@ -141,6 +148,27 @@ def test_assignments_start_after_the_warm_up(grouped, start):
     list(strengths(found, [5]))
     kept = [np.array_equal(to_numpy(a.logits), x) for a, x in zip(spaces, noise, strict=True)]
     assert kept == [start == "random"] * 3
+
+
+def test_the_terminal_warns_once_the_warm_up_is_over(grouped, caplog):
+    def watch(found):
+        low, *others = sn.split_losses(found.model).assignments()
+        low.assign(np.zeros(low.size, int), largest_p=0.99)
+        for space in others:
+            space.assign(np.arange(space.size) % 2, largest_p=0.6)
+        caplog.clear()
+        found.summarize(4, None)
+        assert caplog.messages == []
+        found.summarize(6, None)
+        name = low.name.removeprefix("space_")
+        empty = f"step 6: Group 1 of {name} is empty (0 of {low.size} channels): raise --gamma3."
+        assert caplog.messages == [empty]
+        found.summarize(9, None)
+        assert len(caplog.messages) == 3
+        late = caplog.messages[1:]
+        assert all("are undecided" in m and "--assignment_lr_scale" in m for m in late)
+
+    grouped(during=watch)
 
 
 @pytest.mark.parametrize("arguments", [[], ["--bn_no_scale"]])
