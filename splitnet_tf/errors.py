@@ -14,7 +14,14 @@ class GroupingError(SplitNetError):
 
 
 class EmptyGroupError(GroupingError):
-    """A group without channels."""
+    """A group without channels; ``what`` says which, without the remedy."""
+
+    def __init__(self, what: str):
+        super().__init__(
+            f"{what}; raise gamma3 so that groups keep their share, or read the grouping with "
+            "method='balanced'."
+        )
+        self.what = what
 
 
 class PlacementError(SplitNetError):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 from absl import flags
 
-from splitnet_tf.cli.model_flag import choose_model
+from splitnet_tf.cli.model_flag import choose_model, model_settings
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Dataset, evaluation_batches
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph import SplitPlan
 from splitnet_tf.saving import load_model
 from splitnet_tf.training import compiled_forward, evaluate
 
@@ -35,45 +39,61 @@ def starts_trained() -> bool:
     return bool(FLAGS.basemodel) or model_name().endswith(".keras")
 
 
+def keep_probability() -> float:
+    """What ``config.json`` says of dropout: the flag, or what the model does by itself."""
+    if FLAGS.dropout_keep_prob is not None:
+        return FLAGS.dropout_keep_prob
+    return 1 - model_settings(model_name()).get("dropout", 0.0)
+
+
 def build_model(dataset: Dataset) -> keras.Model:
     """The plain model, with the weights of ``--basemodel`` if there is one.
 
     Raises:
+      flags.Error: a flag that the model does not take.
       RunError: ``--basemodel`` cannot be read, or does not fit the model.
     """
     name, extra = model_name(), {}
-    dropout = 1 - FLAGS.dropout_keep_prob
-    sizes = dataset.num_classes, dataset.input_shape
-    if name.lower().startswith("wrn-"):
+    takes = model_settings(name)
+    _check_taken(takes)
+    if "bn_scale" in takes:
         extra["bn_scale"] = not FLAGS.bn_no_scale
-        unit = _first_split_unit(choose_model(name, *sizes)) if dropout else None
-        if unit:
-            extra |= {"dropout": dropout, "dropout_from": unit}
-        elif dropout:
+    if "dropout" in takes and FLAGS.dropout_keep_prob is not None:
+        extra["dropout"] = 1 - FLAGS.dropout_keep_prob
+    if "dropout_from" in takes and extra.get("dropout"):
+        extra["dropout_from"] = _first_split_unit(dataset)
+        if extra["dropout_from"] is None:
             logging.warning("--dropout_keep_prob drops features in split units; none is split.")
-    elif FLAGS.bn_no_scale:
-        raise flags.Error(
-            f"--bn_no_scale is for Wide ResNets, not for {name}; turn it off, --bn_no_scale=false."
-        )
-    elif dropout and name.lower().endswith(".keras"):
-        raise flags.Error(
-            "--dropout_keep_prob: a model of a file keeps its dropout as it is; give 1."
-        )
-    elif dropout or name.lower() == "alexnet":  # which has dropout of its own
-        extra["dropout"] = dropout
-    model = choose_model(name, *sizes, **extra)
+            del extra["dropout"]
+    model = choose_model(name, dataset.num_classes, dataset.input_shape, **extra)
     if FLAGS.basemodel:
         _load_base(model)
     return model
 
 
-def _first_split_unit(model: keras.Model) -> str | None:
-    """The first residual unit of a Wide ResNet at or above the start of the first split."""
-    starts = [start for start, groups in sections() if groups > 1]
-    names = [layer.name for layer in model.layers]
-    first = starts[0] if starts else "logits"
-    at = [i for i, name in enumerate(names) if name == first or name.startswith(f"{first}_")]
-    units = (re.match(r"unit_\d+_\d+", name) for name in names[at[0] :]) if at else ()
+def _check_taken(takes: Mapping[str, Any]) -> None:
+    """Refuses flags that would do nothing; the scripts give both, so it says how to undo them."""
+    unused, add = [], []
+    if "dropout" not in takes and FLAGS.dropout_keep_prob not in (None, 1):
+        unused.append(f"--dropout_keep_prob={FLAGS.dropout_keep_prob:g}")
+        add.append("--dropout_keep_prob=1")
+    if "bn_scale" not in takes and FLAGS.bn_no_scale:
+        unused.append("--bn_no_scale")
+        add.append("--bn_no_scale=false")
+    if unused:
+        raise flags.Error(
+            f"--model={model_name()} does not take {' and '.join(unused)}; add {' '.join(add)} at "
+            "the end."
+        )
+
+
+def _first_split_unit(dataset: Dataset) -> str | None:
+    """The first residual unit with a split kernel, of the same model without dropout."""
+    state = random.getstate()  # Keras draws the seeds of its layers from it
+    model = choose_model(model_name(), dataset.num_classes, dataset.input_shape)
+    random.setstate(state)
+    kernels = SplitPlan.from_sections(model, sections()).kernels
+    units = (re.match(r"unit_\d+_\d+", kernel.name) for kernel in kernels)
     return next((unit[0] for unit in units if unit), None)
 
 

@@ -9,7 +9,13 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from splitnet_tf.cli.base_model import accuracy_at_start, build_model, sections, starts_trained
+from splitnet_tf.cli.base_model import (
+    accuracy_at_start,
+    build_model,
+    keep_probability,
+    sections,
+    starts_trained,
+)
 from splitnet_tf.cli.define import MAX_EPOCHS, define_float, define_integer, define_text
 from splitnet_tf.cli.given_flags import (
     classes_after_warmup,
@@ -34,9 +40,9 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import evaluation_batches, training_batches
 from splitnet_tf.digests import digest_arrays
-from splitnet_tf.errors import EmptyGroupError, PlanError
+from splitnet_tf.errors import EmptyGroupError, GroupingError, PlanError
 from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import group_model, split_losses
+from splitnet_tf.grouping import Grouping, group_model, split_losses
 from splitnet_tf.grouping.paces import gradient_scales
 from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
@@ -91,7 +97,14 @@ def define_flags() -> None:
     define_float(
         "assignment_lr_scale", 8.0, "Pace of the assignments against the weights.", 0, 10_000
     )
-    define_float("dropout_keep_prob", 1.0, "Share of features kept in the split layers.", 0.01, 1)
+    define_float(
+        "dropout_keep_prob",
+        None,
+        "Share of features kept by dropout, of a WRN in its split units; default: the model's "
+        "own, half in AlexNet, all in a WRN, ResNet or perceptron. A .keras file keeps its own.",
+        0.01,
+        1,
+    )
     flags.DEFINE_boolean("bn_no_scale", False, "Batch norm without scale.")
     flags.DEFINE_boolean("finetune", False, "Ten times the gradients on the split layers.")
     define_text("basemodel", None, "Start from this .keras file or run folder.")
@@ -125,13 +138,15 @@ def main() -> None:
         warmup_steps(dataset)
     known = given_classes(dataset, plan)
     # Files that a run starts from may not change under it.
-    config = {**settings(), **data_settings(dataset)}
+    config = {**settings(), **data_settings(dataset), "dropout_keep_prob": keep_probability()}
     config["given_digest"] = digest_arrays([known]) if known is not None else None
     if starts_trained():
         config["start_digest"] = digest_arrays(plain.get_weights())
+    # What the flags make wrong is found before they are written into the run folder.
+    grouped = make_grouped(plain, plan) if plan.kernels else None
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
-    if plan.kernels:
-        train_grouped(dataset, plain, plan, run, known)
+    if grouped is not None:
+        train_grouped(dataset, grouped, plan, run, known)
     else:
         train_plain(dataset, plain, run)
 
@@ -157,12 +172,20 @@ def train_plain(dataset, model, run) -> None:
     write_result(run, dataset, model, result, more)
 
 
-def train_grouped(dataset, plain, plan, run, known) -> None:
-    """Warm-up, then grouping; ``known`` are groups of the classes given before it."""
-    logging.info("%s", plan)
+def make_grouped(plain, plan) -> keras.Model:
+    """The grouped model.
+
+    Raises:
+      PlanError: the plan does not split the classes, or a layer that cannot be grouped.
+    """
+    if len(plan.class_spaces) != 1:
+        raise PlanError(
+            f"The classes of --model are made by several layers ({', '.join(plan.class_spaces)}); "
+            "give a model with one layer of logits."
+        )
     if plan.class_spaces[0] not in {s.name for s in plan.spaces}:
         raise PlanError("The classes themselves are not split; let a section reach the logits.")
-    grouped = group_model(
+    return group_model(
         plain,
         plan,
         FLAGS.gamma1,
@@ -172,6 +195,11 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
         reduction="weighted" if FLAGS.weighted_group_loss else "mean",
         seed=FLAGS.seed,
     )
+
+
+def train_grouped(dataset, grouped, plan, run, known) -> None:
+    """Warm-up, then grouping; ``known`` are groups of the classes given before it."""
+    logging.info("%s", plan)
     losses = split_losses(grouped)
     warmup, total = warmup_steps(dataset), total_steps(dataset)
     growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
@@ -219,20 +247,28 @@ def train_grouped(dataset, plain, plan, run, known) -> None:
     )
     more = accuracy_at_start(dataset, grouped)
     result = trainer.train()
-    save_model(grouped, run.path / "grouped.keras")
-    try:
-        grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
-    except EmptyGroupError as error:
-        raise EmptyGroupError(
-            f"{error} The trained model is kept: the same command with --method=balanced goes on "
-            f"in {run.path}; a higher --gamma3 takes a new run."
-        ) from None
-    grouping = dataclasses.replace(grouping, method=grouping_method(FLAGS.method))
+    save_model(grouped, run.path / "grouped.keras")  # first, as a group may be empty
+    grouping = read_trained(grouped, dataset)
     grouping.save(run.path / "grouping.json")
     for group, names in enumerate(grouping.class_groups()):
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
     more["off_block_energy"] = watch.off_block_energy()
     write_result(run, dataset, grouped, result, more)
+
+
+def read_trained(grouped, dataset) -> Grouping:
+    """The grouping that was learned; the sentence on an empty group names this program's flags."""
+    try:
+        grouping = read_grouping(grouped, FLAGS.method, dataset.class_names)
+    except EmptyGroupError as error:
+        now = f"run again with --method=balanced and --train_dir={FLAGS.train_dir} for groups of "
+        now += "equal size from this training, or "
+        if FLAGS.grouping != "learned":
+            now = ""  # balanced would change given groups
+        raise GroupingError(
+            f"{error.what}; {now}train anew with a larger --gamma3 in another --train_dir."
+        ) from None
+    return dataclasses.replace(grouping, method=grouping_method(FLAGS.method))
 
 
 def _watching(watch: GroupingWatch, pictures: GroupingPictures, warmup: int, val_interval: int):

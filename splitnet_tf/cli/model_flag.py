@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 from absl import flags
@@ -58,6 +59,20 @@ def choose_model(
                 "this data."
             )
     return model
+
+
+def model_settings(name: str) -> dict[str, Any]:
+    """What the model that a flag names can be built with, and the defaults; a file takes nothing.
+
+    Raises:
+      flags.Error: an unknown name.
+    """
+    if name.endswith(".keras"):
+        return {}
+    try:
+        return models.settings_of(name)
+    except ValueError as error:
+        raise flags.Error(f"--model={name}: {_reason(error)}") from None
 
 
 def check_fits(what: str, model: keras.Model, dataset) -> None:

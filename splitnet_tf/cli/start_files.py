@@ -17,7 +17,8 @@ def check_start_files(*names: str) -> None:
     """Looks at the files and folders that flags name, through symbolic links too.
 
     Args:
-      *names: of the flags; values that are no path there are passed over.
+      *names: of the flags; what names no file, such as ``--model=mlp``, is passed over. Only
+        ``basemodel`` may be a folder.
 
     Raises:
       flags.Error: one lies in ``--train_dir``, or is that folder.
@@ -25,7 +26,7 @@ def check_start_files(*names: str) -> None:
     folder = os.path.realpath(FLAGS.train_dir)
     for name in names:
         value = FLAGS[name].value
-        if not value or not os.path.exists(value):
+        if not value or not (os.path.isfile(value) or name == "basemodel"):
             continue
         if any(Path(place).is_relative_to(folder) for place in _places(value)):
             raise flags.Error(

@@ -79,8 +79,7 @@ class SpaceGroups:
             if not channels:
                 raise EmptyGroupError(
                     f"Group {g} of space '{self.name}' is empty (sizes "
-                    f"{'/'.join(str(len(m)) for m in self.members)}); raise gamma3 so that groups "
-                    "keep their share, or read the grouping with method='balanced'."
+                    f"{'/'.join(str(len(m)) for m in self.members)})"
                 )
         found = sorted(c for channels in self.members for c in channels)
         expected = list(range(len(found)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -41,27 +42,44 @@ def build(
     Raises:
       ValueError: an unknown name, or a setting or size that the model does not take.
     """
+    function, named = _find(name)
+    unknown = settings.keys() - inspect.signature(function).parameters
+    if unknown:
+        raise ValueError(f"{name} has no setting '{sorted(unknown)[0]}'.")
     chosen = {"num_classes": num_classes, "input_shape": input_shape}
     chosen = {k: v for k, v in chosen.items() if v is not None}
+    if function in applications().values():
+        if "num_classes" in chosen:
+            chosen["classes"] = chosen.pop("num_classes")
+        if "include_preprocessing" in inspect.signature(function).parameters:
+            settings.setdefault("include_preprocessing", False)
+        settings.update(weights=None, classifier_activation=None)
+    return function(**named, **chosen, **settings)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """What a model can be built with, and by which value each setting is left as it is.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    function, named = _find(name)
+    parameters = inspect.signature(function).parameters
+    return {key: value.default for key, value in parameters.items() if key not in named}
+
+
+def _find(name: str) -> tuple[Callable[..., keras.Model], dict[str, Any]]:
+    """The function of a model, and the settings that its name holds."""
     wide = re.fullmatch(r"wrn-(\d{1,9})-(\d{1,9}(?:\.\d+)?)", name.lower())
     if wide:
-        width = float(wide[2])
-        return _call(wide_resnet, name, depth=int(wide[1]), width=width, **chosen, **settings)
+        return wide_resnet, {"depth": int(wide[1]), "width": float(wide[2])}
     deep = re.fullmatch(r"resnet-(\d{1,9})(?:x(\d{1,9}(?:\.\d+)?))?", name.lower())
     if deep:
-        width = float(deep[2] or 1)
-        return _call(resnet, name, depth=int(deep[1]), width=width, **chosen, **settings)
-    own = {"alexnet": alexnet, "mlp": mlp}.get(name.lower())
-    if own is not None:
-        return _call(own, name, **chosen, **settings)
-    function = applications().get(name.lower())
+        return resnet, {"depth": int(deep[1]), "width": float(deep[2] or 1)}
+    function = {"alexnet": alexnet, "mlp": mlp, **applications()}.get(name.lower())
     if function is None:
         raise ValueError(f"model must be one of {', '.join(KNOWN)}; got {name!r}.")
-    if "num_classes" in chosen:
-        chosen["classes"] = chosen.pop("num_classes")
-    if "include_preprocessing" in inspect.signature(function).parameters:
-        settings.setdefault("include_preprocessing", False)
-    return _call(function, name, weights=None, classifier_activation=None, **chosen, **settings)
+    return function, {}
 
 
 def applications() -> dict[str, Callable[..., keras.Model]]:
@@ -71,10 +89,3 @@ def applications() -> dict[str, Callable[..., keras.Model]]:
         for name, function in vars(keras.applications).items()
         if name[0].isupper() and callable(function)
     }
-
-
-def _call(function, name, **settings) -> keras.Model:
-    unknown = settings.keys() - inspect.signature(function).parameters
-    if unknown:
-        raise ValueError(f"{name} has no setting '{sorted(unknown)[0]}'.")
-    return function(**settings)

@@ -3,13 +3,12 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from splitnet_tf.data import planted_groups, save_arrays
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.json_files import read_json
-from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model, weights
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
 
 NAMES = [f"group{g}-{k}" for g in (0, 1) for k in range(4)]
 
@@ -82,34 +81,6 @@ def test_a_split_is_not_resumed_with_another_grouping(begin, tmp_path):
     printed = begin("split", *command, code=1)
     assert "was made with other settings (base_digest" in printed
     assert (tmp_path / "split" / "tree.keras").read_bytes() == before
-
-
-def test_an_empty_group_is_told_and_a_balanced_grouping_goes_on(begin, tmp_path):
-    """Eight classes in seven groups by chance."""
-    command = ["group", f"--model={tmp_path / 'small.keras'}", "--splits=logits:7", "--max_steps=2"]
-    command += ["--warmup_epochs=0", "--assignment_init=random", f"--train_dir={tmp_path / 'run'}"]
-    printed = begin(*command, code=1)
-    assert "is empty (sizes" in printed
-    assert "the same command with --method=balanced goes on" in printed
-    kept = weights(tmp_path / "run" / "grouped.keras")
-    begin(*command, "--method=balanced")
-    sizes = [len(m) for m in Grouping.load(tmp_path / "run" / "grouping.json").classes.members]
-    assert sorted(sizes) == [1] * 6 + [2]
-    for name, array in weights(tmp_path / "run" / "grouped.keras").items():
-        np.testing.assert_array_equal(array, kept[name])
-
-
-def test_a_base_is_not_lost_to_a_run_in_its_folder(begin, tmp_path):
-    group = tmp_path / "group"
-    begin("group", *GROUP, f"--model={tmp_path / 'small.keras'}", f"--train_dir={group}")
-    (tmp_path / "link").symlink_to(group)
-    before = {p: p.read_bytes() for p in group.glob("*.*") if p.is_file()}
-    assert group / "grouped.keras" in before
-    link = tmp_path / "link"
-    for base, folder in ((group, group), (link, group), (group, link)):
-        command = ["split", *SPLIT, f"--basemodel={base}", f"--train_dir={folder}", "--restart"]
-        assert f"--basemodel={base} lies in --train_dir={folder}" in begin(*command, code=2)
-    assert {p: p.read_bytes() for p in group.glob("*.*") if p.is_file()} == before
 
 
 def test_a_base_model_is_taken_over(begin, tmp_path):

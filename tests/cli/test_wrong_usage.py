@@ -1,30 +1,15 @@
 """Wrong flags: one sentence and an exit code each."""
 
+import numpy as np
+
 from splitnet_tf import models
+from splitnet_tf.data import Dataset, Split, save_arrays
 from splitnet_tf.parallel.network import free_port
 from tests.cli.forked import run_programs
 
 PLANTED = ("--train_dir=t", "--dataset=planted")
 WRONG_USAGE = [
     ("group", [], 2, "train_dir"),
-    (
-        "group",
-        [*PLANTED, "--model=resnet-18", "--bn_no_scale"],
-        2,
-        "--bn_no_scale is for Wide ResNets, not for resnet-18; turn it off",
-    ),
-    (
-        "group",
-        [*PLANTED, "--model=x.keras", "--dropout_keep_prob=0.5"],
-        2,
-        "--dropout_keep_prob: a model of a file keeps its dropout",
-    ),
-    (
-        "split",
-        ["--dataset=planted", "--basemodel=/etc", "--train_dir=/etc", "--restart"],
-        2,
-        "--basemodel=/etc lies in --train_dir=/etc, where this run would remove or overwrite it",
-    ),
     ("group", ["--train_dir=t", "--batch_size=x"], 2, "--batch_size=x"),
     ("group", ["--train_dir=t", "--batch_size=0"], 2, "batch_size"),
     ("group", ["--train_dir=t", "--seed=99999999999"], 2, "seed"),
@@ -251,6 +236,22 @@ WRONG_USAGE = [
         1,
         "its layer 'init_conv' does not fit the model",
     ),
+    *(
+        ("group", ["--train_dir=t", "--dataset=tiny.npz", *more], code, sentence)
+        for more, code, sentence in (
+            (["--model=mlp", "--splits=2-2", "--batch_size=4"], 1, "Images of 4x4 pixels are too"),
+            (
+                ["--model=mlp", "--splits=2-2", "--bn_no_scale"],
+                2,
+                "does not take --bn_no_scale; add --bn_no_scale=false at",
+            ),
+            (
+                ["--model=plain.keras", "--bn_no_scale", "--dropout_keep_prob=0.5"],
+                2,
+                "--model=plain.keras does not take --dropout_keep_prob=0.5 and --bn_no_scale; add",
+            ),
+        )
+    ),
     (
         "group",
         [*PLANTED, "--model=other.keras", "--splits=logits:2"],
@@ -263,6 +264,8 @@ WRONG_USAGE = [
 def test_wrong_usage_gets_one_sentence(tmp_path):
     models.mlp((8, 6), 5, (4, 4, 3)).save(tmp_path / "other.keras")
     models.mlp((8, 6), 8, (16, 16, 3)).save(tmp_path / "plain.keras")
+    tiny = Split(np.zeros((8, 4, 4, 3), np.uint8), np.arange(8) % 4)
+    save_arrays(Dataset("tiny", tiny, tiny, tiny, tuple("abcd")), tmp_path / "tiny.npz")
     found = run_programs(
         [(program, arguments) for program, arguments, _, _ in WRONG_USAGE], tmp_path
     )

@@ -1,0 +1,50 @@
+"""A run that failed is mended in its own folder, by what the sentence says."""
+
+import shutil
+
+import keras
+import pytest
+from keras import layers
+
+from splitnet_tf.grouping import Grouping
+from tests.cli.small_programs import COMMON, GROUP, run, same_weights, small_model
+
+# Eight classes at random into eight groups, and nothing is learned: some group gets none.
+EMPTY = ["--splits=second:2,logits:8", "--assignment_init=random", "--warmup_epochs=0"]
+EMPTY += ["--initial_lr=0", "--final_lr=0", "--max_steps=2"]
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Runs the group program in one folder; what it printed."""
+    small_model(tmp_path / "small.keras")
+
+    def group(*arguments, code=0):
+        command = [*COMMON, *GROUP, f"--train_dir={tmp_path / 'group'}", *arguments]
+        found, printed = run("group", command, tmp_path / "out", cwd=tmp_path)
+        assert found == code and "Traceback" not in printed, printed[-2000:]
+        return " ".join(printed.split())
+
+    return group
+
+
+def test_a_model_that_cannot_be_grouped_leaves_no_settings_behind(group, tmp_path):
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Dense(8, name="second")(layers.Flatten()(inputs))
+    halves = [layers.Dense(4, name=name)(x) for name in ("logits", "others")]
+    keras.Model(inputs, layers.Concatenate()(halves)).save(tmp_path / "halves.keras")
+    printed = group("--model=halves.keras", code=1)
+    assert "error: The classes of --model are made by several layers (logits, others);" in printed
+    group("--model=small.keras", "--max_steps=2", "--warmup_epochs=0")
+
+
+def test_a_run_with_an_empty_group_is_read_again(group, tmp_path):
+    command = ["--model=small.keras", *EMPTY]
+    printed = group(*command, code=1)
+    folder = tmp_path / "group"
+    assert "is empty (sizes " in printed and "larger --gamma3 in another --train_dir." in printed
+    assert f"run again with --method=balanced and --train_dir={folder} " in printed
+    shutil.copy(folder / "grouped.keras", tmp_path / "before.keras")
+    assert "resumed from" in group(*command, "--method=balanced")
+    assert [len(m) for m in Grouping.load(folder / "grouping.json").classes.members] == [1] * 8
+    same_weights(folder / "grouped.keras", tmp_path / "before.keras")

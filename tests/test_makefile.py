@@ -1,0 +1,28 @@
+"""``make venv`` where Python cannot make one."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_a_python_without_venv_is_told_what_to_install(tmp_path):
+    """As on Debian: Python is there, ensurepip is not."""
+    (tmp_path / "ensurepip.py").write_text("raise ModuleNotFoundError('ensurepip')")
+    venv = tmp_path / "venv"
+    done = subprocess.run(
+        ["make", "venv", f"VENV={venv}", f"PYTHON={sys.executable}"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    sentence = "cannot make a virtual environment: install python3-venv (apt install python3-venv)."
+    assert done.stderr.splitlines()[0] == f"{sys.executable} {sentence}"
+    assert not venv.exists()
