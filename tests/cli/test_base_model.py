@@ -55,8 +55,11 @@ def test_dropout_is_in_split_units(build, caplog, splits, dropped):
 
 
 @pytest.mark.parametrize("keep", [None, 1.0])
-def test_no_dropout_asks_for_no_unit(build, keep):
-    assert build(splits="unit_2:2,logits:2", keep=keep)[1] == {}
+@pytest.mark.parametrize("splits", ["unit_2:2,logits:2", "1-1-2"])
+def test_no_dropout_asks_for_no_unit(build, caplog, splits, keep):
+    with caplog.at_level(logging.WARNING):
+        assert build(splits=splits, keep=keep)[1] == {}
+    assert "none is split" not in caplog.text
 
 
 def test_looking_for_the_unit_leaves_the_weights_as_they_are(build):

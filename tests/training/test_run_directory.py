@@ -28,6 +28,11 @@ def test_folders_from_before_a_setting_was_there_go_on(tmp_path):
         RunDirectory(tmp_path, {**now, "data_digest": "cd"})
 
 
+def test_pictures_at_other_steps_are_the_same_run(tmp_path):
+    RunDirectory(tmp_path, {"seed": 1, "group_summary_interval": 5}).close()
+    RunDirectory(tmp_path, {"seed": 1, "group_summary_interval": 0}).close()
+
+
 def test_restart_removes_the_results_of_the_run_before(tmp_path):
     RunDirectory(tmp_path, {"seed": 1}).close()
     for name in ("grouped.keras", "grouping.json", "result.json", "notes.txt"):
