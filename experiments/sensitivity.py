@@ -147,7 +147,7 @@ def draw(rows: list[dict], path: Path) -> None:
         for place, (value, found) in enumerate(values.items()):
             errors = [min(100 * r[ERROR], highest) for r in found]
             if means[place] > highest:
-                axes.annotate(f"{means[place]:.0f}", (place, highest), (-20, -12), **AT_A_POINT)
+                axes.annotate(f"{means[place]:.0f}", (place, highest), (-26, -3), **AT_A_POINT)
             color = "#c44e52" if value == str(default) else "#4878a8"
             axes.plot([place] * len(errors), errors, "o", ms=4, color=color)
         axes.set_xticks(places, list(values))
