@@ -29,6 +29,7 @@ from experiments.tables import (
     spread,
     stages,
 )
+from splitnet_tf.analysis.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.files import write_atomically
@@ -37,6 +38,7 @@ FLAGS = flags.FLAGS
 DOCS = ROWS.parents[1] / "docs"
 REMARKS = Path(__file__).with_name("remarks.md")
 SWEPT = "sweep"
+TABLE5_PICTURE = "table5-{}.png"
 
 
 def table2(rows: list[dict]) -> str:
@@ -102,21 +104,18 @@ def table1(rows: list[dict]) -> str:
     return f"{markdown(header, lines)}\n\n{command_block('table1', split, flags)}" if lines else ""
 
 
-def table5(document: dict) -> str:
+def table5(document: dict, scale: str) -> str:
     """Speed-ups of parallel evaluation."""
-    rows = [
-        (
-            *(r["name"], f"{r['ms_per_image']:.2f}", f"{100 * r['spread']:.0f}%"),
-            *(f"{r['speed_up']:.2f}x", f"{r['bound']:.2f}x"),
-            f"{r['paper']:.2f}x" if r["paper"] else "",
-        )
-        for r in document["rows"]
-    ]
-    header = ("", "ms/image", "spread", "speed-up", "bound by FLOPs", "paper, GPUs")
+    machine = document["machine"]
     where = (
-        f"{document['model']}, batch {document['batch_size']}, on {', '.join(document['devices'])}"
+        f"{document['model']}, batch {document['batch_size']}, the median of "
+        f"{document['repeats']} rounds; on {', '.join(document['devices'])} "
+        f"({machine['processor']}, TensorFlow {machine['tensorflow']}). `bound` is what the FLOPs "
+        "allow; `paper` was measured on two GPUs (3-way: three)."
     )
-    return f"{where}.\n\n{markdown(header, rows)}\n\n```sh\npython {document['command']}\n```"
+    table = markdown(SPEED_UP_HEADER, speed_up_cells(document))
+    picture = f"![Speed-ups and their bounds]({TABLE5_PICTURE.format(scale)})"
+    return f"{where}\n\n{table}\n\n{picture}\n\n```sh\npython {document['command']}\n```"
 
 
 def comparison(document: dict) -> str:
@@ -192,7 +191,7 @@ def document(
     for found in comparisons:
         parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
     for scale, found in by_scale5.items():
-        parts += [f"## Table 5, scale `{scale}`", table5(found)]
+        parts += [f"## Table 5, scale `{scale}`", table5(found, scale)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -201,13 +200,15 @@ def main() -> None:
         raise flags.Error(f"--runs: there is no folder {FLAGS.runs}; leave it out or name another.")
     for path in collect(Path(FLAGS.runs)):
         logging.info("collected %s", path)
-    by_scale = read_rows()
+    by_scale, by_scale5 = read_rows(), read_table5()
     remarks = REMARKS.read_text(encoding="utf-8")
-    text = document(by_scale, read_table5(), read_comparisons(), remarks)
+    text = document(by_scale, by_scale5, read_comparisons(), remarks)
     write_atomically(DOCS / "results.md", text.encode())
     for rows in by_place(by_scale.get(SWEPT, [])):
         if sensitivity_section(rows):
             draw(rows, DOCS / picture_name(rows))
+    for scale, found in by_scale5.items():
+        draw_speed_ups(found, DOCS / TABLE5_PICTURE.format(scale))
     print(f"Written: {DOCS / 'results.md'}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from absl import flags
 
 from splitnet_tf.analysis import cost, even_grouping, text_table
 from splitnet_tf.analysis.processor import processor_name
+from splitnet_tf.analysis.speed_ups import draw_speed_ups
 from splitnet_tf.cli.define import (
     PICTURES,
     define_integer,
@@ -21,7 +23,7 @@ from splitnet_tf.cli.define import (
     define_new_file,
     define_text,
 )
-from splitnet_tf.cli.device_benchmark import ROWS, measure, plot
+from splitnet_tf.cli.device_benchmark import ROWS, measure
 from splitnet_tf.cli.device_benchmark import as_text as devices_as_text
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
@@ -137,7 +139,7 @@ def on_devices() -> None:
         )
     document = {"model": FLAGS.model, "machine": machine(), **document}
     if FLAGS.figure:
-        plot(document, FLAGS.figure)
+        draw_speed_ups(document, FLAGS.figure)
     show(document, devices_as_text)
 
 
@@ -178,7 +180,7 @@ def machine() -> dict:
     return {
         "processor": processor_name(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads()
-        or len(tf.config.list_logical_devices("CPU")),
+        or len(os.sched_getaffinity(0)),
         "gpus": [d.name for d in tf.config.list_physical_devices("GPU")],
         "python": platform.python_version(),
         "tensorflow": tf.__version__,

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.analysis.speed_ups import SPEED_UP_HEADER, speed_up_cells
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.parallel import TRUNK_MODES, Timing, interleave, place, ratio, stream
@@ -163,47 +164,9 @@ def row(name, spread, timing: Timing, one: Timing, whole, images, peak) -> dict:
 
 def as_text(document: dict) -> str:
     """The document as a table."""
-    rows = [
-        (
-            r["name"],
-            f"{r['ms_per_image']:.2f}",
-            f"{100 * r['spread']:.1f}%",
-            f"{r['speed_up']:.2f}x",
-            f"{r['bound']:.2f}x",
-            "-" if r["paper"] is None else f"{r['paper']:.2f}x",
-            f"{r['bytes_crossing_per_image'] / 1024:.1f}",
-            f"{100 * r['params_share']:.0f}%",
-            "-" if r["peak_bytes"] is None else f"{r['peak_bytes'] / 2**20:.0f}",
-        )
-        for r in document["rows"]
-    ]
-    header = (
-        *("", "ms/image", "spread", "speed-up", "bound", "paper"),
-        *("KiB crossing/image", "params/device", "peak MiB"),
-    )
     return (
         f"{document['model']}, batch {document['batch_size']}, "
         f"{document['repeats']} interleaved rounds of {document['batches_in_a_stream']} batches\n"
-        f"on {', '.join(document['devices'])}\n\n{text_table(header, rows)}"
+        f"on {', '.join(document['devices'])}\n\n"
+        f"{text_table(SPEED_UP_HEADER, speed_up_cells(document))}"
     )
-
-
-def plot(document: dict, path: str) -> None:
-    """Speed-ups as bars, each with its bound."""
-    from matplotlib.figure import Figure
-
-    rows = document["rows"][1:]
-    figure = Figure(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    places = range(len(rows))
-    axes.barh(places, [r["speed_up"] for r in rows], color="#4878a8", label="measured")
-    axes.plot([r["bound"] for r in rows], places, "k|", markersize=12, label="bound by FLOPs")
-    known = [(r["paper"], i) for i, r in enumerate(rows) if r["paper"]]
-    if known:
-        axes.plot(*zip(*known, strict=True), "o", color="#c44e52", ms=4, label="paper, GPUs")
-    axes.axvline(1, color="gray", lw=0.8)
-    axes.set_yticks(places, [r["name"] for r in rows])
-    axes.invert_yaxis()
-    axes.set_xlabel(f"speed-up over one device ({len(document['devices'])} devices)")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    figure.savefig(path, dpi=150)

@@ -29,7 +29,7 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
 from splitnet_tf.digests import digest
-from splitnet_tf.errors import RunError
+from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
 from splitnet_tf.json_files import write_json
@@ -93,6 +93,8 @@ def main() -> None:
     base, grouping = load_grouped(dataset)
     plan = SplitPlan.from_sections(base, grouping.sections)
     check_training_flags(dataset)
+    keep = FLAGS.dropout_keep_prob
+    tree = split_model(base, grouping, plan, None if keep is None else 1 - keep)
     # The digest keeps checkpoints of one base and grouping out of the tree of another.
     config = {
         **settings(),
@@ -100,8 +102,6 @@ def main() -> None:
         "base_digest": digest(_start(base, grouping)),
     }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
-    keep = FLAGS.dropout_keep_prob
-    tree = split_model(base, grouping, plan, None if keep is None else 1 - keep)
     difference = check_tree(base, plan, grouping, tree, dataset)
     logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
     stages = {
@@ -185,9 +185,15 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     if FLAGS.method == "file" or file.is_file():
         grouping = Grouping.load(file)
         check_classes(file, grouping, dataset)
-    if FLAGS.method != "file":
-        grouping = read_grouping(model, FLAGS.method, dataset.class_names)
-    return model, grouping
+    if FLAGS.method == "file":
+        return model, grouping
+    try:
+        return model, read_grouping(model, FLAGS.method, dataset.class_names)
+    except EmptyGroupError as error:
+        raise GroupingError(
+            f"{error.what}, by the assignments of --basemodel={path}; read them with "
+            "--method=balanced, or group anew with a larger --gamma3."
+        ) from None
 
 
 def _start(base: keras.Model, grouping: Grouping) -> Iterator[str | np.ndarray]:

@@ -48,3 +48,18 @@ def test_a_run_with_an_empty_group_is_read_again(group, tmp_path):
     assert "resumed from" in group(*command, "--method=balanced")
     assert [len(m) for m in Grouping.load(folder / "grouping.json").classes.members] == [1] * 8
     same_weights(folder / "grouped.keras", tmp_path / "before.keras")
+
+
+def test_a_split_of_an_empty_group_names_its_flags_and_leaves_no_folder(group, tmp_path):
+    group("--model=small.keras", *EMPTY, code=1)
+    base, folder = tmp_path / "group", tmp_path / "split"
+    command = [*COMMON, "--max_steps=2", f"--basemodel={base}", f"--train_dir={folder}"]
+    found, printed = run("split", [*command, "--method=argmax"], tmp_path / "out")
+    printed = " ".join(printed.split())
+    assert found == 1 and "Traceback" not in printed
+    assert "is empty (sizes " in printed and f"by the assignments of --basemodel={base};" in printed
+    assert "read them with --method=balanced, or group anew with a larger --gamma3." in printed
+    assert not folder.exists()
+    found, printed = run("split", [*command, "--method=balanced"], tmp_path / "out")
+    assert found == 0, printed[-2000:]
+    assert [len(m) for m in Grouping.load(folder / "grouping.json").classes.members] == [1] * 8
