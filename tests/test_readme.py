@@ -83,3 +83,27 @@ def test_flags_named_in_the_readme_exist():
     }  # the latter is TensorBoard's
     known = set(re.findall(r'(?i:define)_\w+\(\s*"([a-z0-9_]+)"', sources))
     assert named <= known
+
+
+def anchor(heading):
+    """As GitHub makes one of a heading."""
+    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+    return kept.replace(" ", "-")
+
+
+def test_links_and_pictures_of_every_page_are_there():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = 0
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if "://" in link:
+                continue
+            name, _, place = link.partition("#")
+            target = (page.parent / name) if name else page
+            assert target.is_file(), (page.name, link)
+            if place:
+                text = re.sub(r"```.*?```", "", target.read_text(encoding="utf-8"), flags=re.S)
+                headings = re.findall(r"^#+ (.+)$", text, re.M)
+                assert place in map(anchor, headings), (page.name, link)
+            found += 1
+    assert found > 20
