@@ -83,10 +83,25 @@ def define_flags() -> None:
     define_float("gamma1", 1.0, f"Weight of R_W, group weights. {order}", 0, 1e6)
     define_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", 0, 1e6)
     define_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", 0, 1e6)
-    define_float("gamma1_growth", 20.0, "Factor by which gamma1 grows over the grouping.", 1, 1e6)
+    define_float(
+        "gamma1_growth",
+        20.0,
+        "Factor by which gamma1 has grown after three fifths of the grouping, so that little is "
+        "left off the blocks at the cut.",
+        1,
+        1e6,
+    )
     define_given_flags()
-    flags.DEFINE_enum("scaling", "unit", ["unit", "paper"], "Of the split losses.")
-    flags.DEFINE_boolean("weighted_group_loss", False, "Weigh kernels by their own R_W.")
+    flags.DEFINE_enum(
+        "scaling",
+        "unit",
+        ["unit", "paper"],
+        "Split losses of a size that does not depend on the layer's, or the paper's plain "
+        "equations.",
+    )
+    flags.DEFINE_boolean(
+        "weighted_group_loss", False, "R_W over kernels weighted by their own R_W, not their mean."
+    )
     flags.DEFINE_enum(
         "assignment_init",
         "clustering",
@@ -108,13 +123,29 @@ def define_flags() -> None:
     flags.DEFINE_boolean("bn_no_scale", False, "Batch norm without scale.")
     flags.DEFINE_boolean("finetune", False, "Ten times the gradients on the split layers.")
     define_text("basemodel", None, "Start from this .keras file or run folder.")
-    flags.DEFINE_enum("method", "argmax", ["argmax", "balanced"], "How groups are decided.")
-    define_float("converged_p", 0.99, "Converged: mean largest p of every space.", 0, 1)
-    define_integer(
-        "converged_hold", 3, "... with the same groups over so many checks.", 0, 1_000_000
+    flags.DEFINE_enum(
+        "method",
+        "argmax",
+        ["argmax", "balanced"],
+        "How groups are read from the assignments: by the largest p, or the best groups of equal "
+        "size.",
     )
     define_float(
-        "converged_off_block", 0.002, "... and at most this share of energy off the blocks.", 0, 1
+        "converged_p", 0.99, "Grouping has converged: least mean largest p of every space.", 0, 1
+    )
+    define_integer(
+        "converged_hold",
+        3,
+        "Grouping has converged: evaluations over which no channel changed its group.",
+        0,
+        1_000_000,
+    )
+    define_float(
+        "converged_off_block",
+        0.002,
+        "Grouping has converged: most of the split kernels' energy outside the blocks.",
+        0,
+        1,
     )
     define_integer(
         "group_summary_interval",

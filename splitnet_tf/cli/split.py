@@ -57,7 +57,8 @@ def define_flags() -> None:
         "method",
         "file",
         ["file", "argmax", "balanced"],
-        "Take the grouping from its file, or read it anew from the model.",
+        "Take the grouping from its file, or read it anew from the assignments: by the largest p, "
+        "or the best groups of equal size.",
     )
     define_integer(
         "recalibrate_batches",
@@ -67,7 +68,11 @@ def define_flags() -> None:
         1_000_000,
     )
     define_integer(
-        "patience", 0, "Evaluations without improvement before stopping; 0: never.", 0, 1_000_000
+        "patience",
+        0,
+        "Evaluations without a better validation accuracy after which it ends; 0: never.",
+        0,
+        1_000_000,
     )
     define_float(
         "dropout_keep_prob",

@@ -46,11 +46,11 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
         "Epochs at which the step schedule decays.",
         Number(float, 0, MAX_EPOCHS),
     )
-    define_float("lr_decay", 0.1, "Factor of the step schedule.", 0, 1)
+    define_float("lr_decay", 0.1, "Factor on the rate at each of --lr_step_epoch.", 0, 1)
     define_float(
         "lr_warmup_epochs", 0.0, "Epochs over which the rate rises at first.", 0, MAX_EPOCHS
     )
-    define_float("momentum", 0.9, "Of SGD.", 0, 0.9999)
+    define_float("momentum", 0.9, "Momentum of SGD.", 0, 0.9999)
     flags.DEFINE_boolean("nesterov", True, "Nesterov's momentum.")
     define_float("l2_weight", 5e-4, "Weight of L2 on kernels.", 0, 0.99)
     define_float("label_smoothing", 0.0, "Of the cross entropy.", 0, 0.99)
