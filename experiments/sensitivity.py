@@ -76,6 +76,9 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
         "chosen; `above as it is` compares runs of one seed.",
         markdown(header, lines),
         f"![Sensitivity]({picture_name(rows)})",
+        "Every point is a seed; red is the recipe as it is. What lies in the grey band, two "
+        f"standard errors of the difference of two errors on {IMAGES:,} images, may well be "
+        "chance. Errors far above it are at the upper edge, with their value.",
         command_block(
             "sweep",
             rows,

@@ -27,6 +27,7 @@ from splitnet_tf.cli.device_benchmark import ROWS, measure
 from splitnet_tf.cli.device_benchmark import as_text as devices_as_text
 from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
+from splitnet_tf.cli.peak_memory import peak_bytes
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Split, training_batches
@@ -123,8 +124,8 @@ def on_devices() -> None:
             f"--workers has no effect with the devices {', '.join(devices)}; leave it out."
         )
     with contextlib.ExitStack() as stack:
-        workers = cluster = None
-        if len(devices) < 2:
+        on_workers = len(devices) < 2
+        if on_workers:
             workers = stack.enter_context(LocalWorkers(FLAGS.workers))
             cluster = stack.enter_context(contextlib.closing(Cluster(workers.addresses)))
             devices = cluster.devices
@@ -134,9 +135,12 @@ def on_devices() -> None:
             FLAGS.batch_size,
             FLAGS.batches,
             FLAGS.repeats,
-            workers,
             FLAGS.rows,
         )
+    batch = (FLAGS.batch_size, FLAGS.image_size, FLAGS.image_size, 3)
+    work = (FLAGS.model, FLAGS.num_classes, batch, FLAGS.workers)
+    for row in document["rows"]:
+        row["peak_bytes"] = peak_bytes(row["name"], *work) if on_workers else None
     document = {"model": FLAGS.model, "machine": machine(), **document}
     if FLAGS.figure:
         draw_speed_ups(document, FLAGS.figure)

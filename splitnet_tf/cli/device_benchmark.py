@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gc
+import functools
 from collections.abc import Callable, Sequence
 
 import keras
@@ -20,7 +20,6 @@ from splitnet_tf.parallel.baselines import (
     data_parallel,
     layers_side_by_side,
 )
-from splitnet_tf.parallel.local_workers import LocalWorkers
 from splitnet_tf.splitting import SplitTree, split_model
 
 # The paper's splits of WRN-16-8, and what it printed for 2 (3-way: 3) GPUs.
@@ -60,13 +59,16 @@ def make_cases(model: keras.Model, devices: Sequence[str]) -> dict[str, Callable
         "blocks in sequence": lambda: blocks_in_sequence(model, devices),
         "unsplit data parallel": lambda: data_parallel(model, devices),
     }
-    trees = {}
-    for name, (splits, _) in PAPER_SPLITS.items():
-        plan = SplitPlan.from_sections(model, parse_splits(splits, "wrn-"))
-        trees[name] = split_model(model, even_grouping(plan))
+
+    @functools.cache
+    def tree(kind):
+        plan = SplitPlan.from_sections(model, parse_splits(PAPER_SPLITS[kind][0], "wrn-"))
+        return split_model(model, even_grouping(plan))
+
+    for kind in PAPER_SPLITS:
         for trunk in TRUNK_MODES:
-            cases[f"{name} {trunk}"] = lambda t=trees[name], trunk=trunk: placed(t, devices, trunk)
-    cases["deep data parallel"] = lambda: data_parallel(trees["deep"].model, devices)
+            cases[f"{kind} {trunk}"] = lambda k=kind, t=trunk: placed(tree(k), devices, t)
+    cases["deep data parallel"] = lambda: data_parallel(tree("deep").model, devices)
     return cases
 
 
@@ -76,7 +78,6 @@ def measure(
     batch_size: int,
     batches: int,
     repeats: int,
-    workers: LocalWorkers | None,
     chosen: Sequence[str] = (),
 ) -> dict:
     """Times every way to run a model on devices.
@@ -87,11 +88,10 @@ def measure(
       batch_size: images in a batch.
       batches: in a stream that is timed at once; two are under way at any time.
       repeats: timed rounds, interleaved.
-      workers: the processes behind the devices, for their memory.
       chosen: only the rows whose names begin with one of these, and the first.
 
     Returns:
-      The document that ``as_text`` prints.
+      The document that ``as_text`` prints, without each row's ``peak_bytes``.
     """
     rng = np.random.default_rng(0)
     images = tf.constant(rng.normal(size=(batch_size, *model.input_shape[1:])), tf.float32)
@@ -101,22 +101,14 @@ def measure(
         if not chosen or name == ONE or name.startswith(tuple(chosen))
     }
 
-    def run(spread, count=batches):
-        for logits in stream(spread, [images] * count):
+    def run(spread):
+        for logits in stream(spread, [images] * batches):
             logits.numpy()
 
     # Every row is a function of its own, which TensorFlow takes for one that is traced again.
     tf.get_logger().setLevel("ERROR")
     expected = model(images, training=False).numpy()
-    peaks, spreads = {}, {}
-    for name, make in cases.items():
-        if workers is not None:  # by itself, before the others are there
-            workers.forget_peaks()
-            spread = make()
-            run(spread, 2)
-            peaks[name] = max(workers.peak_bytes())
-            del spread
-            gc.collect()
+    spreads = {}
     for name, make in cases.items():
         spreads[name] = make()
         logits = spreads[name](images).numpy()  # and all is traced
@@ -125,7 +117,7 @@ def measure(
     found = interleave({n: lambda s=s: run(s) for n, s in spreads.items()}, repeats, warmup=0)
     whole = cost(model)
     rows = [
-        row(name, s, found[name], found[ONE], whole, batches * batch_size, peaks.get(name))
+        row(name, s, found[name], found[ONE], whole, batches * batch_size)
         for name, s in spreads.items()
     ]
     return {
@@ -144,7 +136,7 @@ def check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
         raise AssertionError(f"'{name}' computes something else: {apart:.1e} apart.")
 
 
-def row(name, spread, timing: Timing, one: Timing, whole, images, peak) -> dict:
+def row(name, spread, timing: Timing, one: Timing, whole, images) -> dict:
     """What the table tells of one way."""
     printed = {**PAPER_BASELINES, **{kind: speed for kind, (_, speed) in PAPER_SPLITS.items()}}
     paper = printed.get(name) or printed.get(name.rpartition(" ")[0])
@@ -157,7 +149,6 @@ def row(name, spread, timing: Timing, one: Timing, whole, images, peak) -> dict:
         "paper": paper,
         "bytes_crossing_per_image": spread.bytes_crossing,
         "params_share": max(spread.params) / whole.params,
-        "peak_bytes": peak,
         "seconds": list(timing.seconds),
     }
 

@@ -61,13 +61,8 @@ class LocalWorkers:
         for log in self._logs:
             log.close()
 
-    def forget_peaks(self) -> None:
-        """The peaks of memory begin anew."""
-        for process in self._processes:
-            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
-
     def peak_bytes(self) -> list[int]:
-        """The most memory that each worker has held since."""
+        """The most memory that each worker has held so far, on Linux."""
         found = []
         for process in self._processes:
             status = Path(f"/proc/{process.pid}/status").read_text()

@@ -221,8 +221,9 @@ def test_the_page_is_that_of_the_rows():
 def test_rows_in_the_repository_are_of_todays_recipes():
     files = [p for scale in PUBLISHED for p in (ROWS / scale).glob("*.json") if p.stem != TABLE5]
     assert files and [p.name for p in files if not is_of_today(read_json(p))] == []
-    names = [(p.parent.name, p.name.rpartition("-")[0]) for p in files]
-    assert len(names) == len(set(names))  # no row twice
+    documents = [(p.name.rpartition("-")[0], read_json(p)) for p in files]
+    places = [(d["row"]["scale"], name, d["backend"], d["precision"]) for name, d in documents]
+    assert len(places) == len(set(places))  # no row twice on one backend and precision
 
 
 def test_seeds_are_compared_with_themselves():
