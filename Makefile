@@ -1,5 +1,6 @@
 # make venv: .venv, with all that is needed. make demo: the whole chain on data it makes itself. make test: lint and tests.
 PYTHON ?= python3
+unexport PYTHON  # .venv is made with it; the scripts take .venv's
 VENV := .venv
 READY := $(VENV)/.ready
 

@@ -26,3 +26,20 @@ def test_a_python_without_venv_is_told_what_to_install(tmp_path):
     sentence = "cannot make a virtual environment: install python3-venv (apt install python3-venv)."
     assert done.stderr.splitlines()[0] == f"{sys.executable} {sentence}"
     assert not venv.exists()
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_python_that_makes_the_environment_is_not_that_of_the_scripts(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv").mkdir()
+    for name in ("setup.py", ".venv/.ready"):
+        (tmp_path / name).touch()
+    for name in ("group.sh", "split.sh", "eval.sh"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "${PYTHON-of .venv}"; exit 1\n')
+        (tmp_path / name).chmod(0o755)
+    for given in (["PYTHON=python3"], []):
+        env = {**os.environ, "PYTHON": "python3"}
+        done = subprocess.run(
+            ["make", "demo", *given], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
+        assert done.stdout.splitlines()[-1] == "of .venv", done.stderr

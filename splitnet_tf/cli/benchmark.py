@@ -142,9 +142,9 @@ def on_devices() -> None:
     for row in document["rows"]:
         row["peak_bytes"] = peak_bytes(row["name"], *work) if on_workers else None
     document = {"model": FLAGS.model, "machine": machine(), **document}
+    show(document, devices_as_text)
     if FLAGS.figure:
         draw_speed_ups(document, FLAGS.figure)
-    show(document, devices_as_text)
 
 
 def on_one() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 
 import keras
+import numpy as np
 import tensorflow as tf
 from absl import flags
 
@@ -33,6 +34,7 @@ from splitnet_tf.cli.training_flags import (
     define_training_flags,
     epoch_steps,
     learning_rate,
+    length_flag,
     load_data,
     settings,
     total_steps,
@@ -48,7 +50,7 @@ from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.json_files import write_json
 from splitnet_tf.saving import save_model
-from splitnet_tf.splitting import read_grouping
+from splitnet_tf.splitting import off_block_energy, read_grouping
 from splitnet_tf.training import (
     GroupingConverged,
     RunDirectory,
@@ -188,7 +190,7 @@ def warmup_steps(dataset) -> int:
     if warmup >= total:
         raise flags.Error(
             f"--warmup_epochs={FLAGS.warmup_epochs:g} leaves no step of {total} to group in; "
-            "lower it or raise --epochs."
+            f"lower it or raise {length_flag()}."
         )
     return warmup
 
@@ -283,7 +285,9 @@ def train_grouped(dataset, grouped, plan, run, known) -> None:
     grouping.save(run.path / "grouping.json")
     for group, names in enumerate(grouping.class_groups()):
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
-    more["off_block_energy"] = watch.off_block_energy()
+    # Of the groups that are written, which --method may read otherwise than the training did.
+    shares = off_block_energy(grouped, plan, grouping)
+    more["off_block_energy"] = float(np.mean(list(shares.values())))
     write_result(run, dataset, grouped, result, more)
 
 

@@ -23,6 +23,6 @@ def define_output_flags() -> None:
 def show(document: dict, as_text: Callable[[dict], str]) -> None:
     """Prints a document as the flags say, and writes it to ``--output_file``."""
     text = json.dumps(document, indent=2)
-    if FLAGS.output_file:
+    print(text if FLAGS.format == "json" else as_text(document), flush=True)
+    if FLAGS.output_file:  # last: what was found is seen though the file cannot be written
         write_atomically(FLAGS.output_file, (text + "\n").encode())
-    print(text if FLAGS.format == "json" else as_text(document))

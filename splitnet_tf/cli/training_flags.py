@@ -39,7 +39,13 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
     define_integer("max_steps", 0, "Length of training in steps; 0: --epochs.", 0, MAX_STEPS)
     define_float("initial_lr", initial_lr, "Learning rate at the start.", 0, 1000)
     flags.DEFINE_enum("lr_schedule", "cosine", ["cosine", "step"], "How the rate falls.")
-    define_float("final_lr", final_lr, "Rate at the end of the cosine schedule.", 0, 1000)
+    define_float(
+        "final_lr",
+        final_lr,
+        "Rate at the end of the cosine schedule, --initial_lr at most.",
+        0,
+        1000,
+    )
     define_list(
         "lr_step_epoch",
         ["80", "120", "160"],
@@ -134,12 +140,23 @@ def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:
     if warmup >= total_steps(dataset) > 1:
         raise flags.Error(
             f"--lr_warmup_epochs={FLAGS.lr_warmup_epochs:g} is all of the training, "
-            f"{total_steps(dataset)} steps; lower it or raise --epochs."
+            f"{total_steps(dataset)} steps; lower it or raise {length_flag()}."
         )
     if FLAGS.lr_schedule == "cosine":
-        return cosine(FLAGS.initial_lr, total_steps(dataset), warmup, hold, FLAGS.final_lr)
+        final = FLAGS.final_lr
+        if final > FLAGS.initial_lr and FLAGS["final_lr"].present:
+            raise flags.Error(
+                f"--final_lr={final:g} is above --initial_lr={FLAGS.initial_lr:g}; the rate falls."
+            )
+        final = min(final, FLAGS.initial_lr)
+        return cosine(FLAGS.initial_lr, total_steps(dataset), warmup, hold, final)
     boundaries = [round(float(e) * per_epoch) for e in FLAGS.lr_step_epoch]
     return step_decay(FLAGS.initial_lr, boundaries, FLAGS.lr_decay, warmup)
+
+
+def length_flag() -> str:
+    """The flag that says how long training is."""
+    return "--max_steps" if FLAGS.max_steps else "--epochs"
 
 
 def check_training_flags(dataset: Dataset) -> None:

@@ -48,3 +48,10 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_once_there_is_room(tmp_
         read_checkpoint(path)
     code, printed = run("group", [*arguments, f"--train_dir={rescued}"], tmp_path / "out")
     assert code == 0, printed[-2000:]
+
+
+def test_what_was_found_is_printed_though_its_file_cannot_be_written(tmp_path):
+    arguments = ["--model=mlp", "--splits=fc1:2", "--output_file=/proc/none/x.json"]
+    code, printed = run("cost", arguments, tmp_path / "out")
+    assert code == 1 and "params" in printed
+    assert "/proc/none: No such file or directory; nothing is lost." in printed

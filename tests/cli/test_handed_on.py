@@ -232,6 +232,12 @@ def test_the_rate_is_held_through_the_warm_up(grouped, split_up):
     assert rate(0) == 0.5 > rate(1) and rate(10) == 0.25
 
 
+def test_a_rate_below_the_usual_end_does_not_rise(program):
+    rate = program("--initial_lr=0.01").learning_rate
+    found = [rate(step) for step in range(11)]
+    assert found[0] == 0.01 and found == sorted(found, reverse=True)
+
+
 @pytest.mark.parametrize("augment", [True, False])
 def test_augmentation(program, augment):
     """Without it a batch, here of all images, holds them as they are."""

@@ -7,6 +7,7 @@ import pytest
 from keras import layers
 
 from splitnet_tf.grouping import Grouping
+from splitnet_tf.json_files import read_json
 from tests.cli.small_programs import COMMON, GROUP, run, same_weights, small_model
 
 # Eight classes at random into eight groups, and nothing is learned: some group gets none.
@@ -48,6 +49,8 @@ def test_a_run_with_an_empty_group_is_read_again(group, tmp_path):
     assert "resumed from" in group(*command, "--method=balanced")
     assert [len(m) for m in Grouping.load(folder / "grouping.json").classes.members] == [1] * 8
     same_weights(folder / "grouped.keras", tmp_path / "before.keras")
+    # The energy off the blocks of these groups, of weights that know of none.
+    assert read_json(folder / "result.json")["off_block_energy"] > 0.3
 
 
 def test_a_split_of_an_empty_group_names_its_flags_and_leaves_no_folder(group, tmp_path):

@@ -27,6 +27,18 @@ WRONG_USAGE = [
     ),
     (
         "group",
+        [*PLANTED, "--model=wrn-10-1", "--max_steps=20"],
+        2,
+        "leaves no step of 20 to group in; lower it or raise --max_steps",
+    ),
+    (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--initial_lr=0.1", "--final_lr=0.2"],
+        2,
+        "--final_lr=0.2 is above --initial_lr=0.1; the rate falls",
+    ),
+    (
+        "group",
         ["--train_dir=t", "--dataset=planted", "--batch_size=99999"],
         1,
         "batch_size must be from 1 to the 4000 training images; got 99999",
