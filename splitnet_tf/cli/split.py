@@ -107,6 +107,7 @@ def main() -> None:
         "base_digest": digest(_start(base, grouping)),
     }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
+    FLAGS.restart = False  # it is done: after a lost worker the run goes on
     difference = check_tree(base, plan, grouping, tree, dataset)
     logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
     stages = {

@@ -56,7 +56,7 @@ def save_checkpoint(
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {path} cannot be written: {error.strerror}; earlier checkpoints are "
-            "intact. Free space or permissions, then run the same command again."
+            "intact. Free space or permissions, then run the same command again, without --restart."
         ) from None
     for same in list_checkpoints(folder, kind, after=step - 1):
         if same.name.startswith(f"{kind}-{step:08d}-") and same != path:

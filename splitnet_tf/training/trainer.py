@@ -198,7 +198,8 @@ class Trainer:
             if self._signals.number:
                 path = self._save()
                 logging.warning(
-                    "%s: stopped after step %d, saved in %s; run the same command to go on.",
+                    "%s: stopped after step %d, saved in %s; run the same command to go on, "
+                    "without --restart.",
                     self._signals.name,
                     step,
                     path,
