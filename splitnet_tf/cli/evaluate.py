@@ -25,7 +25,13 @@ from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.training import base_places, compiled_forward, evaluate, read_config
+from splitnet_tf.training import (
+    base_places,
+    compiled_forward,
+    evaluate,
+    may_be_base,
+    read_config,
+)
 
 FLAGS = flags.FLAGS
 MOST_CONFUSED = 5
@@ -136,16 +142,20 @@ def main() -> None:
 
 
 def unsplit_of(folder: Path) -> Path | None:
-    """The finished model that a run folder's was made of, if it says so and it is to be found."""
+    """The model that a split's run folder was made of, if it says so and it is to be found."""
     if not (folder / "config.json").is_file():
         return None
     base = read_config(folder).get("basemodel")
     if not isinstance(base, str) or not base:
         return None
     places = base_places(folder, Path(base))
-    found = next(filter(None, (p if p.is_file() else finished_in(p) for p in places)), None)
+    there = [p for p in (p if p.is_file() else p / "grouped.keras" for p in places) if p.is_file()]
+    found = next((p for p in there if may_be_base(folder, p)), None)
     if found is None:
-        logging.warning("%s was made of %s, which is not there to compare with.", folder, base)
+        what = "which is not there to compare with"
+        if there:
+            what = "but what is there now is another model; it is not compared"
+        logging.warning("%s was made of %s, %s.", folder, base, what)
     return found
 
 

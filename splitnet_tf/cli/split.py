@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -28,7 +27,6 @@ from splitnet_tf.cli.training_flags import (
     train_options,
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
-from splitnet_tf.digests import digest
 from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
@@ -42,7 +40,7 @@ from splitnet_tf.splitting import (
     recalibrate_batch_norm,
     split_model,
 )
-from splitnet_tf.training import RunDirectory, Trainer, compiled_forward, evaluate
+from splitnet_tf.training import RunDirectory, Trainer, base_digest, compiled_forward, evaluate
 from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS
@@ -104,7 +102,7 @@ def main() -> None:
     config = {
         **settings(),
         **data_settings(dataset),
-        "base_digest": digest(_start(base, grouping)),
+        "base_digest": base_digest(base, grouping),
     }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     FLAGS.restart = False  # it is done: after a lost worker the run goes on
@@ -200,14 +198,6 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
             f"{error.what}, by the assignments of --basemodel={path}; read them with "
             "--method=balanced, or group anew with a larger --gamma3."
         ) from None
-
-
-def _start(base: keras.Model, grouping: Grouping) -> Iterator[str | np.ndarray]:
-    """All that a tree is made of, to take the digest of."""
-    yield grouping.to_json()
-    for weight in base.weights:
-        yield f"{weight.path} {weight.shape}"
-        yield keras.ops.convert_to_numpy(weight)
 
 
 def check_tree(base, plan, grouping, tree, dataset) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,18 +137,6 @@ class RunDirectory:
             write_json(self.config, config)
         except OSError as error:
             raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
-
-
-def base_places(folder: Path, base: Path) -> Iterator[Path]:
-    """Where the ``--basemodel`` of a run folder may be, now that one may have been moved.
-
-    As it was given, seen from above the run folder, and beside it.
-    """
-    folder = folder.resolve()
-    yield base
-    if not base.is_absolute():
-        yield from (above / base for above in folder.parents)
-    yield folder.parent / base.name
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

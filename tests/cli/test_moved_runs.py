@@ -1,6 +1,7 @@
 """Runs seen from another folder, moved, or with other data; what patience reports."""
 
 import json
+import shutil
 
 import pytest
 
@@ -26,13 +27,29 @@ def place(tmp_path_factory):
     return place
 
 
-def evaluated(place, folder, *more):
+def evaluated(place, folder, *more, cwd=None):
     code, printed = run(
         *("evaluate", [*DATA, f"--basemodel={folder}", "--format=json", *more], place / "out"),
-        cwd=place,
+        cwd=cwd or place,
     )
     start = printed.find("\n{\n") + 1 or printed.find("{\n")
     return code, printed, json.loads(printed[start:]) if not code else None
+
+
+def test_a_run_is_not_compared_with_another_by_the_same_name(place, tmp_path):
+    """Where the program is started, ``runs/g`` is another grouping."""
+    small_model(tmp_path / "small.keras")
+    other = [*GROUP, "--model=small.keras", "--train_dir=runs/g"]
+    other += ["--warmup_epochs=0", "--max_steps=3"]
+    code, printed = run("group", [*COMMON, *other], tmp_path / "out", cwd=tmp_path)
+    assert code == 0, printed[-2000:]
+    split = place / "here" / "runs" / "s"
+    found = evaluated(place, split, cwd=tmp_path)[2]
+    assert found["unsplit"]["model"] == f"{place}/here/runs/g/grouped.keras"
+    shutil.copytree(split, tmp_path / "apart" / "s")
+    code, printed, found = evaluated(place, tmp_path / "apart" / "s", cwd=tmp_path)
+    assert code == 0 and "what is there now is another model; it is not compared" in printed
+    assert "unsplit" not in found
 
 
 def test_a_run_is_evaluated_and_resumed_from_another_folder(place):

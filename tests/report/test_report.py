@@ -23,7 +23,7 @@ from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.report import make_report
 from splitnet_tf.report.pictures import Picture
 from splitnet_tf.report.runs import read_runs
-from tests.report.folders import CLASSES, confusion, make_run
+from tests.report.folders import CLASSES, confusion, make_run, small_model
 from tests.report.html_page import Page
 
 
@@ -173,6 +173,18 @@ def test_a_split_finds_its_grouping(folder, tmp_path):
     shutil.rmtree(moved / "group")
     (run,) = read_runs([moved / "split"])
     assert run.group is None and "is not there" in run.notes[0]
+
+
+def test_a_grouping_of_another_run_by_the_same_name_is_passed_over(folder, tmp_path, monkeypatch):
+    make_run(tmp_path / "here", small_model(12, seed=5))
+    config = read_json(folder / "split" / "config.json")
+    write_json(folder / "split" / "config.json", {**config, "basemodel": "group"})
+    monkeypatch.chdir(tmp_path / "here")
+    (run,) = read_runs([folder / "split"])
+    assert run.group.path == folder / "group"
+    shutil.rmtree(folder / "group")
+    (run,) = read_runs([folder / "split"])
+    assert run.group is None and "group, is not there as it was" in run.notes[0]
 
 
 def test_no_run_folder_is_an_error(tmp_path):
