@@ -29,8 +29,8 @@ FREE_SETTINGS = (
     "worker_wait",
 )
 
-# What the programs write when they are done; --restart removes it, or a restarted run that is
-# killed would leave the results of the run before.
+# What the programs write when they are done, and what was measured of that; --restart removes it,
+# or a restarted run that is killed would leave the results of the run before.
 RESULTS = (
     "grouped.keras",
     "grouping.json",
@@ -38,6 +38,7 @@ RESULTS = (
     "cut.keras",
     "tree.keras",
     "result.json",
+    "evaluation.json",
 )
 
 

@@ -239,6 +239,16 @@ def test_damaged_files(folder, name, sentence, no_pictures):
     assert sentence in Page(make_report([folder / "split"])).text
 
 
+def test_an_evaluation_of_other_images_is_left_out(folder, no_pictures):
+    path = folder / "split" / "evaluation.json"
+    found = read_json(path)
+    write_json(path, {**found, "images": "train"})
+    text = Page(make_report([folder / "split"])).text
+    sentence = f"{path} is of train images, not of the test images. This command measures them: "
+    assert f"{sentence}python -m splitnet_tf.cli.evaluate" in text
+    assert "Top-5 accuracy" not in text and "Most frequent confusions" not in text
+
+
 NASTY = [None, True, "x", "<b>", [], {}, -1, 1e308, 10**400, [[1]], [[1, "x"], [2]], {"a": {}}]
 
 
