@@ -35,6 +35,7 @@ from splitnet_tf.training import (
 
 FLAGS = flags.FLAGS
 MOST_CONFUSED = 5
+TREES = ("tree.keras", "cut.keras")
 
 
 def define_flags() -> None:
@@ -114,7 +115,10 @@ def main() -> None:
     path = Path(FLAGS.basemodel)
     dataset = load_data()
     file = model_file(path)
-    compare = FLAGS.compare if FLAGS.compare is not None else unsplit_of(file.parent)
+    is_tree = file.name in TREES  # a grouping was made of something, too, but is itself unsplit
+    compare = FLAGS.compare
+    if compare is None and is_tree:
+        compare = unsplit_of(file.parent)
     kind = "split" if file.name == "tree.keras" else "model"
     entries = [(kind, measure(file, dataset, FLAGS.fuse))]
     if compare:
@@ -131,7 +135,7 @@ def main() -> None:
         check_classes(grouping_file, Grouping.load(grouping_file), dataset)
         document["groups"] = describe_groups(Grouping.load(grouping_file), dataset)
         if FLAGS.figure:
-            source = model_file(Path(compare)) if compare else file
+            source = model_file(Path(compare)) if compare and is_tree else file
             block_figure(load_model(source), Grouping.load(grouping_file), FLAGS.figure)
     elif FLAGS.figure:
         raise RunError(f"--figure needs a grouping, but {grouping_file} does not exist.")
