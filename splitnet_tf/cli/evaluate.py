@@ -14,7 +14,7 @@ from splitnet_tf.analysis.confusions import most_frequent
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_classes, check_fits
+from splitnet_tf.cli.model_flag import check_classes, check_fits, check_run_folder
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
@@ -60,11 +60,10 @@ def define_flags() -> None:
     define_output_flags()
 
 
-def model_file(path: Path) -> Path:
-    """The model of a run folder, or the file itself."""
+def model_file(flag: str, path: Path) -> Path:
+    """The model of the run folder that a flag names, or the file itself."""
+    check_run_folder(flag, path)
     if not path.is_dir():
-        if not path.exists() and not path.suffix:
-            raise RunError(f"Run folder {path} does not exist; make it first, or name another one.")
         return path
     file = finished_in(path)
     if file is None:
@@ -114,7 +113,7 @@ def main() -> None:
     devices = chosen_devices()
     path = Path(FLAGS.basemodel)
     dataset = load_data()
-    file = model_file(path)
+    file = model_file("basemodel", path)
     is_tree = file.name in TREES  # a grouping was made of something, too, but is itself unsplit
     compare = FLAGS.compare
     if compare is None and is_tree:
@@ -122,7 +121,7 @@ def main() -> None:
     kind = "split" if file.name == "tree.keras" else "model"
     entries = [(kind, measure(file, dataset, FLAGS.fuse))]
     if compare:
-        entries.insert(0, ("unsplit", measure(model_file(Path(compare)), dataset)))
+        entries.insert(0, ("unsplit", measure(model_file("compare", Path(compare)), dataset)))
     if devices:
         entries.append(("placed", measure(file, dataset, devices=devices)))
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
@@ -135,7 +134,7 @@ def main() -> None:
         check_classes(grouping_file, Grouping.load(grouping_file), dataset)
         document["groups"] = describe_groups(Grouping.load(grouping_file), dataset)
         if FLAGS.figure:
-            source = model_file(Path(compare)) if compare and is_tree else file
+            source = model_file("compare", Path(compare)) if compare and is_tree else file
             block_figure(load_model(source), Grouping.load(grouping_file), FLAGS.figure)
     elif FLAGS.figure:
         raise RunError(f"--figure needs a grouping, but {grouping_file} does not exist.")

@@ -13,7 +13,7 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_classes, check_fits
+from splitnet_tf.cli.model_flag import check_classes, check_fits, check_run_folder
 from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -178,11 +178,7 @@ def main() -> None:
 def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     """The grouped model and its grouping."""
     path = Path(FLAGS.basemodel)
-    if not path.exists() and not path.suffix:
-        raise RunError(
-            f"Run folder --basemodel={path} does not exist; group first, with group.sh say, or "
-            "name another one."
-        )
+    check_run_folder("basemodel", path, "group first, with group.sh say")
     model = load_model(path / "grouped.keras" if path.is_dir() else path)
     check_fits(f"--basemodel={path}", model, dataset)
     file = Path(FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json")

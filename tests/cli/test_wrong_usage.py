@@ -174,6 +174,30 @@ WRONG_USAGE = [
         "Run folder --basemodel=none does not exist; group first",
     ),
     (
+        "group",
+        [*PLANTED, "--model=wrn-10-1", "--basemodel=none"],
+        1,
+        "Run folder --basemodel=none does not exist; train the plain model first",
+    ),
+    (
+        "evaluate",
+        ["--basemodel=none", "--dataset=planted"],
+        1,
+        "Run folder --basemodel=none does not exist; make it first",
+    ),
+    (
+        "evaluate",
+        ["--basemodel=plain.keras", "--dataset=planted", "--compare=none"],
+        1,
+        "Run folder --compare=none does not exist; make it first",
+    ),
+    (
+        "export",
+        ["--basemodel=none", "--export_dir=e"],
+        1,
+        "Run folder --basemodel=none does not exist; split first",
+    ),
+    (
         "evaluate",
         ["--basemodel=other.keras", "--dataset=planted"],
         1,
