@@ -59,6 +59,12 @@ WRONG_USAGE = [
     ("compare", ["--train_dir=t", "--seeds=1,1"], 2, "--seeds must name one or more, each once"),
     ("compare", ["--train_dir=t", "--groupings=random,x/random.json"], 2, "two have the same name"),
     ("compare", ["--train_dir=t", "--groupings=random,x/plain.json"], 2, "one is 'plain'"),
+    (
+        "compare",
+        ["--train_dir=t", "--plain_flags=--model=mlp --splits=2-2"],
+        2,
+        "--plain_flags must train a plain network",
+    ),
     ("group", ["--train_dir=t", "surplus"], 2, "Unexpected argument 'surplus'"),
     ("group", ["--train_dir=t", "--nosuch=1"], 2, "nosuch"),
     ("cost", ["--splits=2-2"], 2, "--splits=2-2: wrn-16-8 takes 3 numbers"),
