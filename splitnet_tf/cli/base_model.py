@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from absl import flags
 
+from splitnet_tf import models
 from splitnet_tf.cli.model_flag import check_run_folder, choose_model, model_settings
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Dataset, evaluation_batches
@@ -25,7 +26,7 @@ FLAGS = flags.FLAGS
 
 def model_name() -> str:
     """The model that the flags choose."""
-    return FLAGS.model or f"wrn-{6 * FLAGS.num_residual_units + 4}-{FLAGS.k}"
+    return FLAGS.model or models.wide_resnet_name(FLAGS.num_residual_units, FLAGS.k)
 
 
 def sections() -> list[tuple[str, int]]:

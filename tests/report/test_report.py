@@ -23,7 +23,7 @@ from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.report import make_report
 from splitnet_tf.report.pictures import Picture
 from splitnet_tf.report.runs import read_runs
-from tests.report.folders import CLASSES, confusion, make_run, small_model
+from tests.report.folders import CLASSES, confusion, make_run, small_model, write_lines
 from tests.report.html_page import Page
 
 
@@ -237,6 +237,16 @@ def test_damaged_files(folder, name, sentence, no_pictures):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: int(0.8 * len(content))])
     assert sentence in Page(make_report([folder / "split"])).text
+
+
+@pytest.mark.parametrize(("units", "width", "name"), [(1, 2, "wrn-10-2"), (16, 8, "wrn-100-8")])
+def test_a_plain_run_by_units_and_width_has_a_name(tmp_path, units, width, name, no_pictures):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    config = {"dataset": "planted", "model": None, "num_residual_units": units, "k": width}
+    write_json(folder / "config.json", config)
+    write_lines(folder / "metrics.jsonl", [{"step": 5, "train/accuracy": 0.5}])
+    assert f"{name} on planted" in Page(make_report([folder])).text
 
 
 def test_an_evaluation_of_other_images_is_left_out(folder, no_pictures):
