@@ -182,11 +182,15 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     model = load_model(path / "grouped.keras" if path.is_dir() else path)
     check_fits(f"--basemodel={path}", model, dataset)
     file = Path(FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json")
-    if FLAGS.method == "file" or file.is_file():
+    try:
         grouping = Grouping.load(file)
+    except GroupingError:
+        if FLAGS.method == "file":
+            raise
+    else:
         check_classes(file, grouping, dataset)
-    if FLAGS.method == "file":
-        return model, grouping
+        if FLAGS.method == "file":
+            return model, grouping
     try:
         return model, read_grouping(model, FLAGS.method, dataset.class_names)
     except EmptyGroupError as error:
