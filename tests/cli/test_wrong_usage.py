@@ -116,6 +116,7 @@ WRONG_USAGE = [
     ),
     ("evaluate", ["--basemodel=/nowhere/x.h5", "--dataset=planted"], 1, "must be a .keras"),
     ("download_cifar100.py", ["--data_dir=/proc/none"], 1, "could not be downloaded"),
+    ("download_cifar100.py", ["cifar-100.tar.gz"], 2, "Unexpected argument 'cifar-100.tar.gz'"),
     ("cost", ["--model=mlp", "--splits=logits:²"], 2, "'logits:²' must be <layer>:<groups>"),
     ("cost", ["--model=mlp", f"--splits=2-{'9' * 5000}"], 2, "must be numbers such as 2-2-2"),
     ("cost", ["--model=wrn-6000004-8"], 2, "depth must be 6n + 4"),
