@@ -8,15 +8,15 @@ TensorFlow.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
+from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import load_cifar100, save_arrays
 from splitnet_tf.data.archive import FOLDER, check_archive
 from splitnet_tf.data.cifar100 import default_data_dir, is_complete, make_builder
@@ -105,21 +105,17 @@ def check(data_dir: str) -> str:
     )
 
 
-def main(argv) -> None:
+def main() -> None:
     data_dir = flags.FLAGS.data_dir or default_data_dir()
     archive = flags.FLAGS.archive
-    try:
-        if not is_complete(make_builder(data_dir)):
-            download(data_dir, archive)
-        elif archive:
-            print(f"CIFAR-100 is in {data_dir} already; {archive} is not read.")
-        print(check(data_dir))
-        if flags.FLAGS.npz:
-            save_arrays(load_cifar100(data_dir), flags.FLAGS.npz)
-            print(f"Written to {flags.FLAGS.npz}.")
-    except DataError as error:
-        print(f"download_cifar100.py: error: {error}", file=sys.stderr)
-        sys.exit(1)
+    if not is_complete(make_builder(data_dir)):
+        download(data_dir, archive)
+    elif archive:
+        print(f"CIFAR-100 is in {data_dir} already; {archive} is not read.")
+    print(check(data_dir))
+    if flags.FLAGS.npz:
+        save_arrays(load_cifar100(data_dir), flags.FLAGS.npz)
+        print(f"Written to {flags.FLAGS.npz}.")
 
 
 def define_flags() -> None:
@@ -137,4 +133,4 @@ def define_flags() -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    run_program(main)

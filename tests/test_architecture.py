@@ -16,7 +16,9 @@ MAY_IMPORT = {
     "data": set(),
     "training": {"graph", "grouping", "splitting", "data"},
     "parallel": {"graph", "grouping", "splitting", "analysis", "training"},
-    "report": {"graph", "grouping", "splitting", "analysis", "data", "training", "parallel"},
+    "report": {
+        *("models", "graph", "grouping", "splitting", "analysis", "data", "training", "parallel")
+    },
     "cli": set(),
 }
 KERAS_ONLY = ("models", "graph", "grouping", "splitting", "analysis")

@@ -12,7 +12,8 @@ from typing import Any
 import keras
 from absl import flags
 
-from splitnet_tf.cli.model_flag import choose_model, model_settings
+from splitnet_tf import models
+from splitnet_tf.cli.model_flag import check_run_folder, choose_model, model_settings
 from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Dataset, evaluation_batches
 from splitnet_tf.errors import RunError
@@ -25,7 +26,7 @@ FLAGS = flags.FLAGS
 
 def model_name() -> str:
     """The model that the flags choose."""
-    return FLAGS.model or f"wrn-{6 * FLAGS.num_residual_units + 4}-{FLAGS.k}"
+    return FLAGS.model or models.wide_resnet_name(FLAGS.num_residual_units, FLAGS.k)
 
 
 def sections() -> list[tuple[str, int]]:
@@ -100,6 +101,7 @@ def _first_split_unit(dataset: Dataset) -> str | None:
 def _load_base(model: keras.Model) -> None:
     """Copies the weights of ``--basemodel``, by layer name."""
     path = Path(FLAGS.basemodel)
+    check_run_folder("basemodel", path, "train the plain model first, with --splits=1-1-1 say")
     base = load_model(path / "model.keras" if path.is_dir() else path)
     sources = {layer.name: layer for layer in base.layers}
     for layer in model.layers:

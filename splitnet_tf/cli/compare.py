@@ -19,6 +19,7 @@ from splitnet_tf.cli.define import Number, define_list, define_text
 from splitnet_tf.cli.evaluate import describe_groups
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
@@ -84,10 +85,30 @@ def plain_folder(seed: str) -> Path:
     return Path(FLAGS.train_dir) / f"plain-seed{seed}"
 
 
-def plain_commands(seed: str) -> dict[str, list[str]]:
-    """The program of a plain run and its flags."""
+def plain_arguments(seed: str) -> list[str]:
+    """The flags of the group program for a plain run."""
     own = own_flags(FLAGS.plain_flags, "plain_flags")
-    return {"group": [*data_flags(seed), *own, f"--train_dir={plain_folder(seed) / 'group'}"]}
+    return [*data_flags(seed), *own, f"--train_dir={plain_folder(seed) / 'group'}"]
+
+
+def check_plain(arguments: Sequence[str]) -> None:
+    """Raises flags.Error when flags make the group program train a grouping, no plain network."""
+    found = flags.FlagValues()
+    for name in ("model", "splits"):
+        flags.DEFINE_string(name, None, "", flag_values=found)
+    for name in ("ngroups3", "ngroups2", "ngroups1"):
+        flags.DEFINE_integer(name, 2, "", flag_values=found)
+    found.set_gnu_getopt()
+    found(["group", *arguments], known_only=True)
+    counts = [found[f"ngroups{n}"].value for n in (3, 2, 1)]
+    if found.splits is not None:
+        sections = parse_splits(found.splits, found.model or "wrn-16-8")
+        counts = [count for _, count in sections]
+    if set(counts) != {1}:
+        raise flags.Error(
+            "--plain_flags must train a plain network, of one group in each section: add "
+            "--splits=1-1-1 to them, or --splits=<layer>:1 for a model from a file."
+        )
 
 
 def commands(folder: Path, grouping: str, seed: str) -> dict[str, list[str]]:
@@ -108,17 +129,23 @@ def commands(folder: Path, grouping: str, seed: str) -> dict[str, list[str]]:
     }
 
 
-def run(folder: Path, wanted: dict[str, list[str]]) -> None:
+def run(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> None:
     """Runs programs one after the other, if the folder does not hold just this already.
+
+    Args:
+      folder: of the run.
+      wanted: the programs and their flags.
+      start: flags of the plain run that it starts from, if any.
 
     Raises:
       RunError: a program failed; what it said stands above.
     """
     done = folder / "commands.json"
+    document = {"plain": list(start), **wanted} if start else wanted
     try:
         read_json(folder / list(wanted)[-1] / "result.json")
         # A file of groups or of data may have changed: its run is asked.
-        if read_json(done) == wanted and not any(_of_file(a) for a in wanted["group"]):
+        if read_json(done) == document and not any(_of_file(a) for a in wanted["group"]):
             return
     except (FileNotFoundError, ValueError):
         pass
@@ -130,7 +157,7 @@ def run(folder: Path, wanted: dict[str, list[str]]) -> None:
                 f"The run in {folder} did not end well (see above): {shlex.join(command)}. Run the "
                 "same comparison again to go on."
             )
-    write_json(done, wanted)
+    write_json(done, document)
 
 
 def _of_file(argument: str) -> bool:
@@ -216,13 +243,17 @@ def main() -> None:
         raise flags.Error(
             f"--groupings: two have the same name, or one is 'plain'; got {FLAGS.groupings}."
         )
+    plain = {}
+    if FLAGS.plain_flags:
+        check_plain(own_flags(FLAGS.plain_flags, "plain_flags"))
+        plain = {seed: plain_arguments(seed) for seed in FLAGS.seeds}
+    for seed, arguments in plain.items():
+        run(plain_folder(seed), {"group": arguments})
     rows = []
-    for seed in FLAGS.seeds if FLAGS.plain_flags else ():
-        run(plain_folder(seed), plain_commands(seed))
     for name in FLAGS.groupings:
         folders = [Path(FLAGS.train_dir) / f"{Path(name).stem}-seed{seed}" for seed in FLAGS.seeds]
         for folder, seed in zip(folders, FLAGS.seeds, strict=True):
-            run(folder, commands(folder, name, seed))
+            run(folder, commands(folder, name, seed), plain.get(seed, ()))
         found = [read_run(f, data_of(s)) for f, s in zip(folders, FLAGS.seeds, strict=True)]
         rows.append(summarize(name, found))
     add_differences(rows)

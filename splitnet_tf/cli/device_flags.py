@@ -97,6 +97,8 @@ def _lost(error: ClusterError) -> None:
             say(f"{error} See to it, or go on with --on_worker_loss=retry or local.")
             os._exit(1)  # an orderly exit would wait for the worker
         command = [sys.executable, *sys.orig_argv[1:]]
+        if "restart" in FLAGS and not FLAGS.restart:
+            command.append("--restart=false")
         if FLAGS.on_worker_loss == "local":
             logging.warning("%s Going on without workers.", error)
             command += ["--cluster=", "--devices="]

@@ -14,7 +14,7 @@ from splitnet_tf.analysis.confusions import most_frequent
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_classes, check_fits
+from splitnet_tf.cli.model_flag import check_classes, check_fits, check_run_folder
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
@@ -25,10 +25,17 @@ from splitnet_tf.json_files import read_json
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
 from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.training import base_places, compiled_forward, evaluate, read_config
+from splitnet_tf.training import (
+    base_places,
+    compiled_forward,
+    evaluate,
+    may_be_base,
+    read_config,
+)
 
 FLAGS = flags.FLAGS
 MOST_CONFUSED = 5
+TREES = ("tree.keras", "cut.keras")
 
 
 def define_flags() -> None:
@@ -53,11 +60,10 @@ def define_flags() -> None:
     define_output_flags()
 
 
-def model_file(path: Path) -> Path:
-    """The model of a run folder, or the file itself."""
+def model_file(flag: str, path: Path) -> Path:
+    """The model of the run folder that a flag names, or the file itself."""
+    check_run_folder(flag, path)
     if not path.is_dir():
-        if not path.exists() and not path.suffix:
-            raise RunError(f"Run folder {path} does not exist; make it first, or name another one.")
         return path
     file = finished_in(path)
     if file is None:
@@ -107,12 +113,15 @@ def main() -> None:
     devices = chosen_devices()
     path = Path(FLAGS.basemodel)
     dataset = load_data()
-    file = model_file(path)
-    compare = FLAGS.compare if FLAGS.compare is not None else unsplit_of(file.parent)
+    file = model_file("basemodel", path)
+    is_tree = file.name in TREES  # a grouping was made of something, too, but is itself unsplit
+    compare = FLAGS.compare
+    if compare is None and is_tree:
+        compare = unsplit_of(file.parent)
     kind = "split" if file.name == "tree.keras" else "model"
     entries = [(kind, measure(file, dataset, FLAGS.fuse))]
     if compare:
-        entries.insert(0, ("unsplit", measure(model_file(Path(compare)), dataset)))
+        entries.insert(0, ("unsplit", measure(model_file("compare", Path(compare)), dataset)))
     if devices:
         entries.append(("placed", measure(file, dataset, devices=devices)))
     document = {"dataset": dataset.name, "images": FLAGS.images, **dict(entries)}
@@ -125,7 +134,7 @@ def main() -> None:
         check_classes(grouping_file, Grouping.load(grouping_file), dataset)
         document["groups"] = describe_groups(Grouping.load(grouping_file), dataset)
         if FLAGS.figure:
-            source = model_file(Path(compare)) if compare else file
+            source = model_file("compare", Path(compare)) if compare and is_tree else file
             block_figure(load_model(source), Grouping.load(grouping_file), FLAGS.figure)
     elif FLAGS.figure:
         raise RunError(f"--figure needs a grouping, but {grouping_file} does not exist.")
@@ -136,16 +145,20 @@ def main() -> None:
 
 
 def unsplit_of(folder: Path) -> Path | None:
-    """The finished model that a run folder's was made of, if it says so and it is to be found."""
+    """The model that a split's run folder was made of, if it says so and it is to be found."""
     if not (folder / "config.json").is_file():
         return None
     base = read_config(folder).get("basemodel")
     if not isinstance(base, str) or not base:
         return None
     places = base_places(folder, Path(base))
-    found = next(filter(None, (p if p.is_file() else finished_in(p) for p in places)), None)
+    there = [p for p in (p if p.is_file() else p / "grouped.keras" for p in places) if p.is_file()]
+    found = next((p for p in there if may_be_base(folder, p)), None)
     if found is None:
-        logging.warning("%s was made of %s, which is not there to compare with.", folder, base)
+        what = "which is not there to compare with"
+        if there:
+            what = "but what is there now is another model; it is not compared"
+        logging.warning("%s was made of %s, %s.", folder, base, what)
     return found
 
 

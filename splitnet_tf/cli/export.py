@@ -8,6 +8,7 @@ from absl import flags
 
 from splitnet_tf.analysis import text_table
 from splitnet_tf.cli.define import define_list, define_text
+from splitnet_tf.cli.model_flag import check_run_folder
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.exporting import FORMATS, export_tree
@@ -30,6 +31,7 @@ def define_flags() -> None:
 
 def main() -> None:
     path = Path(FLAGS.basemodel)
+    check_run_folder("basemodel", path, "split first, with split.sh say")
     tree = SplitTree(load_model(path / "tree.keras" if path.is_dir() else path))
     show(export_tree(tree, FLAGS.export_dir, FLAGS.formats), as_text)
 

@@ -75,6 +75,18 @@ def model_settings(name: str) -> dict[str, Any]:
         raise flags.Error(f"--model={name}: {_reason(error)}") from None
 
 
+def check_run_folder(flag: str, path: Path, first: str = "make it first") -> None:
+    """Raises RunError when a flag names a run folder, as it has no suffix, that is not there.
+
+    Args:
+      flag: its name.
+      path: its value.
+      first: what makes the folder.
+    """
+    if not path.exists() and not path.suffix:
+        raise RunError(f"Run folder --{flag}={path} does not exist; {first}, or name another one.")
+
+
 def check_fits(what: str, model: keras.Model, dataset) -> None:
     """Raises RunError when ``model``, which ``what`` names, is no classifier of the data set."""
     found = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -14,7 +13,7 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_classes, check_fits
+from splitnet_tf.cli.model_flag import check_classes, check_fits, check_run_folder
 from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -28,7 +27,6 @@ from splitnet_tf.cli.training_flags import (
     train_options,
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
-from splitnet_tf.digests import digest
 from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
 from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import Grouping, plain_copy
@@ -42,7 +40,7 @@ from splitnet_tf.splitting import (
     recalibrate_batch_norm,
     split_model,
 )
-from splitnet_tf.training import RunDirectory, Trainer, compiled_forward, evaluate
+from splitnet_tf.training import RunDirectory, Trainer, base_digest, compiled_forward, evaluate
 from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS
@@ -104,9 +102,10 @@ def main() -> None:
     config = {
         **settings(),
         **data_settings(dataset),
-        "base_digest": digest(_start(base, grouping)),
+        "base_digest": base_digest(base, grouping),
     }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
+    FLAGS.restart = False  # it is done: after a lost worker the run goes on
     difference = check_tree(base, plan, grouping, tree, dataset)
     logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
     stages = {
@@ -179,19 +178,19 @@ def main() -> None:
 def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
     """The grouped model and its grouping."""
     path = Path(FLAGS.basemodel)
-    if not path.exists() and not path.suffix:
-        raise RunError(
-            f"Run folder --basemodel={path} does not exist; group first, with group.sh say, or "
-            "name another one."
-        )
+    check_run_folder("basemodel", path, "group first, with group.sh say")
     model = load_model(path / "grouped.keras" if path.is_dir() else path)
     check_fits(f"--basemodel={path}", model, dataset)
     file = Path(FLAGS.grouping or (path if path.is_dir() else path.parent) / "grouping.json")
-    if FLAGS.method == "file" or file.is_file():
+    try:
         grouping = Grouping.load(file)
+    except GroupingError:
+        if FLAGS.method == "file":
+            raise
+    else:
         check_classes(file, grouping, dataset)
-    if FLAGS.method == "file":
-        return model, grouping
+        if FLAGS.method == "file":
+            return model, grouping
     try:
         return model, read_grouping(model, FLAGS.method, dataset.class_names)
     except EmptyGroupError as error:
@@ -199,14 +198,6 @@ def load_grouped(dataset) -> tuple[keras.Model, Grouping]:
             f"{error.what}, by the assignments of --basemodel={path}; read them with "
             "--method=balanced, or group anew with a larger --gamma3."
         ) from None
-
-
-def _start(base: keras.Model, grouping: Grouping) -> Iterator[str | np.ndarray]:
-    """All that a tree is made of, to take the digest of."""
-    yield grouping.to_json()
-    for weight in base.weights:
-        yield f"{weight.path} {weight.shape}"
-        yield keras.ops.convert_to_numpy(weight)
 
 
 def check_tree(base, plan, grouping, tree, dataset) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 
 import numpy as np
 
@@ -40,9 +41,9 @@ class Dataset:
     Attributes:
       name: of the data set.
       train, valid, test: the splits.
-      class_names: one a class.
+      class_names: one a class, no two alike.
       superclasses: (classes,) int, the superclass of each class, or None where there are none.
-      superclass_names: one a superclass.
+      superclass_names: one a superclass, no two alike.
       groups: planted groups of the classes, (classes,) int each, from coarse to fine.
     """
 
@@ -58,8 +59,18 @@ class Dataset:
     def __post_init__(self):
         if self.num_classes < 2:
             raise DataError(f"Data set '{self.name}' has {self.num_classes} classes; it needs 2.")
+        for which in ("class_names", "superclass_names"):
+            self._check_names(which, getattr(self, which))
         for which in ("train", "valid", "test"):
             self._check(which, getattr(self, which))
+
+    def _check_names(self, which: str, names: tuple[str, ...]) -> None:
+        repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+        if repeated is not None:
+            raise DataError(
+                f"Data set '{self.name}': {which} must be different from each other; "
+                f"'{repeated[:40]}' is there more than once, rename one."
+            )
 
     def _check(self, which: str, split: Split) -> None:
         where = f"Data set '{self.name}', split '{which}'"

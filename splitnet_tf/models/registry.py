@@ -57,6 +57,11 @@ def build(
     return function(**named, **chosen, **settings)
 
 
+def wide_resnet_name(units: float, width: float) -> str:
+    """The name of a wide residual network of so many units in a stage."""
+    return f"wrn-{6 * units + 4:g}-{width:g}"
+
+
 def settings_of(name: str) -> dict[str, Any]:
     """What a model can be built with, and by which value each setting is left as it is.
 

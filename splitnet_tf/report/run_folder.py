@@ -70,7 +70,7 @@ def read_run_folder(path: str | Path) -> RunFolder:
         kind,
         config,
         _document(path / "result.json", "the run has not come to its end", problems),
-        _document(path / "evaluation.json", "the run has not been evaluated", problems),
+        _evaluation(path / "evaluation.json", problems),
         _lines(path / "metrics.jsonl", problems),
         _lines(path / "timing.jsonl", problems),
         _grouping(path / "grouping.json", problems),
@@ -85,6 +85,16 @@ def _document(file: Path, why: str, problems: dict[str, str]) -> dict[str, Any]:
         problems[file.name] = f"{file} is not there: {why}."
     except ValueError as error:
         problems[file.name] = f"{file}: {error}."
+    return {}
+
+
+def _evaluation(file: Path, problems: dict[str, str]) -> dict[str, Any]:
+    """The document, if it is of the test images, as all else in the report is."""
+    found = _document(file, "the run has not been evaluated", problems)
+    images = found.get("images", "test")
+    if images == "test":
+        return found
+    problems[file.name] = f"{file} is of {str(images)[:40]} images, not of the test images."
     return {}
 
 

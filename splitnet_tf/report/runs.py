@@ -11,7 +11,7 @@ import numpy as np
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.report.run_folder import GROUP, SPLIT, RunFolder, read_run_folder
-from splitnet_tf.training.run_directory import base_places
+from splitnet_tf.training import base_places, may_be_base
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +93,16 @@ def _base_of(
     base = split.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
         return None, ("Of which grouping this split was made is not known.",)
-    base_folder = Path(base).parent if base.endswith(".keras") else Path(base)
-    places = [place.resolve() for place in base_places(split.path, base_folder)]
+    file = Path(base) if base.endswith(".keras") else Path(base, "grouped.keras")
+    places = [place.resolve() for place in base_places(split.path, file.parent)]
     # What is asked for comes before what else is on the disk: runs may have been copied.
     for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
         here = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
         folder = folders.get(place) or read_run_folder(here)
-        if folder.kind == GROUP:
+        if folder.kind == GROUP and may_be_base(split.path, place / file.name):
             folders.setdefault(place, folder)
             return folder, tuple(_differences(split, folder, base))
-    return None, (f"The grouping that this split was made of, {base}, is not there.",)
+    return None, (f"The grouping that this split was made of, {base}, is not there as it was.",)
 
 
 def _is_run_folder(path: Path) -> bool:

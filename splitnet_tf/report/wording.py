@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from splitnet_tf.models import wide_resnet_name
 from splitnet_tf.report.before_after import Measured
 from splitnet_tf.report.run_folder import SPLIT, RunFolder, number
 from splitnet_tf.report.runs import Run
@@ -9,9 +10,16 @@ from splitnet_tf.report.runs import Run
 
 def title(run: Run) -> str:
     """Model, data and groups in a few words."""
-    model = run.setting("model") or (run.grouping.model if run.grouping else "unknown model")
+    model = run.setting("model") or _wide(run)
+    model = model or (run.grouping.model if run.grouping else "unknown model")
     data = run.setting("dataset") or "unknown data"
     return f"{model} on {data}"
+
+
+def _wide(run: Run) -> str:
+    """The model of a run's ``--num_residual_units`` and ``--k``; empty where it has none."""
+    units, width = (number(run.setting(name)) for name in ("num_residual_units", "k"))
+    return wide_resnet_name(units, width) if units is not None and width is not None else ""
 
 
 def summary(run: Run, measured: Measured, predicted: bool) -> str:

@@ -56,7 +56,7 @@ def save_checkpoint(
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {path} cannot be written: {error.strerror}; earlier checkpoints are "
-            "intact. Free space or permissions, then run the same command again."
+            "intact. Free space or permissions, then run the same command again, without --restart."
         ) from None
     for same in list_checkpoints(folder, kind, after=step - 1):
         if same.name.startswith(f"{kind}-{step:08d}-") and same != path:
@@ -125,9 +125,14 @@ def read_checkpoint(path: Path) -> tuple[list[np.ndarray], dict]:
 
 
 def restore_newest(
-    folder: Path, kind: str, variables: Sequence[keras.Variable]
+    folder: Path, kind: str, variables: Sequence[keras.Variable], after: int = -1
 ) -> tuple[dict | None, Path | None]:
     """Restores the newest whole checkpoint; damaged ones are named in a warning and skipped.
+
+    Args:
+      folder, kind: as ``save_checkpoint``.
+      variables: take what it holds.
+      after: only of more steps than this.
 
     Returns:
       Its state and path, or (None, None) when there is none.
@@ -135,7 +140,7 @@ def restore_newest(
     Raises:
       CheckpointError: a whole checkpoint is of another model, or every checkpoint is damaged.
     """
-    candidates = list_checkpoints(folder, kind)
+    candidates = list_checkpoints(folder, kind, after)
     for path in reversed(candidates):
         try:
             arrays, state = read_checkpoint(path)
@@ -152,6 +157,8 @@ def restore_newest(
             variable.assign(array)
         return state, path
     if candidates:
+        if kind == "best":
+            raise CheckpointError(f"The best checkpoint in {folder} is damaged.")
         raise CheckpointError(
             f"Every checkpoint in {folder} is damaged; begin anew with --restart."
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ FREE_SETTINGS = (
     "worker_wait",
 )
 
-# What the programs write when they are done; --restart removes it, or a restarted run that is
-# killed would leave the results of the run before.
+# What the programs write when they are done, and what was measured of that; --restart removes it,
+# or a restarted run that is killed would leave the results of the run before.
 RESULTS = (
     "grouped.keras",
     "grouping.json",
@@ -39,6 +38,7 @@ RESULTS = (
     "cut.keras",
     "tree.keras",
     "result.json",
+    "evaluation.json",
 )
 
 
@@ -138,18 +138,6 @@ class RunDirectory:
             write_json(self.config, config)
         except OSError as error:
             raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
-
-
-def base_places(folder: Path, base: Path) -> Iterator[Path]:
-    """Where the ``--basemodel`` of a run folder may be, now that one may have been moved.
-
-    As it was given, seen from above the run folder, and beside it.
-    """
-    folder = folder.resolve()
-    yield base
-    if not base.is_absolute():
-        yield from (above / base for above in folder.parents)
-    yield folder.parent / base.name
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

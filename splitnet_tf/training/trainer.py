@@ -198,7 +198,8 @@ class Trainer:
             if self._signals.number:
                 path = self._save()
                 logging.warning(
-                    "%s: stopped after step %d, saved in %s; run the same command to go on.",
+                    "%s: stopped after step %d, saved in %s; run the same command to go on, "
+                    "without --restart.",
                     self._signals.name,
                     step,
                     path,
@@ -334,15 +335,18 @@ class Trainer:
     def restore_best(self) -> bool:
         """Puts the weights with the best validation accuracy into the model; whether it did.
 
-        Where their checkpoint is missing or damaged a warning says so and the last weights stay.
+        Where their checkpoint is missing or damaged a warning says so and the last weights stay:
+        those of an earlier checkpoint have another accuracy than is reported as the best.
         """
+        before = self._state["best_step"] - 1
         try:
-            state, _ = restore_newest(self.run.checkpoints, "best", self._variables)
+            state, _ = restore_newest(self.run.checkpoints, "best", self._variables, before)
         except CheckpointError as error:
             logging.warning("%s The last weights are used, not the best.", error)
             return False
         if state is None:
             logging.warning(
-                "%s holds no best checkpoint; the last weights are used.", self.run.checkpoints
+                "%s holds no checkpoint of the best step; the last weights are used.",
+                self.run.checkpoints,
             )
         return state is not None

@@ -1,12 +1,15 @@
 """Learned against given groupings: the rows are those of the runs."""
 
+import contextlib
 import json
 import statistics
 
 import pytest
+from absl import flags
 
+from splitnet_tf.cli import compare
 from splitnet_tf.cli.compare import add_differences, summarize
-from splitnet_tf.json_files import read_json
+from splitnet_tf.json_files import read_json, write_json
 from tests.cli.small_programs import small_model
 from tests.cli.test_programs import run
 
@@ -44,6 +47,41 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
     out, _ = run("compare", *[a for a in arguments if a != "--format=json"])
     assert "test error (%)" in out and "4/4" in out
     assert last.stat().st_mtime_ns == before  # what is there is not run again
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("--splits=1-1-1", True),
+        ("--epochs 3 --splits 1-1 --model mlp", True),
+        ("--model=x.keras --splits=a-2:1,logits:1", True),
+        ("--ngroups1=1 --ngroups2=1 --ngroups3=1", True),
+        ("--model=wrn-10-1 --epochs=3", False),
+        ("--splits=1-1-2", False),
+        ("--splits=2-2-2 --ngroups1=1 --ngroups2=1 --ngroups3=1", False),
+        ("--model=x.keras --splits=logits:2", False),
+    ],
+)
+def test_plain_flags_are_of_a_plain_network(text, plain):
+    refused = pytest.raises(flags.Error, match="in each section: add --splits=1-1-1 to them")
+    with contextlib.nullcontext() if plain else refused:
+        compare.check_plain(text.split())
+
+
+def test_a_run_is_asked_again_when_the_plain_one_before_it_has_other_flags(tmp_path, monkeypatch):
+    begun = []
+
+    def begin(command, **_):
+        begun.append(command[-1])
+        write_json(tmp_path / "split" / "result.json", {})
+
+    (tmp_path / "split").mkdir()
+    monkeypatch.setattr(compare.subprocess, "Popen", begin)
+    monkeypatch.setattr(compare, "finished", lambda process: 0)
+    wanted = {"group": ["--a"], "split": ["--b"]}
+    for start in ((), (), ["--epochs=3"], ["--epochs=3"], ["--epochs=4"]):
+        compare.run(tmp_path, wanted, start)
+    assert begun == ["--a", "--b"] * 3
 
 
 def test_rows_are_means_and_sample_deviations():

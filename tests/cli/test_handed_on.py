@@ -10,11 +10,12 @@ from absl.testing import flagsaver
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.cli import group, split
+from splitnet_tf.cli import device_flags, group, split
 from splitnet_tf.data import evaluation_batches, planted_groups
+from splitnet_tf.errors import ClusterError
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.saving import save_model
-from splitnet_tf.training import TrainOptions
+from splitnet_tf.training import RunDirectory, TrainOptions
 from tests.cli.small_programs import small_model
 from tests.conftest import random_grouping, to_numpy
 
@@ -87,7 +88,7 @@ def split_up(handed, tmp_path, monkeypatch):
     found.save(tmp_path / "grouping.json")
     monkeypatch.setattr(split, "test_accuracy", lambda model, dataset: 0.5)
     common = [f"--basemodel={tmp_path / 'grouped.keras'}", "--recalibrate_batches=0"]
-    return lambda *more: handed(split, *common, *more)
+    return lambda *more, **during: handed(split, *common, *more, **during)
 
 
 def loss_settings(found):
@@ -250,3 +251,22 @@ def test_augmentation(program, augment):
 def test_patience_is_that_of_split(split_up):
     assert split_up("--patience=4").patience == 4
     assert split_up().patience == 0
+
+
+def test_a_restart_is_not_repeated_when_a_worker_is_lost(split_up, monkeypatch):
+    """Only before the run folder is prepared, or the run before would be gone on with."""
+    found = []
+
+    def lose(*_):
+        device_flags._lost(ClusterError("It is lost."))
+
+    def prepare(*arguments):
+        lose()
+        return RunDirectory(*arguments)
+
+    monkeypatch.setattr(device_flags.os, "execv", lambda _, command: found.append(command[-3:]))
+    monkeypatch.setattr(split, "RunDirectory", prepare)
+    split_up("--on_worker_loss=local", during=lose)
+    without = ["--cluster=", "--devices="]
+    assert found[0][1:] == without and "--restart=false" not in found[0]
+    assert found[1:] == [["--restart=false", *without]]

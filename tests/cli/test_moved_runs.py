@@ -1,10 +1,14 @@
-"""Runs seen from another folder, moved, or with other data; what patience reports."""
+"""Runs seen from another folder, moved, or with other data; which model is the unsplit one."""
 
 import json
+import shutil
 
 import pytest
 
+from splitnet_tf.analysis.figures import block_figure
+from splitnet_tf.grouping import Grouping
 from splitnet_tf.json_files import read_json
+from splitnet_tf.saving import load_model
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
 
 DATA = ["--dataset=planted"]
@@ -18,7 +22,7 @@ def place(tmp_path_factory):
     here.mkdir()
     small_model(here / "small.keras")
     for name, arguments in (
-        ("group", [*GROUP, "--model=small.keras", "--train_dir=runs/g"]),
+        ("group", [*GROUP, "--model=small.keras", "--basemodel=small.keras", "--train_dir=runs/g"]),
         ("split", [*SPLIT, "--basemodel=runs/g", "--train_dir=runs/s", "--patience=1"]),
     ):
         code, printed = run(name, [*COMMON, *arguments], place / "out", cwd=here)
@@ -26,13 +30,39 @@ def place(tmp_path_factory):
     return place
 
 
-def evaluated(place, folder, *more):
+def evaluated(place, folder, *more, cwd=None):
     code, printed = run(
         *("evaluate", [*DATA, f"--basemodel={folder}", "--format=json", *more], place / "out"),
-        cwd=place,
+        cwd=cwd or place,
     )
     start = printed.find("\n{\n") + 1 or printed.find("{\n")
     return code, printed, json.loads(printed[start:]) if not code else None
+
+
+def test_a_run_is_not_compared_with_another_by_the_same_name(place, tmp_path):
+    """Where the program is started, ``runs/g`` is another grouping."""
+    small_model(tmp_path / "small.keras")
+    other = [*GROUP, "--model=small.keras", "--train_dir=runs/g"]
+    other += ["--warmup_epochs=0", "--max_steps=3"]
+    code, printed = run("group", [*COMMON, *other], tmp_path / "out", cwd=tmp_path)
+    assert code == 0, printed[-2000:]
+    split = place / "here" / "runs" / "s"
+    found = evaluated(place, split, cwd=tmp_path)[2]
+    assert found["unsplit"]["model"] == f"{place}/here/runs/g/grouped.keras"
+    shutil.copytree(split, tmp_path / "apart" / "s")
+    code, printed, found = evaluated(place, tmp_path / "apart" / "s", cwd=tmp_path)
+    assert code == 0 and "what is there now is another model; it is not compared" in printed
+    assert "unsplit" not in found
+
+
+def test_a_grouping_is_not_compared_with_what_it_started_from(place, tmp_path):
+    group = place / "here" / "runs" / "g"
+    code, printed, found = evaluated(place, group, f"--figure={tmp_path / 'found.png'}")
+    assert code == 0, printed[-2000:]
+    assert "unsplit" not in found and found["model"]["model"] == str(group / "grouped.keras")
+    model, grouping = load_model(group / "grouped.keras"), Grouping.load(group / "grouping.json")
+    block_figure(model, grouping, tmp_path / "own.png")
+    assert (tmp_path / "found.png").read_bytes() == (tmp_path / "own.png").read_bytes()
 
 
 def test_a_run_is_evaluated_and_resumed_from_another_folder(place):

@@ -63,6 +63,9 @@ def test_a_split_of_an_empty_group_names_its_flags_and_leaves_no_folder(group, t
     assert "is empty (sizes " in printed and f"by the assignments of --basemodel={base};" in printed
     assert "read them with --method=balanced, or group anew with a larger --gamma3." in printed
     assert not folder.exists()
+    (base / "grouping.json").write_text("{")  # is not needed for it
+    found, printed = run("split", [*command, "--method=file"], tmp_path / "out")
+    assert found == 1 and "grouping.json: not valid JSON" in " ".join(printed.split())
     found, printed = run("split", [*command, "--method=balanced"], tmp_path / "out")
     assert found == 0, printed[-2000:]
     assert [len(m) for m in Grouping.load(folder / "grouping.json").classes.members] == [1] * 8

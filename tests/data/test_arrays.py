@@ -81,6 +81,11 @@ def with_(**more):
             "of the 2",
         ),
         (with_(superclasses=np.array([0, 0]), superclass_names=np.array(["x", "y"])), "each class"),
+        (with_(class_names=np.array(["a", "b", "a"])), "class_names must be .*; 'a' is there more"),
+        (
+            with_(superclasses=np.array([0, 0, 1]), superclass_names=np.array(["x", "x"])),
+            "superclass_names must be different from each other; 'x' is there more than once",
+        ),
         (with_(class_names=np.arange(3)), "'class_names' must be a row of names"),
         (with_(class_names=np.array(["a", None, 3], object)), "Object arrays cannot be loaded"),
         (with_(train_images=np.array([object()])), "Object arrays cannot be loaded"),

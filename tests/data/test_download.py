@@ -20,10 +20,10 @@ IMAGES = {"train.bin": 4, "test.bin": 2}
 PROGRAM = f"""
 import hashlib, sys
 from pathlib import Path
-from absl import app
 from tensorflow_datasets.core.download.checksums import UrlInfo
 from tensorflow_datasets.image_classification.cifar import Cifar100
 import download_cifar100
+from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import archive
 from splitnet_tf.data.cifar100 import open_builder
 
@@ -35,7 +35,8 @@ Cifar100._cifar_info = property(lambda self: original(self)._replace(url=address
 archive.IMAGES, archive._CHUNK = {IMAGES}, 2
 download_cifar100.check = lambda folder: f"{{open_builder(folder).info.splits}}"
 download_cifar100.define_flags()
-app.run(download_cifar100.main)
+sys.argv[0] = "download_cifar100.py"
+run_program(download_cifar100.main)
 """
 
 

@@ -188,7 +188,8 @@ def test_a_lost_worker_is_named(workers, base, tmp_path):
 
 def test_finetuning_goes_on_without_a_frozen_worker(workers, base, tmp_path):
     program = Program(
-        "split", base, tmp_path, workers.flag, "--worker_timeout=5", "--on_worker_loss=local"
+        *("split", base, tmp_path, workers.flag, "--restart"),
+        *("--worker_timeout=5", "--on_worker_loss=local"),
     )
     _, code, error = lose(workers, program, signal.SIGSTOP)
     assert code == 0

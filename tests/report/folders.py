@@ -9,7 +9,8 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.json_files import write_json
-from splitnet_tf.saving import save_model
+from splitnet_tf.saving import load_model, save_model
+from splitnet_tf.training import base_digest
 from tests.conftest import random_grouping, scramble
 
 SECTIONS = [("second", 2), ("logits", 4)]
@@ -17,14 +18,14 @@ CLASSES = tuple(f"group{g}.{s}-{k}" for g in range(2) for s in range(2) for k in
 CONFIG = {"dataset": "planted-2-2", "seed": 3, "batch_size": 32, "restart": False}
 
 
-def small_model(num_classes):
+def small_model(num_classes, seed=0):
     inputs = keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 3, use_bias=False, name="first")(inputs)
     x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
     x = layers.Conv2D(16, 3, use_bias=False, name="second")(x)
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
     outputs = layers.Dense(num_classes, name="logits")(x)
-    return scramble(keras.Model(inputs, outputs, name="small"))
+    return scramble(keras.Model(inputs, outputs, name="small"), seed)
 
 
 def write_lines(path, entries):
@@ -88,7 +89,8 @@ def make_run(folder, model=None, sections=SECTIONS, names=CLASSES, gamma3=10.0, 
     first, last = (evaluation[k]["top1"] for k in ("unsplit", "split"))
     result = {"steps": 15, "epochs": 1.5, "stopped": "converged", "test_accuracy": first}
     write_json(group / "result.json", result)
-    config = {**CONFIG, "basemodel": str(group), "recalibrate_batches": 7, "base_digest": "ab"}
+    digest = base_digest(load_model(group / "grouped.keras"), grouping)
+    config = {**CONFIG, "basemodel": str(group), "recalibrate_batches": 7, "base_digest": digest}
     write_json(split / "config.json", {**config, "train_dir": str(split)})
     save_model(tree.model, split / "cut.keras")
     save_model(tree.model, split / "tree.keras")

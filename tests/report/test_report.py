@@ -23,7 +23,7 @@ from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.report import make_report
 from splitnet_tf.report.pictures import Picture
 from splitnet_tf.report.runs import read_runs
-from tests.report.folders import CLASSES, confusion, make_run
+from tests.report.folders import CLASSES, confusion, make_run, small_model, write_lines
 from tests.report.html_page import Page
 
 
@@ -175,6 +175,18 @@ def test_a_split_finds_its_grouping(folder, tmp_path):
     assert run.group is None and "is not there" in run.notes[0]
 
 
+def test_a_grouping_of_another_run_by_the_same_name_is_passed_over(folder, tmp_path, monkeypatch):
+    make_run(tmp_path / "here", small_model(12, seed=5))
+    config = read_json(folder / "split" / "config.json")
+    write_json(folder / "split" / "config.json", {**config, "basemodel": "group"})
+    monkeypatch.chdir(tmp_path / "here")
+    (run,) = read_runs([folder / "split"])
+    assert run.group.path == folder / "group"
+    shutil.rmtree(folder / "group")
+    (run,) = read_runs([folder / "split"])
+    assert run.group is None and "group, is not there as it was" in run.notes[0]
+
+
 def test_no_run_folder_is_an_error(tmp_path):
     with pytest.raises(RunError, match="is not a run folder: it has no config.json"):
         make_report([tmp_path])
@@ -225,6 +237,26 @@ def test_damaged_files(folder, name, sentence, no_pictures):
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: int(0.8 * len(content))])
     assert sentence in Page(make_report([folder / "split"])).text
+
+
+@pytest.mark.parametrize(("units", "width", "name"), [(1, 2, "wrn-10-2"), (16, 8, "wrn-100-8")])
+def test_a_plain_run_by_units_and_width_has_a_name(tmp_path, units, width, name, no_pictures):
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    config = {"dataset": "planted", "model": None, "num_residual_units": units, "k": width}
+    write_json(folder / "config.json", config)
+    write_lines(folder / "metrics.jsonl", [{"step": 5, "train/accuracy": 0.5}])
+    assert f"{name} on planted" in Page(make_report([folder])).text
+
+
+def test_an_evaluation_of_other_images_is_left_out(folder, no_pictures):
+    path = folder / "split" / "evaluation.json"
+    found = read_json(path)
+    write_json(path, {**found, "images": "train"})
+    text = Page(make_report([folder / "split"])).text
+    sentence = f"{path} is of train images, not of the test images. This command measures them: "
+    assert f"{sentence}python -m splitnet_tf.cli.evaluate" in text
+    assert "Top-5 accuracy" not in text and "Most frequent confusions" not in text
 
 
 NASTY = [None, True, "x", "<b>", [], {}, -1, 1e308, 10**400, [[1]], [[1, "x"], [2]], {"a": {}}]

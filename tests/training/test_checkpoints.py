@@ -9,7 +9,12 @@ import pytest
 
 from splitnet_tf.errors import CheckpointError
 from splitnet_tf.training import RunDirectory, Trainer, TrainOptions
-from splitnet_tf.training.checkpoints import list_checkpoints, prune_checkpoints, read_checkpoint
+from splitnet_tf.training.checkpoints import (
+    list_checkpoints,
+    prune_checkpoints,
+    read_checkpoint,
+    save_checkpoint,
+)
 from tests.training.small_run import Killed, at, kill, make_model, run_training
 
 
@@ -89,15 +94,19 @@ def test_a_checkpoint_that_unpacks_to_more_is_refused(tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_without_a_best_checkpoint_the_last_weights_stay(tmp_path, dataset, damage, caplog):
     run_training(tmp_path, dataset, steps=6)
-    for path in list_checkpoints(tmp_path / "checkpoints", "best"):
-        path.write_bytes(b"") if damage == "cut" else path.unlink()
+    folder = tmp_path / "checkpoints"
+    (best,) = list_checkpoints(folder, "best")
+    # An earlier one, which is whole, is not what was the best.
+    arrays, state = read_checkpoint(best)
+    save_checkpoint(folder, "best", 3, [np.zeros_like(a) for a in arrays], state)
+    best.write_bytes(b"") if damage == "cut" else best.unlink()
     run = RunDirectory(tmp_path, {"seed": 1})
     model = make_model()
     trainer = Trainer(model, TrainOptions(6), run, None, None, learning_rate=lambda step: 0.1)
     trainer.train()
     last = [w.numpy() for w in model.variables]
-    trainer.restore_best()
+    assert not trainer.restore_best()
     run.close()
-    assert "last weights are used" in caplog.text
+    assert "last weights are used" in caplog.text and "--restart" not in caplog.text
     for found, wanted in zip(model.variables, last, strict=True):
         np.testing.assert_array_equal(found.numpy(), wanted)

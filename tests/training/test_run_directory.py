@@ -35,7 +35,7 @@ def test_pictures_at_other_steps_are_the_same_run(tmp_path):
 
 def test_restart_removes_the_results_of_the_run_before(tmp_path):
     RunDirectory(tmp_path, {"seed": 1}).close()
-    for name in ("grouped.keras", "grouping.json", "result.json", "notes.txt"):
+    for name in ("grouped.keras", "grouping.json", "evaluation.json", "notes.txt"):
         (tmp_path / name).write_text("old")
     RunDirectory(tmp_path, {"seed": 1}).close()
     assert (tmp_path / "grouping.json").exists()

@@ -34,12 +34,13 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, dataset, whole, step):
     assert [s for _, s in timings] == timed
 
 
-def test_sigterm_saves_and_exits_with_143(tmp_path, dataset, whole):
+def test_sigterm_saves_and_exits_with_143(tmp_path, dataset, whole, caplog):
     with pytest.raises(SystemExit) as stopped:
         run_training(
             tmp_path, dataset, actions=[at(8, lambda: os.kill(os.getpid(), signal.SIGTERM))]
         )
     assert stopped.value.code == 143
+    assert "run the same command to go on, without --restart." in caplog.text
     assert list_checkpoints(tmp_path / "checkpoints", "step")[-1].name.startswith("step-00000009")
     model, _ = run_training(tmp_path, dataset)
     for found, wanted in zip(model.variables, whole[1], strict=True):
