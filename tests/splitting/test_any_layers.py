@@ -212,12 +212,28 @@ def test_a_subclass_that_computes_something_else_is_unknown():
         def call(self, inputs):
             return super().call(inputs) / (1e-3 + ops.std(self.kernel))
 
+    class ByHook(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel - ops.mean(kernel, axis=(0, 1, 2)))
+
+    class ByKernel(layers.Dense):
+        @property
+        def kernel(self):
+            return 2.0 * super().kernel
+
+    class ByMerge(layers.Add):
+        def _merge_function(self, inputs):
+            return super()._merge_function(inputs)[..., ::-1]
+
     class Renamed(layers.Conv2D):
-        pass
+        def build(self, input_shape):
+            super().build(input_shape)
 
     inputs = keras.Input((4, 4, 3))
-    with pytest.raises(sn.graph.UnknownLayerError, match="Standardized, for which no layer rule"):
-        sn.graph.trace(keras.Model(inputs, Standardized(4, 1)(inputs)))
+    for strange in (Standardized(4, 1), ByHook(4, 1), ByKernel(4), lambda x: ByMerge()([x, x])):
+        model = keras.Model(inputs, strange(inputs))
+        with pytest.raises(sn.graph.UnknownLayerError, match="for which no layer rule is known"):
+            sn.graph.trace(model)
     sn.graph.trace(keras.Model(inputs, Renamed(4, 1)(inputs)))
 
 
