@@ -158,6 +158,17 @@ def test_layers_bound_to_the_order(kind):
         sn.SplitPlan.from_sections(model, [("stem", 2)])
 
 
+def test_flattening_channels_last_as_channels_first_is_bound_to_the_order():
+    inputs = keras.Input((2, 3, 3))
+    x = layers.Conv2D(4, 1, name="stem")(inputs)
+    x = layers.Flatten(data_format="channels_first", name="flat")(x)
+    x = layers.Dense(8, name="mix")(x)
+    model = scramble(keras.Model(inputs, layers.Dense(7, name="logits")(x)))
+    check_split(model, [("logits", 3)])
+    with pytest.raises(sn.PlanError, match="Layer 'flat' .Flatten. needs the channels in their"):
+        sn.SplitPlan.from_sections(model, [("mix", 2)])
+
+
 @pytest.mark.parametrize("kind", ORDERED)
 def test_the_order_is_kept_below_the_cut(kind):
     with pytest.raises(sn.PlanError, match="needs the channels in their original order"):
