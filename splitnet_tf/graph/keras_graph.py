@@ -213,7 +213,10 @@ class _Reader:
         linear = {"activation": "linear"}
         self.calls.append(Call(name, op, args, kwargs, inputs, made, linear))
         activation = self.activations.setdefault(
-            id(op), keras.layers.Activation(op.activation, name=f"{path}_activation")
+            id(op),
+            keras.layers.Activation(
+                op.activation, name=f"{path}_activation", dtype=op.dtype_policy
+            ),
         )
         after = self._tensor(node.outputs[0], f"{name}_activation")
         ids[id(node.outputs[0])] = after

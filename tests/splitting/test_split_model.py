@@ -115,6 +115,26 @@ def test_a_softmax_in_the_last_layer_itself_runs_after_the_merge(grouped):
     np.testing.assert_allclose(to_numpy(tree.model(x)).sum(axis=1), 1, rtol=1e-5)
 
 
+def test_a_softmax_in_a_layer_keeps_the_layers_precision():
+    inputs = keras.Input((8,))
+    kinds = {"a": "mixed_bfloat16", "b": "float32"}
+    x = layers.Dense(6, activation="relu", dtype=kinds["a"], name="a")(inputs)
+    outputs = layers.Dense(5, activation="softmax", dtype=kinds["b"], name="b")(x)
+    model = scramble(keras.Model(inputs, outputs))
+    plan = sn.SplitPlan.from_sections(model, [("a", 2)])
+    grouping = random_grouping(plan, np.random.default_rng(0))
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        grouped, tree = sn.group_model(model, plan), sn.split_model(model, grouping).model
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    for made in (grouped, tree):
+        assert keras.backend.standardize_dtype(made(x).dtype) == "float32"
+    # A probability in half precision is off by more than this.
+    np.testing.assert_allclose(to_numpy(grouped(x)), to_numpy(model(x)), rtol=1e-6)
+
+
 def test_several_inputs_and_outputs():
     """a -> c, b -> c, with the trunk's features and a branch's as further outputs."""
     first, second = keras.Input((6,), name="first"), keras.Input((4,), name="second")
