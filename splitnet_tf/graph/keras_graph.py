@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.activations import mixes_channels
@@ -111,13 +112,21 @@ def class_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}".replace("keras.src.", "keras.")
 
 
+def _has_own_call(model: Any) -> bool:
+    """Whether a model of a graph computes something else than its graph."""
+    kind = next((k for k in (keras.Sequential, Functional) if isinstance(model, k)), None)
+    return kind is not None and (
+        type(model).call is not kind.call or type(model).__call__ is not kind.__call__
+    )
+
+
 def _functional(model: Any) -> Any | None:
-    """The functional model behind ``model``, or None when there is none."""
+    """The functional model behind ``model``, or None when there is none to be read for it."""
+    if _has_own_call(model):
+        return None
     if isinstance(model, keras.Sequential):
         return model._functional
-    if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
-        return model
-    return None
+    return model if isinstance(model, Functional) else None
 
 
 def read_graph(model: keras.Model) -> Graph:
@@ -126,6 +135,11 @@ def read_graph(model: keras.Model) -> Graph:
     Raises:
       PlanError: the model is subclassed or not built, so that it has no graph to read.
     """
+    if _has_own_call(model):
+        raise PlanError(
+            f"Model '{model.name}' ({type(model).__name__}) has a call method of its own, which is "
+            "not in its graph; write what it adds with layers or keras.ops inside the model."
+        )
     functional = _functional(model)
     if functional is None:
         raise PlanError(
