@@ -249,6 +249,15 @@ def _takes_training(op) -> bool:
     return not is_keras_operation(op) and "training" in inspect.signature(op.call).parameters
 
 
+def mask_of(call: Call) -> int | None:
+    """Id of the tensor that a layer is given as its ``mask``, None when there is none."""
+    if is_keras_operation(call.op):
+        return None
+    names = inspect.signature(call.op.call).parameters
+    mask = {**dict(zip(names, call.args, strict=False)), **call.kwargs}.get("mask")
+    return mask.id if isinstance(mask, TensorRef) else None
+
+
 def rebuild(
     graph: Graph,
     inputs: list,

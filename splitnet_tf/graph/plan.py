@@ -275,8 +275,8 @@ class _Planner:
             for t in shared:
                 if any(s in space_levels for s in self._spaces(t)):
                     raise PlanError(
-                        f"Layer '{call.name}' spreads one channel over all groups, and that "
-                        "channel is made inside the split part; start the sections above it."
+                        f"Layer '{call.name}' shares a mask or a single channel between all "
+                        "groups, which is made inside the split part; start the sections above it."
                     )
 
     def _spaces(self, tensor: int) -> tuple[int, ...]:

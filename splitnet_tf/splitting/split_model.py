@@ -128,7 +128,7 @@ class _Splitter:
         made = []
         for t in tensors:
             shape = list(self.graph.shapes[t])
-            if level:
+            if level and shape[self.trace.layouts[t].axis] is not None:
                 shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
             made.append(
                 keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t))

@@ -6,7 +6,8 @@ import pytest
 from keras import layers, ops
 
 import splitnet_tf as sn
-from tests.conftest import scramble
+from tests.conftest import random_grouping, scramble, to_numpy
+from tests.masked import masked_outputs
 from tests.splitting.test_split_model import check_split
 
 
@@ -192,6 +193,39 @@ def test_other_ranks(rank):
     model = scramble(keras.Model(inputs, x))
     for sections in ([("a", 2)], [("b", 2), ("logits", 3)]):
         check_split(model, sections)
+
+
+@pytest.mark.parametrize("steps", [4, 2, None])
+@pytest.mark.parametrize("positional", [False, True])
+def test_a_mask_is_read_whole_by_every_branch(steps, positional):
+    """Its positions are no channels, not even where they are as many as a branch's."""
+    inputs, mask = keras.Input((steps, 5)), keras.Input((steps,), dtype="bool")
+    x = layers.Dense(4, name="fc1")(inputs)
+    x = layers.Dense(4, name="fc2")(x)
+    x = layers.BatchNormalization()(x, mask=mask)
+    pool = layers.GlobalAveragePooling1D()
+    x = pool(x, mask) if positional else pool(x, mask=mask)
+    model = scramble(keras.Model([inputs, mask], layers.Dense(4, name="logits")(x)))
+    rng = np.random.default_rng(0)
+    taken = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [0, 1, 1, 1]], bool)[:, : steps or 3]
+    x = [rng.normal(size=(*taken.shape, 5)).astype("float32"), taken]
+    for sections in ([("fc1", 2)], [("fc2", 2)], [("logits", 2)]):
+        plan = sn.SplitPlan.from_sections(model, sections)
+        assert not {s.name for s in plan.spaces} & {"input_1"}
+        grouping = random_grouping(plan, rng)
+        tree = sn.split_model(model, grouping, plan).model
+        np.testing.assert_allclose(
+            to_numpy(tree(x)), masked_outputs(model, plan, grouping, x), rtol=1e-4, atol=1e-5
+        )
+        tree(x, training=True)
+
+
+def test_a_mask_of_masked_steps_is_read_whole_too():
+    inputs = keras.Input((4, 6))
+    x = layers.Dense(8, name="fc1")(layers.Masking()(inputs))
+    x = layers.GlobalAveragePooling1D()(layers.Dense(8, name="fc2")(x))
+    model = scramble(keras.Model(inputs, layers.Dense(4, name="logits")(x)))
+    check_split(model, [("fc2", 2)])
 
 
 def test_channels_first():
