@@ -107,6 +107,7 @@ ORDERED = {
     "attention": lambda x: layers.MultiHeadAttention(2, 4)(x, x),
     "roll": lambda x: ops.roll(x, 1, axis=-1),
     "slice": lambda x: x[..., ::2],
+    "clip of each channel": lambda x: ops.clip(x, -np.arange(8.0, dtype="float32"), 0.5),
     "constant": lambda x: x * np.arange(8, dtype="float32"),
     "mean of channels": lambda x: ops.mean(x, axis=-1, keepdims=True) + x,
     "flip": lambda x: layers.RandomFlip()(x),
