@@ -3,7 +3,8 @@
 A functional Keras model keeps the calls that made it in ``_nodes_by_depth``; nothing public
 gives the arguments of each call. Everything else in this package reads ``Graph`` only.
 Nested functional and sequential models are read through, so that a graph is always flat; a
-call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in layer names).
+call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in layer names). A
+``#`` in a layer's name becomes ``_``: it marks repeated calls here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -159,13 +160,15 @@ class _Reader:
         self.uses: collections.Counter = collections.Counter()
         self.ops: dict[str, Any] = {}
         self.activations: dict[int, Any] = {}
+        self.taken: set[str] = set()
 
     def read(self, functional) -> Graph:
         ids: dict[int, int] = {}
+        self.taken.update(_paths(functional))
         many = len(functional.inputs) > 1
         for i, x in enumerate(functional.inputs):
             # Keras counts the names of its inputs up through a process; ours stay the same.
-            ids[id(x)] = self._tensor(x, f"input_{i}" if many else "input")
+            ids[id(x)] = self._tensor(x, self._free(f"input_{i}" if many else "input"))
         inputs = tuple(ids[id(x)] for x in functional.inputs)
         outputs = self._walk(functional, ids, prefix="", training=None)
         return Graph(
@@ -176,6 +179,13 @@ class _Reader:
             tuple(self.dtypes),
             tuple(self.names),
         )
+
+    def _free(self, name) -> str:
+        """A name like ``name`` that nothing in the model has, for what we add to it."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
 
     def _tensor(self, x, name) -> int:
         self.shapes.append(tuple(x.shape))
@@ -212,12 +222,12 @@ class _Reader:
         )
         if training is not None and kwargs.get("training") is None and _takes_training(op):
             kwargs = {**kwargs, "training": training}
-        path = prefix + op.name
+        path = _path(prefix, op)
         while self.ops.setdefault(path, op) is not op:
             path += "_"
         use = self.uses[path]
         self.uses[path] += 1
-        name = path if use == 0 else f"{path}#{use}"
+        name = _numbered(path, use)
         inputs = tuple(ids[id(x)] for x in node.arguments.keras_tensors)
         made = tuple(self._tensor(x, name) for x in node.outputs)
         ids.update({id(x): t for x, t in zip(node.outputs, made, strict=True)})
@@ -226,17 +236,33 @@ class _Reader:
             return
         linear = {"activation": "linear"}
         self.calls.append(Call(name, op, args, kwargs, inputs, made, linear))
-        activation = self.activations.setdefault(
-            id(op),
-            keras.layers.Activation(
-                op.activation, name=f"{path}_activation", dtype=op.dtype_policy
-            ),
-        )
-        after = self._tensor(node.outputs[0], f"{name}_activation")
+        if id(op) not in self.activations:
+            self.activations[id(op)] = keras.layers.Activation(
+                op.activation, name=self._free(f"{path}_activation"), dtype=op.dtype_policy
+            )
+        activation = self.activations[id(op)]
+        after_name = _numbered(activation.name, use)
+        after = self._tensor(node.outputs[0], after_name)
         ids[id(node.outputs[0])] = after
-        self.calls.append(
-            Call(f"{name}_activation", activation, (TensorRef(made[0]),), {}, made, (after,))
-        )
+        self.calls.append(Call(after_name, activation, (TensorRef(made[0]),), {}, made, (after,)))
+
+
+def _path(prefix: str, op: Any) -> str:
+    return (prefix + op.name).replace("#", "_")
+
+
+def _numbered(path: str, use: int) -> str:
+    return path if use == 0 else f"{path}#{use}"
+
+
+def _paths(functional: Any, prefix: str = "") -> Iterator[str]:
+    """The name of every layer and operation of a model and the models inside it."""
+    for op in functional.operations:
+        inner = _functional(op)
+        if inner is not None:
+            yield from _paths(inner, f"{prefix}{op.name}_")
+        elif not isinstance(op, keras.layers.InputLayer):
+            yield _path(prefix, op)
 
 
 def _ends_in_softmax(op: Any) -> bool:

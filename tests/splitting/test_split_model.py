@@ -115,6 +115,22 @@ def test_a_softmax_in_the_last_layer_itself_runs_after_the_merge(grouped):
     np.testing.assert_allclose(to_numpy(tree.model(x)).sum(axis=1), 1, rtol=1e-5)
 
 
+def test_names_that_ours_would_take_split_exactly():
+    """Inputs are called ``input`` here, a softmax apart ``b_activation``, a second use ``#1``."""
+    inputs = keras.Input((8,), name="features")
+    x = layers.Dense(6, activation="relu", name="input")(inputs)
+    x = layers.Dense(6, name="fc#1")(x)
+    x = layers.Dense(6, name="fc#2")(x)
+    x = layers.Dense(5, activation="softmax", name="b")(x)
+    model = scramble(keras.Model(inputs, layers.Activation("linear", name="b_activation")(x)))
+    sections = [("fc_2", 2)]
+    check_split(model, sections)
+    grouped = sn.group_model(model, sn.SplitPlan.from_sections(model, sections))
+    x = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    np.testing.assert_allclose(to_numpy(grouped(x)), to_numpy(model(x)), rtol=1e-6)
+    assert {"input", "fc_1", "fc_2", "b", "b_activation"} < {op.name for op in grouped.operations}
+
+
 def test_a_softmax_in_a_layer_keeps_the_layers_precision():
     inputs = keras.Input((8,))
     kinds = {"a": "mixed_bfloat16", "b": "float32"}
