@@ -336,6 +336,20 @@ def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
     return found
 
 
+def copy_operation(op: Any, name: str, settings: dict) -> Any:
+    """A ``keras.ops`` operation under a name of its own: in a model no two may have the same.
+
+    Keras counts such names up through a process, so that those in a file come again.
+    """
+    if settings:
+        made = type(op)(**settings)
+    else:  # not ``copy.copy``: Keras would do it by ``get_config``, which not all can
+        made = object.__new__(type(op))
+        vars(made).update(vars(op), _inbound_nodes=[], _outbound_nodes=[])
+    made.name = name
+    return made
+
+
 def copy_layer(layer: Any, name: str, kind: type, overrides: dict, drop: tuple = ()) -> Any:
     """A new, unbuilt layer of the same settings; weights are not copied.
 

@@ -13,6 +13,7 @@ from splitnet_tf.graph.activations import activation_name
 from splitnet_tf.graph.keras_graph import (
     Call,
     Graph,
+    copy_operation,
     is_keras_operation,
     layer_name,
     new_inputs,
@@ -46,7 +47,11 @@ def remade(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
 
     def replace(call):
         if id(call.op) not in made:
-            made[id(call.op)] = call.op if is_keras_operation(call.op) else make(call)
+            made[id(call.op)] = (
+                copy_operation(call.op, layer_name(call.name), {})
+                if is_keras_operation(call.op)
+                else make(call)
+            )
         return made[id(call.op)]
 
     inputs = new_inputs(graph)
@@ -62,7 +67,7 @@ def remade(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
 
 
 def _copy_weights(source, target) -> None:
-    if source is target or not source.weights:
+    if is_keras_operation(source) or not source.weights:
         return
     if isinstance(source, GroupedKernel) or isinstance(target, GroupedKernel):
         for name in ("kernel", "depthwise_kernel", "pointwise_kernel", "bias"):

@@ -12,7 +12,12 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.graph.hierarchy import merge_map, node_names
-from splitnet_tf.graph.keras_graph import apply_call, is_keras_operation, layer_name
+from splitnet_tf.graph.keras_graph import (
+    apply_call,
+    copy_operation,
+    is_keras_operation,
+    layer_name,
+)
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.grouped_layers import copy_of
@@ -192,11 +197,11 @@ class _Splitter:
     def _layer(self, call, node, ins, outs):
         """The layer or operation of this node in place of ``call.op``, and its weights."""
         settings, weights = self.trace.rule(call).slice(call.op, ins, outs)
+        name = f"{node}_{layer_name(call.name)}"
         if is_keras_operation(call.op):
-            return (type(call.op)(**settings) if settings else call.op), []
+            return copy_operation(call.op, name, settings), []
         if isinstance(call.op, keras.layers.Dropout) and call.op.rate and self.dropout is not None:
             settings = {**settings, "rate": self.dropout}
-        name = f"{node}_{layer_name(call.name)}"
         return copy_of(call.op, name, {**settings, **call.overrides}), weights
 
     def _run_head(self, flow) -> list:

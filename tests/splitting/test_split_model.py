@@ -131,6 +131,34 @@ def test_names_that_ours_would_take_split_exactly():
     assert {"input", "fc_1", "fc_2", "b", "b_activation"} < {op.name for op in grouped.operations}
 
 
+def test_operations_of_a_file_keep_clear_of_new_ones(tmp_path):
+    """Keras names both ``concatenate`` when the count begins anew, as it does in a new process."""
+    keras.utils.clear_session()
+    inputs = keras.Input((8,))
+    x = [layers.Dense(4, name=name)(inputs[..., :6]) for name in "ab"]
+    x = keras.ops.concatenate(x, axis=-1)
+    keras.Model(inputs, layers.Dense(4, name="logits")(x)).save(tmp_path / "net.keras")
+    keras.utils.clear_session()
+    model = keras.models.load_model(tmp_path / "net.keras")
+    assert {"concatenate", "get_item"} < {op.name for op in model.operations}
+    tree = check_split(scramble(model), [("logits", 2)])
+    tree.save(tmp_path / "tree.keras")
+    sn.SplitTree.load(tmp_path / "tree.keras")
+
+
+def test_operations_of_nested_models_have_names_of_their_own():
+    def nested():
+        keras.utils.clear_session()
+        inputs = keras.Input((6,))
+        return keras.Model(inputs, keras.ops.relu(layers.Dense(6, name="a")(inputs)))
+
+    first, second = nested(), nested()
+    first.name, second.name = "first", "second"
+    inputs = keras.Input((6,))
+    x = layers.Dense(5, name="logits")(second(first(inputs)))
+    check_split(scramble(keras.Model(inputs, x)), [("second_a", 2)])
+
+
 def test_a_softmax_in_a_layer_keeps_the_layers_precision():
     inputs = keras.Input((8,))
     kinds = {"a": "mixed_bfloat16", "b": "float32"}
