@@ -202,6 +202,8 @@ class _Splitter:
             return copy_operation(call.op, name, settings), []
         if isinstance(call.op, keras.layers.Dropout) and call.op.rate and self.dropout is not None:
             settings = {**settings, "rate": self.dropout}
+        if weights:
+            settings = {**settings, **_initializers_for_fewer(call.op)}
         return copy_of(call.op, name, {**settings, **call.overrides}), weights
 
     def _run_head(self, flow) -> list:
@@ -242,6 +244,21 @@ class _Splitter:
         if np.array_equal(order, np.arange(len(order))):
             return joined
         return ops.take(joined, np.argsort(order).tolist(), axis=axis)
+
+
+def _initializers_for_fewer(layer) -> dict[str, str]:
+    """Zeros instead of initializers that may be made for the channels of the whole layer alone.
+
+    Those are constant arrays and initializers of one's own. Keras' others stay, so that a clone of
+    the tree can be trained from scratch.
+    """
+    found = {k: v for k, v in vars(layer).items() if k.endswith("_initializer") and v is not None}
+    return {
+        name: "zeros"
+        for name, initializer in found.items()
+        if not type(initializer).__module__.startswith("keras.")
+        or np.ndim(getattr(initializer, "value", 0))
+    }
 
 
 def _one(values: list):

@@ -179,6 +179,25 @@ def test_a_softmax_in_a_layer_keeps_the_layers_precision():
     np.testing.assert_allclose(to_numpy(grouped(x)), to_numpy(model(x)), rtol=1e-6)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class SixNumbers(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None):
+        return keras.ops.reshape(keras.ops.arange(6, dtype=dtype), shape)
+
+
+def test_initializers_made_for_all_channels_split_exactly():
+    inputs = keras.Input((8,))
+    start = keras.initializers.Constant(np.log([0.1, 0.2, 0.3, 0.4]))
+    x = layers.Dense(6, bias_initializer=SixNumbers(), kernel_initializer="he_normal", name="a")(
+        inputs
+    )
+    x = layers.BatchNormalization(beta_initializer=SixNumbers())(x)
+    x = layers.Dense(4, bias_initializer=start, name="logits")(x)
+    tree = check_split(scramble(keras.Model(inputs, x)), [("a", 2)])
+    kinds = {type(x.kernel_initializer) for x in all_layers(tree.model) if hasattr(x, "kernel")}
+    assert kinds == {keras.initializers.HeNormal, keras.initializers.GlorotUniform}
+
+
 def test_several_inputs_and_outputs():
     """a -> c, b -> c, with the trunk's features and a branch's as further outputs."""
     first, second = keras.Input((6,), name="first"), keras.Input((4,), name="second")
