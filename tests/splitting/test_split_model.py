@@ -242,9 +242,8 @@ def test_a_tree_is_split_from_the_grouped_model_too():
     grouping = sn.read_grouping(grouped, "balanced")
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
     found = to_numpy(sn.split_model(grouped, grouping).model(x))
-    np.testing.assert_allclose(
-        found, masked_outputs(model, plan, grouping, x), rtol=1e-4, atol=1e-5
-    )
+    expected = masked_outputs(model, plan, grouping, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 
 def test_branches_hold_no_gather_and_only_stock_layers():
