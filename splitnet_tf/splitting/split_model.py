@@ -130,14 +130,13 @@ class _Splitter:
         return list(pairs)
 
     def _inputs(self, tensors, level, group) -> list:
-        made = []
+        made, names = [], set()
         for t in tensors:
             shape = list(self.graph.shapes[t])
             if level and shape[self.trace.layouts[t].axis] is not None:
                 shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
-            made.append(
-                keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t))
-            )
+            name = _unused(self._safe(t), names)
+            made.append(keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=name))
         return made
 
     def _safe(self, tensor: int) -> str:
@@ -209,16 +208,12 @@ class _Splitter:
     def _run_head(self, flow) -> list:
         """Puts tensors of the branches together, in the original order, and runs the tail."""
         keys = list(flow)
-        inputs = []
+        inputs, names = [], set()
         for t, _, (level, group) in keys:
             shape = list(self.graph.shapes[t])
             shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
-            suffix = f"_{group}" if level else ""
-            inputs.append(
-                keras.Input(
-                    batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t) + suffix
-                )
-            )
+            name = _unused(self._safe(t) + (f"_{group}" if level else ""), names)
+            inputs.append(keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=name))
         inside = {}
         for t in dict.fromkeys(t for t, _, _ in keys):
             parts = [
@@ -244,6 +239,14 @@ class _Splitter:
         if np.array_equal(order, np.arange(len(order))):
             return joined
         return ops.take(joined, np.argsort(order).tolist(), axis=axis)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """``name``, longer where it is taken: ``fc_1`` is a layer, a second call, or group 1 of fc."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _initializers_for_fewer(layer) -> dict[str, str]:

@@ -131,6 +131,24 @@ def test_names_that_ours_would_take_split_exactly():
     assert {"input", "fc_1", "fc_2", "b", "b_activation"} < {op.name for op in grouped.operations}
 
 
+@pytest.mark.parametrize("start", ["fc", "x"])
+def test_inputs_of_nodes_have_names_of_their_own(start):
+    """``fc_1`` is a layer, and the second call of fc, and what group 1 makes of fc."""
+    inputs = keras.Input((6,))
+    shared = layers.Dense(6, name="fc")
+    first = layers.Dense(6, name="fc_1")(inputs)
+    tensors = [shared(first), first] if start == "fc" else [shared(shared(inputs)), first]
+    x = layers.Dense(8, name="x")(layers.Concatenate()(tensors))
+    model = scramble(keras.Model(inputs, [layers.Dense(4, name="logits")(x), *tensors]))
+    plan = sn.SplitPlan.from_sections(model, [(start, 2)])
+    grouping = random_grouping(plan, np.random.default_rng(0))
+    tree, masked = sn.split_model(model, grouping, plan).model, sn.plain_copy(model)
+    sn.splitting.mask_off_blocks(masked, plan, grouping)
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
+    for found, expected in zip(tree(x), masked(x), strict=True):
+        np.testing.assert_allclose(to_numpy(found), to_numpy(expected), rtol=1e-4, atol=1e-5)
+
+
 def test_operations_of_a_file_keep_clear_of_new_ones(tmp_path):
     """Keras names both ``concatenate`` when the count begins anew, as it does in a new process."""
     keras.utils.clear_session()
