@@ -12,6 +12,7 @@ import math
 import keras
 import numpy as np
 
+from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.hierarchy import even_sizes, node_names
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
 from splitnet_tf.graph.plan import SplitPlan
@@ -78,7 +79,8 @@ def cost(
       grouping: with the groups as they are; equal groups without it.
 
     Raises:
-      PlanError: the model has no graph, or the plan was made for another model.
+      PlanError: the model has no graph or inputs of no fixed shape, or the plan was made for
+        another model.
       GroupingError: the grouping is not one of the plan's spaces.
     """
     traced = model if isinstance(model, Trace) else trace(model) if plan else None
@@ -167,6 +169,11 @@ def _positions(call: Call, graph: Graph) -> int:
     """At how many places the kernel is applied."""
     transposed = "Transpose" in type(call.op).__name__
     shape = graph.shapes[call.inputs[0] if transposed else call.outputs[0]][1:]
-    if getattr(call.op, "data_format", None) == "channels_first":
-        return math.prod(shape[1:])
-    return math.prod(shape[:-1])
+    first = getattr(call.op, "data_format", None) == "channels_first"
+    places = shape[1:] if first else shape[:-1]
+    if None in places:
+        raise PlanError(
+            f"Layer '{call.name}' ({type(call.op).__name__}) is applied at a number of places that "
+            "depends on the input; give the model a keras.Input of fixed shape to count FLOPs."
+        )
+    return math.prod(places)

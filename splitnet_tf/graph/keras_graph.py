@@ -3,7 +3,8 @@
 A functional Keras model keeps the calls that made it in ``_nodes_by_depth``; nothing public
 gives the arguments of each call. Everything else in this package reads ``Graph`` only.
 Nested functional and sequential models are read through, so that a graph is always flat; a
-call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in layer names).
+call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in layer names). A
+``#`` in a layer's name becomes ``_``: it marks repeated calls here.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import collections
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.activations import mixes_channels
@@ -111,13 +113,21 @@ def class_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}".replace("keras.src.", "keras.")
 
 
+def _has_own_call(model: Any) -> bool:
+    """Whether a model of a graph computes something else than its graph."""
+    kind = next((k for k in (keras.Sequential, Functional) if isinstance(model, k)), None)
+    return kind is not None and (
+        type(model).call is not kind.call or type(model).__call__ is not kind.__call__
+    )
+
+
 def _functional(model: Any) -> Any | None:
-    """The functional model behind ``model``, or None when there is none."""
+    """The functional model behind ``model``, or None when there is none to be read for it."""
+    if _has_own_call(model):
+        return None
     if isinstance(model, keras.Sequential):
         return model._functional
-    if isinstance(model, keras.Model) and hasattr(model, "_nodes_by_depth"):
-        return model
-    return None
+    return model if isinstance(model, Functional) else None
 
 
 def read_graph(model: keras.Model) -> Graph:
@@ -126,6 +136,11 @@ def read_graph(model: keras.Model) -> Graph:
     Raises:
       PlanError: the model is subclassed or not built, so that it has no graph to read.
     """
+    if _has_own_call(model):
+        raise PlanError(
+            f"Model '{model.name}' ({type(model).__name__}) has a call method of its own, which is "
+            "not in its graph; write what it adds with layers or keras.ops inside the model."
+        )
     functional = _functional(model)
     if functional is None:
         raise PlanError(
@@ -145,13 +160,15 @@ class _Reader:
         self.uses: collections.Counter = collections.Counter()
         self.ops: dict[str, Any] = {}
         self.activations: dict[int, Any] = {}
+        self.taken: set[str] = set()
 
     def read(self, functional) -> Graph:
         ids: dict[int, int] = {}
+        self.taken.update(_paths(functional))
         many = len(functional.inputs) > 1
         for i, x in enumerate(functional.inputs):
             # Keras counts the names of its inputs up through a process; ours stay the same.
-            ids[id(x)] = self._tensor(x, f"input_{i}" if many else "input")
+            ids[id(x)] = self._tensor(x, self._free(f"input_{i}" if many else "input"))
         inputs = tuple(ids[id(x)] for x in functional.inputs)
         outputs = self._walk(functional, ids, prefix="", training=None)
         return Graph(
@@ -162,6 +179,13 @@ class _Reader:
             tuple(self.dtypes),
             tuple(self.names),
         )
+
+    def _free(self, name) -> str:
+        """A name like ``name`` that nothing in the model has, for what we add to it."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
 
     def _tensor(self, x, name) -> int:
         self.shapes.append(tuple(x.shape))
@@ -198,12 +222,12 @@ class _Reader:
         )
         if training is not None and kwargs.get("training") is None and _takes_training(op):
             kwargs = {**kwargs, "training": training}
-        path = prefix + op.name
+        path = _path(prefix, op)
         while self.ops.setdefault(path, op) is not op:
             path += "_"
         use = self.uses[path]
         self.uses[path] += 1
-        name = path if use == 0 else f"{path}#{use}"
+        name = _numbered(path, use)
         inputs = tuple(ids[id(x)] for x in node.arguments.keras_tensors)
         made = tuple(self._tensor(x, name) for x in node.outputs)
         ids.update({id(x): t for x, t in zip(node.outputs, made, strict=True)})
@@ -212,14 +236,33 @@ class _Reader:
             return
         linear = {"activation": "linear"}
         self.calls.append(Call(name, op, args, kwargs, inputs, made, linear))
-        activation = self.activations.setdefault(
-            id(op), keras.layers.Activation(op.activation, name=f"{path}_activation")
-        )
-        after = self._tensor(node.outputs[0], f"{name}_activation")
+        if id(op) not in self.activations:
+            self.activations[id(op)] = keras.layers.Activation(
+                op.activation, name=self._free(f"{path}_activation"), dtype=op.dtype_policy
+            )
+        activation = self.activations[id(op)]
+        after_name = _numbered(activation.name, use)
+        after = self._tensor(node.outputs[0], after_name)
         ids[id(node.outputs[0])] = after
-        self.calls.append(
-            Call(f"{name}_activation", activation, (TensorRef(made[0]),), {}, made, (after,))
-        )
+        self.calls.append(Call(after_name, activation, (TensorRef(made[0]),), {}, made, (after,)))
+
+
+def _path(prefix: str, op: Any) -> str:
+    return (prefix + op.name).replace("#", "_")
+
+
+def _numbered(path: str, use: int) -> str:
+    return path if use == 0 else f"{path}#{use}"
+
+
+def _paths(functional: Any, prefix: str = "") -> Iterator[str]:
+    """The name of every layer and operation of a model and the models inside it."""
+    for op in functional.operations:
+        inner = _functional(op)
+        if inner is not None:
+            yield from _paths(inner, f"{prefix}{op.name}_")
+        elif not isinstance(op, keras.layers.InputLayer):
+            yield _path(prefix, op)
 
 
 def _ends_in_softmax(op: Any) -> bool:
@@ -230,6 +273,15 @@ def _ends_in_softmax(op: Any) -> bool:
 
 def _takes_training(op) -> bool:
     return not is_keras_operation(op) and "training" in inspect.signature(op.call).parameters
+
+
+def mask_of(call: Call) -> int | None:
+    """Id of the tensor that a layer is given as its ``mask``, None when there is none."""
+    if is_keras_operation(call.op):
+        return None
+    names = inspect.signature(call.op.call).parameters
+    mask = {**dict(zip(names, call.args, strict=False)), **call.kwargs}.get("mask")
+    return mask.id if isinstance(mask, TensorRef) else None
 
 
 def rebuild(
@@ -282,6 +334,20 @@ def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
             if isinstance(node.operation, keras.Model):
                 found.append((node.operation, list(node.arguments.keras_tensors), node.outputs))
     return found
+
+
+def copy_operation(op: Any, name: str, settings: dict) -> Any:
+    """A ``keras.ops`` operation under a name of its own: in a model no two may have the same.
+
+    Keras counts such names up through a process, so that those in a file come again.
+    """
+    if settings:
+        made = type(op)(**settings)
+    else:  # not ``copy.copy``: Keras would do it by ``get_config``, which not all can
+        made = object.__new__(type(op))
+        vars(made).update(vars(op), _inbound_nodes=[], _outbound_nodes=[])
+    made.name = name
+    return made
 
 
 def copy_layer(layer: Any, name: str, kind: type, overrides: dict, drop: tuple = ()) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 from keras import layers
 
 from splitnet_tf.graph.activations import SOFTMAXES, activation_name, mixes_channels
+from splitnet_tf.graph.keras_graph import is_keras_operation
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
 from splitnet_tf.graph.spaces import Layout
 
@@ -63,6 +64,10 @@ class KeepRule(LayerRule):
                 f"applies '{activation_name(function)}', which may mix channels; if it treats "
                 "each element alone, say so with splitnet_tf.register_activation"
             )
+        if is_keras_operation(ctx.op):  # ``ops.clip`` may have bounds of each channel's own
+            settings = [v for k, v in vars(ctx.op).items() if not k.startswith("_")]
+            if any(np.ndim(v) for v in settings):
+                raise ctx.refuse("has a constant array for a setting, which is not supported")
         return [ctx.inputs[0] for _ in ctx.output_shapes]
 
 

@@ -190,6 +190,7 @@ class _Planner:
 
     def plan(self) -> SplitPlan:
         levels = call_levels(self.trace, self.sections, self.groups)
+        self._check_filled(levels)
         space_levels = self._space_levels(levels)
         self._check_whole(levels, space_levels)
         names = [s.name for s in self.trace.spaces]
@@ -243,6 +244,15 @@ class _Planner:
     def _first_name(self, call) -> str:
         return next(c.name for c in self.graph.calls if c.op is call.op)
 
+    def _check_filled(self, levels: dict[str, int]) -> None:
+        for level, groups in enumerate(self.groups[1:], 1):
+            if level not in levels.values():
+                start = next(s for s, g in self.sections if g == groups)
+                raise PlanError(
+                    f"Section '{start}' has no layer to split into {groups} groups (it joins the "
+                    "section above, or runs after the merge); start it lower or leave it out."
+                )
+
     def _space_levels(self, levels: dict[str, int]) -> dict[int, int]:
         """The level of each space that carries variables: the highest that touches it."""
         found: dict[int, int] = {}
@@ -275,8 +285,8 @@ class _Planner:
             for t in shared:
                 if any(s in space_levels for s in self._spaces(t)):
                     raise PlanError(
-                        f"Layer '{call.name}' spreads one channel over all groups, and that "
-                        "channel is made inside the split part; start the sections above it."
+                        f"Layer '{call.name}' shares a mask or a single channel between all "
+                        "groups, which is made inside the split part; start the sections above it."
                     )
 
     def _spaces(self, tensor: int) -> tuple[int, ...]:

@@ -115,12 +115,17 @@ class LayerRule(abc.ABC):
 
 _RULES: dict[Any, LayerRule] = {}
 
+# What a subclass of a stock layer may redefine to compute something else. ``kernel`` is a
+# property of Keras' dense layers and convolutions.
+_HOOKS = ("__call__", "call", "convolution_op", "kernel", "_merge_function")
+
 
 def register_rule(*layer_types: type | str) -> Callable[[type[LayerRule]], type[LayerRule]]:
     """Registers a rule class for layer classes, or ``"ops.Name"`` for ``keras.ops`` calls.
 
-    A rule holds for subclasses too, if they keep the class's ``call``. A class that cannot be
-    imported from a public module is given by name, ``"keras.applications.convnext.LayerScale"``.
+    A rule holds for subclasses too, if they keep what computes the class's outputs: ``call``,
+    ``convolution_op`` and the like. A class that cannot be imported from a public module is given
+    by name, ``"keras.applications.convnext.LayerScale"``.
     """
 
     def decorate(rule: type[LayerRule]) -> type[LayerRule]:
@@ -150,7 +155,7 @@ def rule_for(op: Any, name: str) -> LayerRule:
         if found is None:
             continue
         # A subclass that computes something else would be split into something else.
-        if getattr(cls, "call", None) is type(op).call:
+        if all(getattr(cls, h, None) is getattr(type(op), h, None) for h in _HOOKS):
             return found
         break
     kind = class_name(type(op))

@@ -92,11 +92,12 @@ class ReshapeRule(LayerRule):
         """How often the channels are repeated along the new last axis; None: not traceable."""
         shape, out = ctx.input_shapes[0], ctx.output_shapes[0]
         axis = ctx.inputs[0].axis
-        positions_after = [d for d in shape[axis + 1 :]]
-        if any(d != 1 for d in positions_after):
-            # Keras' Flatten moves a first channel axis to the end before it flattens.
-            moved = getattr(ctx.op, "data_format", None) == "channels_first"
-            if not (isinstance(ctx.op, layers.Flatten) and moved):
+        # Keras' Flatten moves a first axis, of channels as it thinks, to the end beforehand.
+        moved = isinstance(ctx.op, layers.Flatten) and ctx.op.data_format == "channels_first"
+        if moved and axis != 1:
+            return None
+        if any(d != 1 for d in shape[axis + 1 :]):
+            if not moved:
                 return None
             shape = (shape[0], *shape[2:], shape[1])
         else:

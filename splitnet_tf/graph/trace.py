@@ -7,7 +7,7 @@ import dataclasses
 import keras
 
 from splitnet_tf.graph import kernel_rules, layer_rules, shape_rules  # noqa: F401
-from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
+from splitnet_tf.graph.keras_graph import Call, Graph, mask_of, read_graph
 from splitnet_tf.graph.opaque_rules import OPAQUE
 from splitnet_tf.graph.rules import LayerRule, OpaqueCall, TraceContext, rule_for
 from splitnet_tf.graph.spaces import Layout, Space, SpaceBook
@@ -55,7 +55,13 @@ class Trace:
         return alone and last and len(spaces) == 1
 
     def broadcast(self, call: Call) -> frozenset[int]:
-        """Input tensors of ``call`` with one channel that its wider inputs share."""
+        """Input tensors of ``call`` that every branch reads whole.
+
+        They are a mask of the positions, or have one channel that the wider inputs share.
+        """
+        mask = mask_of(call)
+        if mask is not None and call.name not in self.whole:
+            return frozenset([mask])
         if not isinstance(self.rule(call), shape_rules.JoinRule):
             return frozenset()
         width = self.size(call.outputs[0])

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from splitnet_tf.errors import GroupingError
+
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
 class Assignment(keras.layers.Layer):
@@ -45,6 +47,21 @@ class Assignment(keras.layers.Layer):
         """Group membership, (num_groups, size): softmax over the groups, columns sum to 1."""
         return ops.softmax(self.logits, axis=0)
 
+    def checked(self, labels) -> np.ndarray:
+        """The labels as an array.
+
+        Raises:
+          GroupingError: labels of another length or range.
+        """
+        labels = np.asarray(labels)
+        whole = labels.shape == (self.size,) and np.issubdtype(labels.dtype, np.integer)
+        if not whole or labels.min() < 0 or labels.max() >= self.num_groups:
+            raise GroupingError(
+                f"Space '{self.name}' takes {self.size} labels from 0 to {self.num_groups - 1}; "
+                f"got shape {labels.shape}, values {np.unique(labels)[:8].tolist()}."
+            )
+        return labels
+
     def assign(self, labels, largest_p=0.9):
         """Starts from given groups: p of each channel's own group is ``largest_p``.
 
@@ -53,13 +70,13 @@ class Assignment(keras.layers.Layer):
           largest_p: above 1 / num_groups and below 1.
 
         Raises:
-          ValueError: labels of another length or range.
+          GroupingError: labels of another length or range, or such a largest_p.
         """
-        labels = np.asarray(labels)
-        if labels.shape != (self.size,) or labels.min() < 0 or labels.max() >= self.num_groups:
-            raise ValueError(
-                f"Space '{self.name}' takes {self.size} labels from 0 to {self.num_groups - 1}; "
-                f"got shape {labels.shape}, values {labels.min()} to {labels.max()}."
+        labels = self.checked(labels)
+        if not 1.0 / self.num_groups < largest_p < 1.0:
+            raise GroupingError(
+                f"largest_p must be above 1/{self.num_groups} and below 1 for the "
+                f"{self.num_groups} groups of '{self.name}'; got {largest_p!r}."
             )
         height = np.log(largest_p * (self.num_groups - 1) / (1.0 - largest_p))
         logits = np.zeros((self.num_groups, self.size), "float32")

@@ -13,15 +13,22 @@ from splitnet_tf.graph.activations import activation_name
 from splitnet_tf.graph.keras_graph import (
     Call,
     Graph,
+    copy_operation,
     is_keras_operation,
     layer_name,
     new_inputs,
-    operation_key,
     read_graph,
     rebuild,
 )
+from splitnet_tf.graph.layer_rules import ELEMENTWISE
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.grouped_layers import GroupedKernel, copy_of
+
+# Layers and operations that turn logits into something else. Casting and copying do not.
+ACTIVATIONS = tuple(
+    getattr(keras.layers, name) for name in ("ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax")
+)
+FUNCTIONS = {*ELEMENTWISE, "Softmax", "LogSoftmax", "Sparsemax"} - {"Cast", "Copy", "StopGradient"}
 
 
 def plain_copy(model: keras.Model) -> keras.Model:
@@ -40,7 +47,11 @@ def remade(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
 
     def replace(call):
         if id(call.op) not in made:
-            made[id(call.op)] = call.op if is_keras_operation(call.op) else make(call)
+            made[id(call.op)] = (
+                copy_operation(call.op, layer_name(call.name), {})
+                if is_keras_operation(call.op)
+                else make(call)
+            )
         return made[id(call.op)]
 
     inputs = new_inputs(graph)
@@ -56,7 +67,7 @@ def remade(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
 
 
 def _copy_weights(source, target) -> None:
-    if source is target or not source.weights:
+    if is_keras_operation(source) or not source.weights:
         return
     if isinstance(source, GroupedKernel) or isinstance(target, GroupedKernel):
         for name in ("kernel", "depthwise_kernel", "pointwise_kernel", "bias"):
@@ -81,20 +92,29 @@ def logits_model(model: keras.Model) -> keras.Model:
             f"Model '{model.name}' has outputs of shape {shapes}; a classifier with one output "
             "(batch, classes) is needed."
         )
-    last = graph.calls[graph.producers()[graph.outputs[0]]]
-    end = getattr(last.op, "activation", None)
-    is_softmax = (
-        isinstance(last.op, keras.layers.Softmax)
-        or operation_key(last.op) == "ops.Softmax"
-        or (end is not None and activation_name(end).lower() == "softmax")
-    )
-    if is_softmax:
+    producers = graph.producers()
+    if graph.outputs[0] not in producers:
+        return model
+    last = graph.calls[producers[graph.outputs[0]]]
+    end = _function(last.op)
+    if end in ("softmax", "Softmax"):
         calls = tuple(c for c in graph.calls if c is not last)
         without = dataclasses.replace(graph, calls=calls, outputs=last.inputs)
         return remade(model.name, without, plain_layer)
-    if end is not None and activation_name(end) != "linear":
+    if end is not None:
         raise PlanError(
-            f"Model '{model.name}' ends in '{activation_name(end)}'; a classifier of one label is "
-            "needed, that ends in logits or a softmax."
+            f"Model '{model.name}' ends in '{end}'; a classifier of one label is needed, that ends "
+            "in logits or a softmax."
         )
     return model
+
+
+def _function(op: Any) -> str | None:
+    """The function of its input that an operation or an activation layer is, None for others."""
+    if is_keras_operation(op):
+        name = type(op).__name__
+        return name if name in FUNCTIONS else None
+    if isinstance(op, ACTIVATIONS):
+        return type(op).__name__
+    name = activation_name(getattr(op, "activation", None))
+    return None if name in ("NoneType", "linear") else name

@@ -52,21 +52,22 @@ def start_from_clusters(
       losses: the grouped model's ``SplitLosses``.
       plan: the plan that the model was grouped with.
       class_labels: (classes,) top-level groups to start from instead of clusters.
-      largest_p: p of each channel's own group at the start.
+      largest_p: p of each channel's own group at the start, above 1 / groups and below 1.
       seed: of the clustering.
 
     Returns:
       The labels given to each space, by name.
 
     Raises:
-      GroupingError: the class space belongs to no split kernel.
+      GroupingError: the class space belongs to no split kernel, or labels or a largest_p that it
+        cannot have.
     """
     layers = losses.grouped_layers()
     labels: dict[int, np.ndarray] = {}
     top = class_assignment(losses)
     if class_labels is None:
         class_labels = weight_clusters(last_kernel(losses), plan, seed)
-    labels[id(top)] = np.asarray(class_labels)
+    labels[id(top)] = top.checked(class_labels)
     groups_of = {id(a): a for a in losses.assignments()}
     for layer in reversed(layers):
         for assignment in layer.in_assignments:

@@ -46,6 +46,8 @@ def build(
     unknown = settings.keys() - inspect.signature(function).parameters
     if unknown:
         raise ValueError(f"{name} has no setting '{sorted(unknown)[0]}'.")
+    if twice := settings.keys() & named:
+        raise ValueError(f"{name} has its {sorted(twice)[0]} in its name; change it there.")
     chosen = {"num_classes": num_classes, "input_shape": input_shape}
     chosen = {k: v for k, v in chosen.items() if v is not None}
     if function in applications().values():

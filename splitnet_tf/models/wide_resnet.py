@@ -26,7 +26,8 @@ def wide_resnet(
 
     Args:
       depth: 6n + 4, with n residual units a stage.
-      width: channels of the three stages are 16, 32 and 64 times this, rounded.
+      width: the first stage has 16 times as many channels, rounded; each further one twice those
+        of the one before.
       num_classes: size of the logits.
       input_shape: (height, width, channels).
       dropout: share of the features dropped between the two convolutions of a unit.

@@ -63,7 +63,8 @@ def read_grouping(
       class_names: kept in the grouping, for reading.
 
     Raises:
-      GroupingError: a group is left with no channel or class; the sentence says what to raise.
+      GroupingError: a group is left with no channel or class (the sentence says what to raise), or
+        an assignment is not finite.
     """
     losses = split_losses(grouped)
     plan = SplitPlan.from_sections(grouped, losses.sections)
@@ -72,6 +73,11 @@ def read_grouping(
     for space in plan.spaces:
         if space.name in assignments:
             p = keras.ops.convert_to_numpy(assignments[space.name].p())
+            if not np.isfinite(p).all():
+                raise GroupingError(
+                    f"The assignments of space '{space.name}' are not finite: training has "
+                    "diverged; read an earlier checkpoint, or train with a smaller learning rate."
+                )
             labels = hard_labels(p, method)
         else:  # no split kernel reads or makes it: any even grouping is as good
             labels = np.repeat(

@@ -17,7 +17,8 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
 
     A cut changes what arrives at every batch norm, and its moving averages are then wrong. This
     sets them to the mean over the batches of each batch's mean and variance. Batch k is averaged
-    in with momentum (k-1)/k; dropout is off; weights do not change.
+    in with momentum (k-1)/k; dropout is off; weights do not change. A frozen batch norm is
+    re-estimated too, and stays frozen: what arrives at it has changed as well.
 
     Args:
       model: any model; nested models are entered.
@@ -31,17 +32,21 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
 
     An error from ``batches`` or the model leaves statistics and settings as they were.
     """
-    norms, others = [], []
+    norms, others, frozen = [], [], []
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             kept = [ops.copy(v) for v in (layer.moving_mean, layer.moving_variance)]
             norms.append((layer, layer.momentum, kept))
+            if not layer.trainable:
+                frozen.append((layer, [(v, v.trainable) for v in layer.variables]))
         elif isinstance(getattr(layer, "rate", None), float) and hasattr(layer, "seed_generator"):
             others.append((layer, layer.rate))
     count = 0
     try:
         for layer, _ in others:
             layer.rate = 0.0
+        for layer, _ in frozen:
+            layer.trainable = True  # Keras takes no statistics of a frozen one
         for images in batches:
             count += 1
             for layer, _, _ in norms:
@@ -66,4 +71,8 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
             layer.momentum = momentum
         for layer, rate in others:
             layer.rate = rate
+        for layer, variables in frozen:
+            layer.trainable = False
+            for variable, trainable in variables:
+                variable.trainable = trainable
     return count

@@ -12,7 +12,12 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.graph.hierarchy import merge_map, node_names
-from splitnet_tf.graph.keras_graph import apply_call, is_keras_operation, layer_name
+from splitnet_tf.graph.keras_graph import (
+    apply_call,
+    copy_operation,
+    is_keras_operation,
+    layer_name,
+)
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.grouped_layers import copy_of
@@ -125,14 +130,13 @@ class _Splitter:
         return list(pairs)
 
     def _inputs(self, tensors, level, group) -> list:
-        made = []
+        made, names = [], set()
         for t in tensors:
             shape = list(self.graph.shapes[t])
-            if level:
+            if level and shape[self.trace.layouts[t].axis] is not None:
                 shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
-            made.append(
-                keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t))
-            )
+            name = _unused(self._safe(t), names)
+            made.append(keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=name))
         return made
 
     def _safe(self, tensor: int) -> str:
@@ -192,26 +196,24 @@ class _Splitter:
     def _layer(self, call, node, ins, outs):
         """The layer or operation of this node in place of ``call.op``, and its weights."""
         settings, weights = self.trace.rule(call).slice(call.op, ins, outs)
+        name = f"{node}_{layer_name(call.name)}"
         if is_keras_operation(call.op):
-            return (type(call.op)(**settings) if settings else call.op), []
+            return copy_operation(call.op, name, settings), []
         if isinstance(call.op, keras.layers.Dropout) and call.op.rate and self.dropout is not None:
             settings = {**settings, "rate": self.dropout}
-        name = f"{node}_{layer_name(call.name)}"
+        if weights:
+            settings = {**settings, **_initializers_for_fewer(call.op)}
         return copy_of(call.op, name, {**settings, **call.overrides}), weights
 
     def _run_head(self, flow) -> list:
         """Puts tensors of the branches together, in the original order, and runs the tail."""
         keys = list(flow)
-        inputs = []
+        inputs, names = [], set()
         for t, _, (level, group) in keys:
             shape = list(self.graph.shapes[t])
             shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
-            suffix = f"_{group}" if level else ""
-            inputs.append(
-                keras.Input(
-                    batch_shape=shape, dtype=self.graph.dtypes[t], name=self._safe(t) + suffix
-                )
-            )
+            name = _unused(self._safe(t) + (f"_{group}" if level else ""), names)
+            inputs.append(keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=name))
         inside = {}
         for t in dict.fromkeys(t for t, _, _ in keys):
             parts = [
@@ -237,6 +239,29 @@ class _Splitter:
         if np.array_equal(order, np.arange(len(order))):
             return joined
         return ops.take(joined, np.argsort(order).tolist(), axis=axis)
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """``name``, longer where it is taken: ``fc_1`` is a layer, a second call, or group 1 of fc."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _initializers_for_fewer(layer) -> dict[str, str]:
+    """Zeros instead of initializers that may be made for the channels of the whole layer alone.
+
+    Those are constant arrays and initializers of one's own. Keras' others stay, so that a clone of
+    the tree can be trained from scratch.
+    """
+    found = {k: v for k, v in vars(layer).items() if k.endswith("_initializer") and v is not None}
+    return {
+        name: "zeros"
+        for name, initializer in found.items()
+        if not type(initializer).__module__.startswith("keras.")
+        or np.ndim(getattr(initializer, "value", 0))
+    }
 
 
 def _one(values: list):

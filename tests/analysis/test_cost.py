@@ -67,6 +67,16 @@ def test_flops_by_hand():
     assert by_name["fc6"].flops == 2 * 175 * 16 + 16
 
 
+def test_inputs_of_no_fixed_shape_are_refused():
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(8, 3, name="conv")(inputs)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="logits")(x))
+    for plan in (None, sn.SplitPlan.from_sections(model, [("logits", 2)])):
+        with pytest.raises(sn.PlanError, match="'conv' .Conv2D. is applied at a number of places"):
+            sn.cost(model, plan)
+
+
 def test_a_layer_used_twice_counts_its_kernel_once():
     inputs = keras.Input((6,))
     dense = keras.layers.Dense(6)

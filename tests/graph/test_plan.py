@@ -102,6 +102,20 @@ def test_one_group_splits_nothing(wrn):
     assert plan.kernels == () and plan.spaces == ()
 
 
+@pytest.mark.parametrize(
+    "sections", [[("flat", 2), ("fc", 4)], [("fc", 2), ("probs", 4)]], ids=["below", "above"]
+)
+def test_a_section_without_layers_of_its_own_is_named(sections):
+    """Flattening goes up into the branches that read it, a softmax runs after the merge."""
+    inputs = keras.Input((4, 4, 3))
+    x = layers.Conv2D(8, 1, name="conv")(inputs)
+    x = layers.Dense(8, name="fc")(layers.Flatten(name="flat")(x))
+    model = keras.Model(inputs, layers.Softmax(name="probs")(x))
+    empty = "flat" if sections[0][0] == "flat" else "probs"
+    with pytest.raises(PlanError, match=f"Section '{empty}' has no layer to split into"):
+        SplitPlan.from_sections(model, sections)
+
+
 def test_a_layer_that_needs_all_channels_is_refused_inside_a_branch():
     inputs = keras.Input((8,))
     x = layers.Dense(6, name="a")(inputs)

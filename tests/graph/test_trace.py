@@ -4,6 +4,7 @@ import keras
 import pytest
 from keras import layers
 
+from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import LayerRule, UnknownLayerError, register_rule, trace
 from tests.conftest import small_alexnet
 
@@ -135,3 +136,34 @@ def test_a_subclassed_model_is_refused():
 
     with pytest.raises(ValueError, match="has no functional graph"):
         trace(Own())
+
+
+class DoubledModel(keras.Model):
+    """Functional, but more than its graph."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2.0 * super().call(inputs, training=training, mask=mask)
+
+
+class DoubledSequential(keras.Sequential):
+    def call(self, inputs, training=None, mask=None):
+        return 2.0 * super().call(inputs, training=training, mask=mask)
+
+
+class NamedModel(keras.Model):
+    """Functional, with nothing changed in what it computes."""
+
+
+def test_a_call_of_its_own_hides_a_models_graph():
+    def two_layers(kind):
+        inputs = keras.Input((6,))
+        return kind(inputs, layers.Dense(4, name="a")(inputs), name="inner")
+
+    sequential = DoubledSequential([keras.Input((6,)), layers.Dense(4)], name="inner")
+    for model in (two_layers(DoubledModel), sequential):
+        with pytest.raises(PlanError, match="Model 'inner' .Doubled.* call method of its own"):
+            trace(model)
+        outer = keras.Input((6,))
+        with pytest.raises(UnknownLayerError, match="'inner' is of type .*Doubled"):
+            trace(keras.Model(outer, layers.Dense(3)(model(outer))))
+    assert spaces_of(two_layers(NamedModel)) == {"a": ("a",)}

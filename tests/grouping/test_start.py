@@ -122,6 +122,28 @@ def test_the_start_finds_the_blocks_of_a_hidden_block_network():
         np.testing.assert_allclose(np.max(to_numpy(assignment.p()), axis=0), 0.8, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"class_labels": [0, 1, 2, 1]}, "'space_logits' takes 4 labels from 0 to 1; got .* 2"),
+        ({"class_labels": [0, 1, 1]}, "'space_logits' takes 4 labels from 0 to 1; got shape .3,"),
+        ({"class_labels": [0.0, 1.0, 1.0, 0.0]}, "'space_logits' takes 4 labels"),
+        ({"largest_p": 1.0}, "largest_p must be above 1/2 and below 1 .*; got 1.0"),
+        ({"largest_p": 1.5}, "largest_p must be above 1/2 and below 1 .*; got 1.5"),
+        ({"largest_p": 0.1}, "largest_p must be above 1/2 and below 1 .*; got 0.1"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused(settings, sentence):
+    model = sn.models.mlp((8,), 4, (6,))
+    plan = sn.SplitPlan.from_sections(model, [("logits", 2)])
+    losses = sn.split_losses(sn.group_model(model, plan))
+    before = [to_numpy(a.logits) for a in losses.assignments()]
+    with pytest.raises(sn.GroupingError, match=sentence):
+        sn.start_from_clusters(losses, plan, **settings)
+    for assignment, logits in zip(losses.assignments(), before, strict=True):
+        np.testing.assert_array_equal(to_numpy(assignment.logits), logits)
+
+
 def test_labels_out_of_range_are_refused():
     from splitnet_tf.grouping import Assignment
 

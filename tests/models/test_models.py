@@ -80,6 +80,7 @@ def test_models_by_name():
     [
         (lambda: models.wide_resnet(depth=15), "depth must be 6n [+] 4 .*; got 15"),
         (lambda: models.wide_resnet(dropout_from="unit_9_0"), "dropout_from must be one of unit_1"),
+        (lambda: models.build("wrn-16-8", depth=10), "wrn-16-8 has its depth in its name"),
         (lambda: models.build("vgg", 10, (8, 8, 3)), "model must be one of .*; got 'vgg'"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from keras import layers, ops
 
 import splitnet_tf as sn
-from tests.conftest import scramble
+from tests.conftest import random_grouping, scramble, to_numpy
+from tests.masked import masked_outputs
 from tests.splitting.test_split_model import check_split
 
 
@@ -106,6 +107,7 @@ ORDERED = {
     "attention": lambda x: layers.MultiHeadAttention(2, 4)(x, x),
     "roll": lambda x: ops.roll(x, 1, axis=-1),
     "slice": lambda x: x[..., ::2],
+    "clip of each channel": lambda x: ops.clip(x, -np.arange(8.0, dtype="float32"), 0.5),
     "constant": lambda x: x * np.arange(8, dtype="float32"),
     "mean of channels": lambda x: ops.mean(x, axis=-1, keepdims=True) + x,
     "flip": lambda x: layers.RandomFlip()(x),
@@ -158,6 +160,17 @@ def test_layers_bound_to_the_order(kind):
         sn.SplitPlan.from_sections(model, [("stem", 2)])
 
 
+def test_flattening_channels_last_as_channels_first_is_bound_to_the_order():
+    inputs = keras.Input((2, 3, 3))
+    x = layers.Conv2D(4, 1, name="stem")(inputs)
+    x = layers.Flatten(data_format="channels_first", name="flat")(x)
+    x = layers.Dense(8, name="mix")(x)
+    model = scramble(keras.Model(inputs, layers.Dense(7, name="logits")(x)))
+    check_split(model, [("logits", 3)])
+    with pytest.raises(sn.PlanError, match="Layer 'flat' .Flatten. needs the channels in their"):
+        sn.SplitPlan.from_sections(model, [("mix", 2)])
+
+
 @pytest.mark.parametrize("kind", ORDERED)
 def test_the_order_is_kept_below_the_cut(kind):
     with pytest.raises(sn.PlanError, match="needs the channels in their original order"):
@@ -181,6 +194,39 @@ def test_other_ranks(rank):
     model = scramble(keras.Model(inputs, x))
     for sections in ([("a", 2)], [("b", 2), ("logits", 3)]):
         check_split(model, sections)
+
+
+@pytest.mark.parametrize("steps", [4, 2, None])
+@pytest.mark.parametrize("positional", [False, True])
+def test_a_mask_is_read_whole_by_every_branch(steps, positional):
+    """Its positions are no channels, not even where they are as many as a branch's."""
+    inputs, mask = keras.Input((steps, 5)), keras.Input((steps,), dtype="bool")
+    x = layers.Dense(4, name="fc1")(inputs)
+    x = layers.Dense(4, name="fc2")(x)
+    x = layers.BatchNormalization()(x, mask=mask)
+    pool = layers.GlobalAveragePooling1D()
+    x = pool(x, mask) if positional else pool(x, mask=mask)
+    model = scramble(keras.Model([inputs, mask], layers.Dense(4, name="logits")(x)))
+    rng = np.random.default_rng(0)
+    taken = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [0, 1, 1, 1]], bool)[:, : steps or 3]
+    x = [rng.normal(size=(*taken.shape, 5)).astype("float32"), taken]
+    for sections in ([("fc1", 2)], [("fc2", 2)], [("logits", 2)]):
+        plan = sn.SplitPlan.from_sections(model, sections)
+        assert not {s.name for s in plan.spaces} & {"input_1"}
+        grouping = random_grouping(plan, rng)
+        tree = sn.split_model(model, grouping, plan).model
+        np.testing.assert_allclose(
+            to_numpy(tree(x)), masked_outputs(model, plan, grouping, x), rtol=1e-4, atol=1e-5
+        )
+        tree(x, training=True)
+
+
+def test_a_mask_of_masked_steps_is_read_whole_too():
+    inputs = keras.Input((4, 6))
+    x = layers.Dense(8, name="fc1")(layers.Masking()(inputs))
+    x = layers.GlobalAveragePooling1D()(layers.Dense(8, name="fc2")(x))
+    model = scramble(keras.Model(inputs, layers.Dense(4, name="logits")(x)))
+    check_split(model, [("fc2", 2)])
 
 
 def test_channels_first():
@@ -212,12 +258,28 @@ def test_a_subclass_that_computes_something_else_is_unknown():
         def call(self, inputs):
             return super().call(inputs) / (1e-3 + ops.std(self.kernel))
 
+    class ByHook(layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            return super().convolution_op(inputs, kernel - ops.mean(kernel, axis=(0, 1, 2)))
+
+    class ByKernel(layers.Dense):
+        @property
+        def kernel(self):
+            return 2.0 * super().kernel
+
+    class ByMerge(layers.Add):
+        def _merge_function(self, inputs):
+            return super()._merge_function(inputs)[..., ::-1]
+
     class Renamed(layers.Conv2D):
-        pass
+        def build(self, input_shape):
+            super().build(input_shape)
 
     inputs = keras.Input((4, 4, 3))
-    with pytest.raises(sn.graph.UnknownLayerError, match="Standardized, for which no layer rule"):
-        sn.graph.trace(keras.Model(inputs, Standardized(4, 1)(inputs)))
+    for strange in (Standardized(4, 1), ByHook(4, 1), ByKernel(4), lambda x: ByMerge()([x, x])):
+        model = keras.Model(inputs, strange(inputs))
+        with pytest.raises(sn.graph.UnknownLayerError, match="for which no layer rule is known"):
+            sn.graph.trace(model)
     sn.graph.trace(keras.Model(inputs, Renamed(4, 1)(inputs)))
 
 

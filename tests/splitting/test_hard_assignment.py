@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import splitnet_tf as sn
 from splitnet_tf.splitting import hard_labels, mask_off_blocks, off_block_energy
-from tests.conftest import random_grouping, small_alexnet
+from tests.conftest import random_grouping, small_alexnet, to_numpy
 
 
 @given(st.integers(2, 5), st.integers(5, 30), st.integers(0, 10**6))
@@ -46,6 +46,17 @@ def test_an_empty_group_is_named_with_the_remedy():
     assert sn.read_grouping(grouped, "balanced").classes.num_groups == 2
     with pytest.raises(sn.GroupingError, match="method must be one of argmax, balanced"):
         sn.read_grouping(grouped, "best")
+
+
+@pytest.mark.parametrize("method", ["argmax", "balanced"])
+def test_assignments_that_are_not_finite_are_named(method):
+    _, grouped = grouped_net([("fc8", 2)])
+    logits = sn.split_losses(grouped).assignments()[0].logits
+    values = to_numpy(logits).copy()
+    values[0, 3] = np.nan
+    logits.assign(values)
+    with pytest.raises(sn.GroupingError, match="assignments of space 'fc7' are not finite"):
+        sn.read_grouping(grouped, method)
 
 
 def test_off_block_energy_is_what_masking_takes():

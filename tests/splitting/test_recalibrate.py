@@ -46,8 +46,26 @@ def test_statistics_are_the_means_over_batches():
     assert inner.get_layer("drop").rate == 0.5
 
 
+def test_a_frozen_norm_is_estimated_and_stays_frozen():
+    batches = [np.random.default_rng(0).normal(1, 2, (16, 4)).astype("float32")]
+    model, free = net(), net()
+    free.set_weights(model.get_weights())
+    model.get_layer("bn").trainable = False
+    model.get_layer("inner").trainable = False
+    before = [v.trainable for v in model.variables]
+    sn.recalibrate_batch_norm(model, batches)
+    sn.recalibrate_batch_norm(free, batches)
+    assert np.abs(to_numpy(model.get_layer("bn").moving_mean)).max() > 0.1
+    for found, wanted in zip(model.get_weights(), free.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert [v.trainable for v in model.variables] == before
+    assert not model.get_layer("bn").trainable and not model.get_layer("inner").trainable
+
+
 def test_settings_are_put_back_after_an_error():
     model = net()
+    model.get_layer("bn").trainable = False
+    model.get_layer("bn").gamma.trainable = True
     before = [w.numpy() for w in model.variables]
 
     def broken():
@@ -57,6 +75,8 @@ def test_settings_are_put_back_after_an_error():
     with pytest.raises(OSError):
         sn.recalibrate_batch_norm(model, broken())
     assert model.get_layer("bn").momentum == 0.99
+    assert not model.get_layer("bn").trainable
+    assert model.get_layer("bn").gamma.trainable and not model.get_layer("bn").beta.trainable
     assert model.get_layer("inner").get_layer("drop").rate == 0.5
     for found, wanted in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(found.numpy(), wanted)
