@@ -133,15 +133,15 @@ def main() -> None:
     if grouping_file.is_file():
         check_classes(grouping_file, Grouping.load(grouping_file), dataset)
         document["groups"] = describe_groups(Grouping.load(grouping_file), dataset)
-        if FLAGS.figure:
-            source = model_file("compare", Path(compare)) if compare and is_tree else file
-            block_figure(load_model(source), Grouping.load(grouping_file), FLAGS.figure)
     elif FLAGS.figure:
         raise RunError(f"--figure needs a grouping, but {grouping_file} does not exist.")
     stages = stages_of(file.parent)
     if stages:
         document["stages"] = stages
     show(document, as_text)
+    if FLAGS.figure:  # last: what was found is seen though the file cannot be written
+        source = model_file("compare", Path(compare)) if compare and is_tree else file
+        block_figure(load_model(source), Grouping.load(grouping_file), FLAGS.figure)
 
 
 def unsplit_of(folder: Path) -> Path | None:
