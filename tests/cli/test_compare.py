@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import statistics
 
 import pytest
@@ -10,13 +11,22 @@ from absl import flags
 from splitnet_tf.cli import compare
 from splitnet_tf.cli.compare import add_differences, summarize
 from splitnet_tf.json_files import read_json, write_json
-from tests.cli.small_programs import small_model
-from tests.cli.test_programs import run
+from tests.cli.small_programs import small_model, start
 
 
 @pytest.mark.slow  # four programs, one after the other
 def test_groupings_are_compared_on_the_same_budget(tmp_path):
     small_model(tmp_path / "small.keras")
+    out, err = tmp_path / "out", tmp_path / "err"
+
+    def run(*arguments, code=0):
+        for file in (out, err):
+            file.write_text("")
+        process = start("compare", arguments, out, err)
+        process.join()
+        assert process.exitcode == code, err.read_text()[-2000:]
+        return out.read_text()
+
     arguments = [
         *("--dataset=planted", f"--train_dir={tmp_path / 'runs'}", "--format=json"),
         *("--groupings=semantic,random", "--seeds=3"),
@@ -25,7 +35,7 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
         "--max_steps=12 --warmup_epochs=0.1 --gamma1=2 --converged_hold=1000",
         "--split_flags=--max_steps=8 --recalibrate_batches=2",
     ]
-    found = json.loads(run("compare", *arguments)[0])
+    found = json.loads(run(*arguments))
     assert [row["grouping"] for row in found["rows"]] == ["semantic", "random"]
     for row in found["rows"]:
         errors = []
@@ -44,9 +54,12 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
     assert found["rows"][0]["nmi"] == 1.0 and found["rows"][1]["nmi"] < 0.6
     last = tmp_path / "runs" / "random-seed3" / "split" / "result.json"
     before = last.stat().st_mtime_ns
-    out, _ = run("compare", *[a for a in arguments if a != "--format=json"])
-    assert "test error (%)" in out and "4/4" in out
+    text = run(*[a for a in arguments if a != "--format=json"])
+    assert "test error (%)" in text and "4/4" in text
     assert last.stat().st_mtime_ns == before  # what is there is not run again
+    shutil.rmtree(tmp_path / "runs" / "plain-seed3")
+    run(*[a.replace("--max_steps=10", "--max_steps=11") for a in arguments], code=1)
+    assert "was made with other settings" in err.read_text() and "start_digest" in err.read_text()
 
 
 @pytest.mark.parametrize(
@@ -79,8 +92,8 @@ def test_a_run_is_asked_again_when_the_plain_one_before_it_has_other_flags(tmp_p
     monkeypatch.setattr(compare.subprocess, "Popen", begin)
     monkeypatch.setattr(compare, "finished", lambda process: 0)
     wanted = {"group": ["--a"], "split": ["--b"]}
-    for start in ((), (), ["--epochs=3"], ["--epochs=3"], ["--epochs=4"]):
-        compare.run(tmp_path, wanted, start)
+    for plain in ((), (), ["--epochs=3"], ["--epochs=3"], ["--epochs=4"]):
+        compare.run(tmp_path, wanted, plain)
     assert begun == ["--a", "--b"] * 3
 
 
