@@ -115,14 +115,18 @@ def trace(model: keras.Model) -> Trace:
         earlier = first_call.setdefault(id(call.op), call)
         if earlier is not call and getattr(call.op, "weights", None):
             # A layer used twice has one set of weights, so one order for each of its sides.
-            for s, t in zip(
-                (*earlier.inputs, *earlier.outputs), (*call.inputs, *call.outputs), strict=True
-            ):
+            for s, t in zip(_sides(earlier), _sides(call), strict=True):
                 ctx.unify(layouts[s], layouts[t])
     final, spaces = book.final(layouts)
     return Trace(
         graph, final, spaces, frozenset(kernels), frozenset(whole), frozenset(ordered), opaque
     )
+
+
+def _sides(call: Call) -> list[int]:
+    """The tensors whose channels a call's weights have; a mask has none."""
+    mask = mask_of(call)
+    return [t for t in (*call.inputs, *call.outputs) if t != mask]
 
 
 def _input_axis(graph: Graph, tensor: int) -> int:
