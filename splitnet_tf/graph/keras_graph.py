@@ -168,7 +168,7 @@ class _Reader:
         many = len(functional.inputs) > 1
         for i, x in enumerate(functional.inputs):
             # Keras counts the names of its inputs up through a process; ours stay the same.
-            ids[id(x)] = self._tensor(x, self._free(f"input_{i}" if many else "input"))
+            ids[id(x)] = self._tensor(x, unused(f"input_{i}" if many else "input", self.taken))
         inputs = tuple(ids[id(x)] for x in functional.inputs)
         outputs = self._walk(functional, ids, prefix="", training=None)
         return Graph(
@@ -179,13 +179,6 @@ class _Reader:
             tuple(self.dtypes),
             tuple(self.names),
         )
-
-    def _free(self, name) -> str:
-        """A name like ``name`` that nothing in the model has, for what we add to it."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
 
     def _tensor(self, x, name) -> int:
         self.shapes.append(tuple(x.shape))
@@ -238,13 +231,21 @@ class _Reader:
         self.calls.append(Call(name, op, args, kwargs, inputs, made, linear))
         if id(op) not in self.activations:
             self.activations[id(op)] = keras.layers.Activation(
-                op.activation, name=self._free(f"{path}_activation"), dtype=op.dtype_policy
+                op.activation, name=unused(f"{path}_activation", self.taken), dtype=op.dtype_policy
             )
         activation = self.activations[id(op)]
         after_name = _numbered(activation.name, use)
         after = self._tensor(node.outputs[0], after_name)
         ids[id(node.outputs[0])] = after
         self.calls.append(Call(after_name, activation, (TensorRef(made[0]),), {}, made, (after,)))
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """``name``, or a longer one where it is taken; it is taken then."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _path(prefix: str, op: Any) -> str:

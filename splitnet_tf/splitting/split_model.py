@@ -17,6 +17,7 @@ from splitnet_tf.graph.keras_graph import (
     copy_operation,
     is_keras_operation,
     layer_name,
+    unused,
 )
 from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import Trace, trace
@@ -135,7 +136,7 @@ class _Splitter:
             shape = list(self.graph.shapes[t])
             if level and shape[self.trace.layouts[t].axis] is not None:
                 shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
-            name = _unused(self._safe(t), names)
+            name = unused(self._safe(t), names)
             made.append(keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=name))
         return made
 
@@ -212,7 +213,8 @@ class _Splitter:
         for t, _, (level, group) in keys:
             shape = list(self.graph.shapes[t])
             shape[self.trace.layouts[t].axis] = len(self.channels(t, level, group))
-            name = _unused(self._safe(t) + (f"_{group}" if level else ""), names)
+            # ``fc_1`` may be a layer, a second call, or group 1 of fc.
+            name = unused(self._safe(t) + (f"_{group}" if level else ""), names)
             inputs.append(keras.Input(batch_shape=shape, dtype=self.graph.dtypes[t], name=name))
         inside = {}
         for t in dict.fromkeys(t for t, _, _ in keys):
@@ -239,14 +241,6 @@ class _Splitter:
         if np.array_equal(order, np.arange(len(order))):
             return joined
         return ops.take(joined, np.argsort(order).tolist(), axis=axis)
-
-
-def _unused(name: str, taken: set[str]) -> str:
-    """``name``, longer where it is taken: ``fc_1`` is a layer, a second call, or group 1 of fc."""
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
 
 
 def _initializers_for_fewer(layer) -> dict[str, str]:
