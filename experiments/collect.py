@@ -13,7 +13,7 @@ from experiments.row import Row
 from experiments.variants import recipe_of
 from experiments.work import SETTINGS, folder_of
 from splitnet_tf.errors import RunError
-from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.storage.json_files import read_json, write_json
 
 ROWS = Path(__file__).with_name("rows")
 TABLE5 = "table5"

@@ -12,20 +12,20 @@ from keras import ops
 from experiments.work import Work, folder_of
 from splitnet_tf.data import superclass_taxonomy
 from splitnet_tf.errors import RunError
-from splitnet_tf.graph import SplitPlan
 from splitnet_tf.grouping import (
     Grouping,
     SplitLosses,
+    SplitPlan,
     group_model,
+    read_grouping,
     split_losses,
     start_from_clusters,
 )
 from splitnet_tf.grouping.given import random_classes, taxonomy_classes
 from splitnet_tf.grouping.paces import gradient_scales
 from splitnet_tf.grouping.start import FIRM, class_assignment, last_kernel, weight_clusters
-from splitnet_tf.json_files import read_json, write_json
-from splitnet_tf.saving import load_model
-from splitnet_tf.splitting import read_grouping
+from splitnet_tf.storage.json_files import read_json, write_json
+from splitnet_tf.storage.models import load_model
 
 PARTS = 8  # of an epoch of grouping, between which gamma1 grows
 

@@ -11,7 +11,7 @@ from experiments.recipe import Recipe, sections
 from splitnet_tf import models
 from splitnet_tf.analysis import cost
 from splitnet_tf.data import Dataset
-from splitnet_tf.graph import SplitPlan
+from splitnet_tf.grouping import SplitPlan
 
 
 def build(recipe: Recipe, data: Dataset, split: str = "baseline") -> keras.Model:

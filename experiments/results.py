@@ -32,7 +32,7 @@ from experiments.tables import (
 from splitnet_tf.analysis.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.files import write_atomically
+from splitnet_tf.storage.atomic import write_atomically
 
 FLAGS = flags.FLAGS
 DOCS = ROWS.parents[1] / "docs"

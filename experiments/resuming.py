@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.files import write_atomically
+from splitnet_tf.storage.atomic import write_atomically
 
 # What NumPy and zipfile raise on a damaged file; zipfile the second, on a changed version number.
 DAMAGE = (

@@ -18,10 +18,11 @@ from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import EmptyGroupError, TrainingError
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.json_files import read_json, write_json
-from splitnet_tf.saving import load_model
-from splitnet_tf.splitting import recalibrate_batch_norm, split_model
+from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.splitting import split_model
+from splitnet_tf.storage.json_files import read_json, write_json
+from splitnet_tf.storage.models import load_model
 
 
 def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:

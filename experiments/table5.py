@@ -13,7 +13,7 @@ from absl import flags
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.errors import RunError
-from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.storage.json_files import read_json, write_json
 
 FLAGS = flags.FLAGS
 

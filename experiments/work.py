@@ -18,10 +18,10 @@ from experiments.recipe import Phase, Recipe, recipe_document
 from experiments.row import Row
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import RunError, TrainingError
-from splitnet_tf.files import remove_leftovers
-from splitnet_tf.json_files import checksum, read_json, write_json
-from splitnet_tf.saving import save_model
-from splitnet_tf.splitting import recalibrate_batch_norm
+from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.storage.atomic import remove_leftovers
+from splitnet_tf.storage.json_files import checksum, read_json, write_json
+from splitnet_tf.storage.models import save_model
 
 RECALIBRATE = 100  # batches for averaged weights, where a cut gets none
 

@@ -22,22 +22,20 @@ from splitnet_tf.errors import (
     SplitNetError,
     TrainingError,
 )
-from splitnet_tf.exporting import export_tree
-from splitnet_tf.graph import SplitPlan, register_activation, register_rule
+from splitnet_tf.graph import register_activation, register_rule
 from splitnet_tf.grouping import (
     Grouping,
+    SplitPlan,
     group_model,
     logits_model,
     plain_copy,
+    read_grouping,
     split_losses,
     start_from_clusters,
 )
-from splitnet_tf.splitting import (
-    SplitTree,
-    read_grouping,
-    recalibrate_batch_norm,
-    split_model,
-)
+from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.splitting import SplitTree, split_model
+from splitnet_tf.splitting.export import export_tree
 
 __version__ = "0.1.0"
 

@@ -1,8 +1,15 @@
-"""The errors that a user can cause; each is one sentence that says what to do."""
+"""The errors that a user can cause; each is one sentence that says what to do.
+
+Arguments stand in backticks, such as `seed` or `restart=True`: a program puts its flags there.
+"""
 
 
 class SplitNetError(ValueError):
     """Base of all errors of this package."""
+
+
+class ArgumentError(SplitNetError):
+    """An argument that cannot be taken; its sentence names it in backticks."""
 
 
 class PlanError(SplitNetError):
@@ -18,8 +25,8 @@ class EmptyGroupError(GroupingError):
 
     def __init__(self, what: str):
         super().__init__(
-            f"{what}; raise gamma3 so that groups keep their share, or read the grouping with "
-            "method='balanced'."
+            f"{what}; raise `gamma3` so that groups keep their share, or read the grouping with "
+            "`method=balanced`."
         )
         self.what = what
 

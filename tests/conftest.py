@@ -11,8 +11,7 @@ import pytest
 from hypothesis import settings
 from keras import layers
 
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import Grouping
+from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.grouping.grouping import SpaceGroups
 
 if keras.backend.backend() == "tensorflow":
@@ -78,3 +77,21 @@ def small_alexnet(num_classes: int = 9, channels: int = 7) -> keras.Model:
     x = layers.Dense(16, activation="relu", name="fc6")(x)
     x = layers.Dense(14, activation="relu", name="fc7")(x)
     return keras.Model(inputs, layers.Dense(num_classes, name="fc8")(x), name="small_alexnet")
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    """Four planted classes, twelve steps an epoch."""
+    from tests.training.small_run import make_dataset
+
+    return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory, dataset):
+    """One undisturbed run, for the tests that disturb it."""
+    from tests.training.small_run import histogram, run_training
+
+    folder = tmp_path_factory.mktemp("whole")
+    model, result = run_training(folder, dataset, summarize=histogram)
+    return folder, [w.numpy() for w in model.variables], result

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from splitnet_tf.errors import GroupingError, RunError, SplitNetError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.grouping import SpaceGroups
-from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
-from splitnet_tf.model_configs import check_config
-from splitnet_tf.training.json_lines import read_lines
-from splitnet_tf.training.run_directory import read_config
+from splitnet_tf.runs.json_lines import read_lines
+from splitnet_tf.runs.run_folder import read_config
+from splitnet_tf.storage.json_files import CHECKSUM, checksum, parse_json, read_json
+from splitnet_tf.storage.keras_configs import check_config
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 BATCH = 2000

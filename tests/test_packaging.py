@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-from splitnet_tf.exporting import FORMATS
+from splitnet_tf.splitting.export import FORMATS
 from tests.conftest import ROOT
 
 INSTALLED = packages_distributions()

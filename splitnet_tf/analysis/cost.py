@@ -13,11 +13,11 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.hierarchy import even_sizes, node_names
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.grouping import Grouping, SpaceGroups
+from splitnet_tf.grouping.hierarchy import even_sizes, node_names
+from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.splitting.blocks import channel_labels, check_grouping
 
 

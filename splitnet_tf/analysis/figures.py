@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.splitting.blocks import kernel_labels, split_kernels
 
 

@@ -8,8 +8,8 @@ import keras
 
 from splitnet_tf.analysis.cost import cost
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import trace
+from splitnet_tf.grouping.plan import SplitPlan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,12 @@ import keras
 from absl import flags
 
 from splitnet_tf import models
-from splitnet_tf.cli.model_flag import check_run_folder, choose_model, model_settings
-from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Dataset, evaluation_batches
 from splitnet_tf.errors import RunError
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.saving import load_model
+from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.stages.networks import check_run_folder, choose_model, model_settings
+from splitnet_tf.storage.models import load_model
 from splitnet_tf.training import compiled_forward, evaluate
 
 FLAGS = flags.FLAGS

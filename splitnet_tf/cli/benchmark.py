@@ -16,26 +16,26 @@ from absl import flags
 from splitnet_tf.analysis import cost, even_grouping, text_table
 from splitnet_tf.analysis.processor import processor_name
 from splitnet_tf.analysis.speed_ups import draw_speed_ups
+from splitnet_tf.benchmarks.peak_memory import peak_bytes
+from splitnet_tf.benchmarks.table5 import ROWS, measure
+from splitnet_tf.benchmarks.table5 import as_text as devices_as_text
 from splitnet_tf.cli.define import (
+    MODEL_HELP,
     PICTURES,
     define_integer,
     define_list,
     define_new_file,
     define_text,
 )
-from splitnet_tf.cli.device_benchmark import ROWS, measure
-from splitnet_tf.cli.device_benchmark import as_text as devices_as_text
-from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
 from splitnet_tf.cli.output import define_output_flags, show
-from splitnet_tf.cli.peak_memory import peak_bytes
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Split, training_batches
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import group_model, plain_copy
+from splitnet_tf.grouping import SplitPlan, group_model, plain_copy
+from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Cluster, Timing, interleave, prepare_devices, ratio
 from splitnet_tf.parallel.local_workers import LocalWorkers
 from splitnet_tf.splitting import split_model
+from splitnet_tf.stages.networks import choose_model
 from splitnet_tf.training import TrainOptions, TrainStep
 
 FLAGS = flags.FLAGS

@@ -19,11 +19,11 @@ from splitnet_tf.cli.define import Number, define_list, define_text
 from splitnet_tf.cli.evaluate import describe_groups
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.storage.json_files import read_json, write_json
 
 FLAGS = flags.FLAGS
 OWN = (

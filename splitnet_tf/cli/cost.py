@@ -10,13 +10,12 @@ from absl import flags
 from splitnet_tf import models
 from splitnet_tf.analysis import cost, suggest_cuts, text_table
 from splitnet_tf.analysis.paper_tables import TABLES, PaperTable
-from splitnet_tf.cli.define import define_integer, define_text
-from splitnet_tf.cli.model_flag import MODEL_HELP, choose_model
+from splitnet_tf.cli.define import MODEL_HELP, define_integer, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.sections import parse_splits
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import Grouping
+from splitnet_tf.grouping import Grouping, SplitPlan
+from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.stages.networks import choose_model
 
 FLAGS = flags.FLAGS
 

@@ -16,6 +16,10 @@ flags.disclaim_key_flags()  # a flag belongs to the program that defines it, for
 
 MAX_EPOCHS = 1_000_000
 PICTURES = (".pdf", ".png", ".svg")
+MODEL_HELP = (
+    "wrn-16-8, resnet-18x2, alexnet, mlp, a name from keras.applications such as ResNet50, or a "
+    ".keras file."
+)
 
 
 class Number(flags.ArgumentParser):

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import flags
 
+from splitnet_tf.analysis import TRUNK_MODES
 from splitnet_tf.cli.define import define_float, define_list
 from splitnet_tf.cli.program import run_program, say
 from splitnet_tf.errors import ClusterError
-from splitnet_tf.parallel import TRUNK_MODES, Cluster, prepare_devices, wait_for_workers
+from splitnet_tf.parallel import Cluster, prepare_devices, wait_for_workers
 from splitnet_tf.parallel.cluster import check_addresses
 
 FLAGS = flags.FLAGS

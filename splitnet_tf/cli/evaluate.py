@@ -14,24 +14,19 @@ from splitnet_tf.analysis.confusions import most_frequent
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_classes, check_fits, check_run_folder
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
-from splitnet_tf.graph.hierarchy import merge_map
 from splitnet_tf.grouping import Grouping, plain_copy
-from splitnet_tf.json_files import read_json
+from splitnet_tf.grouping.hierarchy import merge_map
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
-from splitnet_tf.saving import load_model
+from splitnet_tf.runs import base_places, may_be_base, read_config
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.training import (
-    base_places,
-    compiled_forward,
-    evaluate,
-    may_be_base,
-    read_config,
-)
+from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
+from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.models import load_model
+from splitnet_tf.training import compiled_forward, evaluate
 
 FLAGS = flags.FLAGS
 MOST_CONFUSED = 5

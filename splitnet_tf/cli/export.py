@@ -8,12 +8,12 @@ from absl import flags
 
 from splitnet_tf.analysis import text_table
 from splitnet_tf.cli.define import define_list, define_text
-from splitnet_tf.cli.model_flag import check_run_folder
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.exporting import FORMATS, export_tree
-from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
+from splitnet_tf.splitting.export import FORMATS, export_tree
+from splitnet_tf.stages.networks import check_run_folder
+from splitnet_tf.storage.models import load_model
 
 FLAGS = flags.FLAGS
 

@@ -10,8 +10,7 @@ from absl import flags
 
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.data import Dataset, evaluation_batches, superclass_taxonomy
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import SplitLosses
+from splitnet_tf.grouping import SplitLosses, SplitPlan
 from splitnet_tf.grouping.clusters import cluster_classes, confusion_similarity
 from splitnet_tf.grouping.given import random_classes, read_classes, taxonomy_classes
 from splitnet_tf.grouping.start import FEATURES, last_kernel, weight_clusters

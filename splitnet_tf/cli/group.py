@@ -17,14 +17,13 @@ from splitnet_tf.cli.base_model import (
     sections,
     starts_trained,
 )
-from splitnet_tf.cli.define import MAX_EPOCHS, define_float, define_integer, define_text
+from splitnet_tf.cli.define import MAX_EPOCHS, MODEL_HELP, define_float, define_integer, define_text
 from splitnet_tf.cli.given_flags import (
     classes_after_warmup,
     define_given_flags,
     given_classes,
     grouping_method,
 )
-from splitnet_tf.cli.model_flag import MODEL_HELP
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
@@ -41,31 +40,23 @@ from splitnet_tf.cli.training_flags import (
     train_options,
 )
 from splitnet_tf.data import evaluation_batches, training_batches
-from splitnet_tf.digests import digest_arrays
 from splitnet_tf.errors import EmptyGroupError, GroupingError, PlanError
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import Grouping, group_model, split_losses
+from splitnet_tf.grouping import Grouping, SplitPlan, group_model, read_grouping, split_losses
+from splitnet_tf.grouping.convergence import GroupingConverged
 from splitnet_tf.grouping.paces import gradient_scales
+from splitnet_tf.grouping.schedule import GroupingSchedule
 from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
-from splitnet_tf.json_files import write_json
-from splitnet_tf.saving import save_model
-from splitnet_tf.splitting import off_block_energy, read_grouping
-from splitnet_tf.training import (
-    GroupingConverged,
-    RunDirectory,
-    Trainer,
-    compiled_forward,
-    evaluate,
-    ramp,
-)
-from splitnet_tf.training.grouping_actions import (
-    GroupingSchedule,
-    GroupingWatch,
-    grouping_status,
-)
+from splitnet_tf.grouping.watch import GroupingWatch, grouping_status
+from splitnet_tf.recipe import ramp
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.splitting import off_block_energy
+from splitnet_tf.stages.grouping_pictures import GroupingPictures
+from splitnet_tf.storage.digests import digest_arrays
+from splitnet_tf.storage.json_files import write_json
+from splitnet_tf.storage.models import save_model
+from splitnet_tf.training import Trainer, compiled_forward, evaluate
 from splitnet_tf.training.options import MAX_STEPS
-from splitnet_tf.training.pictures import GroupingPictures
 from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS

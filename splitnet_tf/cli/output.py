@@ -8,7 +8,7 @@ from collections.abc import Callable
 from absl import flags
 
 from splitnet_tf.cli.define import define_new_file
-from splitnet_tf.files import write_atomically
+from splitnet_tf.storage.atomic import write_atomically
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()

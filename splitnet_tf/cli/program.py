@@ -10,7 +10,8 @@ from collections.abc import Callable
 from absl import app, flags
 from absl import logging as absl_logging
 
-from splitnet_tf.errors import SplitNetError
+from splitnet_tf.cli.argument_flags import FlagFormatter, with_flags
+from splitnet_tf.errors import ArgumentError, SplitNetError
 
 MOST = 1000  # characters of an error, which may repeat what it was given
 
@@ -37,9 +38,11 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
         logging.getLogger().setLevel(logging.INFO)
         for package in ("absl", "tensorflow"):  # absl's logger is that of other packages
             logging.getLogger(package).setLevel(logging.WARNING)
-        absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(message)s"))
+        absl_logging.get_absl_handler().setFormatter(FlagFormatter("%(message)s"))
         try:
             main(argv[1:]) if takes_arguments else main()
+        except ArgumentError as error:
+            _fail(str(error), 2)
         except SplitNetError as error:
             _fail(str(error), 1)
         except flags.Error as error:
@@ -65,7 +68,7 @@ def _out_of_memory() -> tuple[type[Exception], ...]:
 def say(sentence: str) -> None:
     """Prints an error."""
     sys.stdout.flush()
-    name, sentence = os.path.basename(sys.argv[0]), " ".join(sentence.split())
+    name, sentence = os.path.basename(sys.argv[0]), " ".join(with_flags(sentence).split())
     if len(sentence) > MOST:
         sentence = f"{sentence[: MOST // 2]} ... {sentence[-MOST // 2 :]}"
     print(f"{name}: error: {sentence}", file=sys.stderr, flush=True)

@@ -11,8 +11,8 @@ from absl import flags
 
 from splitnet_tf.cli.define import define_new_file
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.files import write_atomically
 from splitnet_tf.report import make_report
+from splitnet_tf.storage.atomic import write_atomically
 
 FLAGS = flags.FLAGS
 

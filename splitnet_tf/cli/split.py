@@ -13,7 +13,6 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
-from splitnet_tf.cli.model_flag import check_classes, check_fits, check_run_folder
 from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     check_training_flags,
@@ -28,19 +27,15 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
 from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import Grouping, plain_copy
-from splitnet_tf.json_files import write_json
+from splitnet_tf.grouping import Grouping, SplitPlan, plain_copy, read_grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
-from splitnet_tf.saving import load_model, save_model
-from splitnet_tf.splitting import (
-    mask_off_blocks,
-    off_block_energy,
-    read_grouping,
-    recalibrate_batch_norm,
-    split_model,
-)
-from splitnet_tf.training import RunDirectory, Trainer, base_digest, compiled_forward, evaluate
+from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.runs import RunDirectory, base_digest
+from splitnet_tf.splitting import mask_off_blocks, off_block_energy, split_model
+from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
+from splitnet_tf.storage.json_files import write_json
+from splitnet_tf.storage.models import load_model, save_model
+from splitnet_tf.training import Trainer, compiled_forward, evaluate
 from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS
@@ -102,7 +97,7 @@ def main() -> None:
     config = {
         **settings(),
         **data_settings(dataset),
-        "base_digest": base_digest(base, grouping),
+        "base_digest": base_digest(base, grouping.to_json()),
     }
     run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
     FLAGS.restart = False  # it is done: after a lost worker the run goes on

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.training.run_directory import RESULTS
+from splitnet_tf.runs.run_folder import RESULTS
 
 FLAGS = flags.FLAGS
 

@@ -13,9 +13,10 @@ from splitnet_tf.cli.define import (
     define_text,
 )
 from splitnet_tf.data import Dataset, check_augmentation, load_dataset, steps_per_epoch
-from splitnet_tf.training import TrainOptions, cosine, step_decay
+from splitnet_tf.recipe import cosine, step_decay
+from splitnet_tf.recipe.schedules import Schedule
+from splitnet_tf.training import TrainOptions
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
-from splitnet_tf.training.schedules import Schedule
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()

@@ -10,7 +10,7 @@ import numpy as np
 
 from splitnet_tf.data.dataset import Dataset, Split
 from splitnet_tf.errors import DataError
-from splitnet_tf.files import write_atomically
+from splitnet_tf.storage.atomic import write_atomically
 
 SPLITS = ("train", "valid", "test")
 NEEDED = (*(f"{s}_{part}" for s in SPLITS for part in ("images", "labels")), "class_names")

@@ -8,8 +8,8 @@ from collections import Counter
 
 import numpy as np
 
-from splitnet_tf.digests import digest
 from splitnet_tf.errors import DataError
+from splitnet_tf.storage.digests import digest
 
 NAMES = ("cifar100", "planted")
 

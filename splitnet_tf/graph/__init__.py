@@ -1,9 +1,8 @@
-"""Channel spaces of functional models, layer rules and split plans."""
+"""Channel spaces of functional models, layer rules."""
 
 from splitnet_tf.graph.activations import register_activation
 from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
 from splitnet_tf.graph.layer_rules import KeepRule, MixRule, PerChannelRule
-from splitnet_tf.graph.plan import PlannedKernel, PlannedSpace, SplitPlan
 from splitnet_tf.graph.rules import (
     LayerRule,
     TraceContext,
@@ -24,10 +23,7 @@ __all__ = [
     "LayerRule",
     "MixRule",
     "PerChannelRule",
-    "PlannedKernel",
-    "PlannedSpace",
     "Space",
-    "SplitPlan",
     "Trace",
     "TraceContext",
     "UnknownLayerError",

@@ -1,4 +1,4 @@
-"""Assignment variables, split losses, grouped layers and groupings."""
+"""SplitNet, learning: plans, assignment variables, split losses, grouped layers, groupings."""
 
 from splitnet_tf.grouping.assignment import Assignment
 from splitnet_tf.grouping.group_model import group_model, split_losses
@@ -12,6 +12,8 @@ from splitnet_tf.grouping.grouped_layers import (
 )
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.plain_copy import logits_model, plain_copy
+from splitnet_tf.grouping.plan import PlannedKernel, PlannedSpace, SplitPlan
+from splitnet_tf.grouping.read_grouping import hard_labels, read_grouping
 from splitnet_tf.grouping.split_losses import SplitLosses
 from splitnet_tf.grouping.start import start_from_clusters
 
@@ -24,10 +26,15 @@ __all__ = [
     "GroupedSeparableConv1D",
     "GroupedSeparableConv2D",
     "Grouping",
+    "PlannedKernel",
+    "PlannedSpace",
     "SplitLosses",
+    "SplitPlan",
     "group_model",
+    "hard_labels",
     "logits_model",
     "plain_copy",
+    "read_grouping",
     "split_losses",
     "start_from_clusters",
 ]

@@ -9,9 +9,9 @@ from sklearn.cluster import KMeans, SpectralClustering
 from sklearn.manifold import spectral_embedding
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.hierarchy import merge_map, shares, spread
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+from splitnet_tf.grouping.hierarchy import merge_map, shares, spread
+from splitnet_tf.grouping.plan import SplitPlan
 
 
 def kernel_similarity(kernel: np.ndarray) -> np.ndarray:

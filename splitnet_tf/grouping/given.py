@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.hierarchy import shares
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.clusters import divide_classes
 from splitnet_tf.grouping.grouping import FORMAT, Grouping, in_file
+from splitnet_tf.grouping.hierarchy import shares
+from splitnet_tf.grouping.plan import SplitPlan
 
 # A cut may lie so far, in parts of a group, from where equal groups would have it.
 _LEEWAY = 0.25

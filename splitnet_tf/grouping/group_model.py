@@ -6,11 +6,11 @@ import keras
 
 from splitnet_tf.errors import GroupingError, PlanError
 from splitnet_tf.graph.keras_graph import layer_name
-from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.assignment import Assignment
 from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel, copy_of
 from splitnet_tf.grouping.plain_copy import plain_layer, remade
+from splitnet_tf.grouping.plan import PlannedKernel, SplitPlan
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 

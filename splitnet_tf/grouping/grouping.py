@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from splitnet_tf.errors import EmptyGroupError, GroupingError
-from splitnet_tf.files import write_atomically
-from splitnet_tf.json_files import CHECKSUM, checksum, parse_json, read_json
+from splitnet_tf.storage.atomic import write_atomically
+from splitnet_tf.storage.json_files import CHECKSUM, checksum, parse_json, read_json
 
 FORMAT = "splitnet_tf.grouping"
 VERSION = 1

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.hierarchy import even_sizes
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+from splitnet_tf.grouping.hierarchy import even_sizes
+from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 FEATURES = ("learned", "even")

@@ -5,21 +5,17 @@ from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.one_device import FORMS, one_device_forward
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
 from splitnet_tf.parallel.placed_tree import PlacedTree, place
-from splitnet_tf.parallel.placement import TRUNK_MODES, Placement, make_placement
 from splitnet_tf.parallel.stream import stream
 from splitnet_tf.parallel.timing import Timing, interleave, ratio
 from splitnet_tf.parallel.worker import start_worker
 
 __all__ = [
     "FORMS",
-    "TRUNK_MODES",
     "Cluster",
     "PlacedTrainStep",
     "PlacedTree",
-    "Placement",
     "Timing",
     "interleave",
-    "make_placement",
     "one_device_forward",
     "place",
     "prepare_devices",

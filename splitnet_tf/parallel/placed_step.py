@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
-from splitnet_tf.training.mixed_precision import bfloat16_layers
+from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.step import (
     BaseTrainStep,

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from splitnet_tf.analysis.placement import Placement, make_placement
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.local_devices import check_name
-from splitnet_tf.parallel.placement import Placement, make_placement
 from splitnet_tf.parallel.stream import stream
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms

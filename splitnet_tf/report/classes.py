@@ -11,8 +11,8 @@ from splitnet_tf.analysis import Agreement, agreement
 from splitnet_tf.analysis.agreement import contingency
 from splitnet_tf.data import cifar100_superclasses, planted_superclasses
 from splitnet_tf.errors import DataError
-from splitnet_tf.graph.hierarchy import merge_map, node_names, spread
 from splitnet_tf.grouping import Grouping
+from splitnet_tf.grouping.hierarchy import merge_map, node_names, spread
 from splitnet_tf.report.runs import Run
 
 

@@ -12,11 +12,11 @@ import keras
 
 from splitnet_tf.analysis import Cost, cost
 from splitnet_tf.errors import RunError, SplitNetError
-from splitnet_tf.graph import SplitPlan
+from splitnet_tf.grouping import SplitPlan
 from splitnet_tf.report.run_folder import RunFolder
 from splitnet_tf.report.runs import Run
-from splitnet_tf.saving import load_model
 from splitnet_tf.splitting import SplitTree
+from splitnet_tf.storage.models import load_model
 
 WHOLE = ("grouped.keras", "model.keras")
 TREES = ("tree.keras", "cut.keras")

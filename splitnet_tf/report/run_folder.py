@@ -8,9 +8,9 @@ from typing import Any
 
 from splitnet_tf.errors import GroupingError, RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.json_files import MAX_BYTES, read_json
-from splitnet_tf.training import read_config
-from splitnet_tf.training.json_lines import read_lines
+from splitnet_tf.runs import read_config
+from splitnet_tf.runs.json_lines import read_lines
+from splitnet_tf.storage.json_files import MAX_BYTES, read_json
 
 MOST = 1e100  # of a number
 GROUP, SPLIT = "group", "split"

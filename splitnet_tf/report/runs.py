@@ -11,7 +11,7 @@ import numpy as np
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.report.run_folder import GROUP, SPLIT, RunFolder, read_run_folder
-from splitnet_tf.training import base_places, may_be_base
+from splitnet_tf.runs import base_places, may_be_base
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ from importlib import metadata
 import numpy as np
 
 from splitnet_tf.analysis.figures import draw_blocks
+from splitnet_tf.analysis.placement import Placement, make_placement
 from splitnet_tf.errors import SplitNetError
-from splitnet_tf.parallel.placement import Placement, make_placement
 from splitnet_tf.report.before_after import Measured, measure
 from splitnet_tf.report.classes import (
     Agreed,

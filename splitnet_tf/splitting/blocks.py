@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.plan import PlannedKernel, SplitPlan
 from splitnet_tf.graph.rules import split_kernel
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.plan import PlannedKernel, SplitPlan
 
 
 def check_grouping(plan: SplitPlan, grouping: Grouping) -> None:

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from splitnet_tf.graph.hierarchy import merge_map, node_names
 from splitnet_tf.graph.keras_graph import (
     apply_call,
     copy_operation,
@@ -19,10 +18,11 @@ from splitnet_tf.graph.keras_graph import (
     layer_name,
     unused,
 )
-from splitnet_tf.graph.plan import SplitPlan
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.grouped_layers import copy_of
 from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.hierarchy import merge_map, node_names
+from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.splitting.blocks import check_grouping
 from splitnet_tf.splitting.tree import HEAD, TRUNK, SplitTree
 

@@ -11,7 +11,7 @@ import keras
 
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.graph.keras_graph import nested_models
-from splitnet_tf.saving import load_model
+from splitnet_tf.storage.models import load_model
 
 TRUNK = "trunk"
 HEAD = "head"
@@ -117,7 +117,7 @@ class SplitTree:
 
     @classmethod
     def load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> SplitTree:
-        """Loads a ``.keras`` file, see ``splitnet_tf.saving.load_model``."""
+        """Loads a ``.keras`` file, see ``splitnet_tf.storage.models.load_model``."""
         return cls(load_model(path, custom_objects))
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import tensorflow as tf
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.runs.json_lines import JsonLines
+from splitnet_tf.runs.run_folder import RunDirectory
 from splitnet_tf.training.event_files import event_sizes, keep_events, whole_records
-from splitnet_tf.training.json_lines import JsonLines
-from splitnet_tf.training.run_directory import RunDirectory
 
 _EVENTS = "events"
 

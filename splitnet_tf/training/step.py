@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
+from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
-from splitnet_tf.training.mixed_precision import bfloat16_layers
 from splitnet_tf.training.options import TrainOptions
 
 KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")

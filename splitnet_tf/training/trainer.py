@@ -11,22 +11,22 @@ import keras
 import tensorflow as tf
 
 from splitnet_tf.errors import CheckpointError, TrainingError
-from splitnet_tf.training.checkpoints import (
+from splitnet_tf.recipe.schedules import Schedule
+from splitnet_tf.runs.checkpoints import (
     list_checkpoints,
     prune_checkpoints,
     restore_newest,
     save_checkpoint,
 )
-from splitnet_tf.training.convergence import GroupingConverged, Patience
+from splitnet_tf.runs.run_folder import RunDirectory
 from splitnet_tf.training.evaluation import compiled_forward, evaluate
 from splitnet_tf.training.faults import fault_of_step, fault_of_update
 from splitnet_tf.training.metrics_log import MetricsLog
 from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.progress import Progress
-from splitnet_tf.training.run_directory import RunDirectory
-from splitnet_tf.training.schedules import Schedule
 from splitnet_tf.training.signals import StopSignals
 from splitnet_tf.training.step import BaseTrainStep, TrainStep
+from splitnet_tf.training.stopping import Patience
 from splitnet_tf.training.versions import versions
 
 MAX_ROLLBACKS = 3
@@ -99,7 +99,7 @@ class Trainer:
         probe: Callable[[], dict[str, float]] | None = None,
         summarize: Callable[[int, tf.summary.SummaryWriter], None] | None = None,
         describe: Callable[[tf.summary.SummaryWriter], None] | None = None,
-        converged: GroupingConverged | None = None,
+        converged: Callable[[int], bool] | None = None,
         patience: int = 0,
         steps_per_epoch: int = 1,
         status: Callable[[dict[str, float]], str] | None = None,

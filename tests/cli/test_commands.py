@@ -6,7 +6,7 @@ import pytest
 
 from splitnet_tf.report.commands import training_command
 from splitnet_tf.report.run_folder import read_run_folder
-from splitnet_tf.training import read_config
+from splitnet_tf.runs import read_config
 from tests.cli.small_programs import (
     COMMON,
     GROUP,

@@ -10,7 +10,7 @@ from absl import flags
 
 from splitnet_tf.cli import compare
 from splitnet_tf.cli.compare import add_differences, summarize
-from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.storage.json_files import read_json, write_json
 from tests.cli.small_programs import small_model, start
 
 

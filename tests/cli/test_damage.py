@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from splitnet_tf.training.checkpoints import list_checkpoints
+from splitnet_tf.runs.checkpoints import list_checkpoints
 from tests.cli.small_programs import (
     COMMON,
     GROUP,

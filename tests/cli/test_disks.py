@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from splitnet_tf.training.checkpoints import list_checkpoints, read_checkpoint
+from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
 from tests.cli.small_programs import COMMON, GROUP, run, small_model
 from tests.conftest import ROOT
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from splitnet_tf import data
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import Grouping
+from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.grouping.given import random_classes
-from splitnet_tf.json_files import read_json
-from splitnet_tf.saving import load_model
+from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.models import load_model
 from tests.cli.small_programs import COMMON, GROUP, run, small_model
 
 

@@ -14,8 +14,9 @@ from splitnet_tf.cli import device_flags, group, split
 from splitnet_tf.data import evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
-from splitnet_tf.saving import save_model
-from splitnet_tf.training import RunDirectory, TrainOptions
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.storage.models import save_model
+from splitnet_tf.training import TrainOptions
 from tests.cli.small_programs import small_model
 from tests.conftest import random_grouping, to_numpy
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from splitnet_tf.training.json_lines import read_lines
+from splitnet_tf.runs.json_lines import read_lines
 from tests.cli.small_programs import COMMON, GROUP, run, small_model, weights
 
 SETTINGS = [*COMMON, *GROUP, "--max_steps=16", "--model=small.keras"]

@@ -7,8 +7,8 @@ import pytest
 
 from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.json_files import read_json
-from splitnet_tf.saving import load_model
+from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.models import load_model
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
 
 DATA = ["--dataset=planted"]

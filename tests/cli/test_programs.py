@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from splitnet_tf.cli.evaluate import as_text
-from splitnet_tf.cli.sections import parse_splits
 from splitnet_tf.data import load_dataset
-from splitnet_tf.training.grouping_actions import grouping_status
+from splitnet_tf.grouping.watch import grouping_status
+from splitnet_tf.models.short_forms import parse_splits
 from tests.cli.small_programs import run as run_to_end
 from tests.cli.small_programs import start
 from tests.conftest import ROOT

@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.json_files import read_json
+from splitnet_tf.storage.json_files import read_json
 from tests.cli.small_programs import COMMON, GROUP, run, same_weights, small_model
 
 # Eight classes at random into eight groups, and nothing is learned: some group gets none.

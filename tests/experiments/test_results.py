@@ -21,7 +21,7 @@ from experiments.row import Row
 from experiments.sensitivity import draw, points
 from experiments.variants import recipe_of
 from experiments.work import SETTINGS, folder_of
-from splitnet_tf.json_files import read_json, write_json
+from splitnet_tf.storage.json_files import read_json, write_json
 from tests.cli.forked import run_programs
 
 

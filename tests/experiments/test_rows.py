@@ -13,8 +13,8 @@ from experiments.work import Work, folder_of, settings
 from splitnet_tf.data import planted_groups
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph.keras_graph import all_layers
-from splitnet_tf.json_files import read_json
-from splitnet_tf.saving import load_model
+from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.models import load_model
 
 RECIPE = dataclasses.replace(recipes.SCALES["smoke"], recalibrate=0)
 

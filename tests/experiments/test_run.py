@@ -16,11 +16,10 @@ from experiments.network import build
 from experiments.row import Row
 from experiments.run import run_row
 from splitnet_tf.data import planted_groups, save_arrays
-from splitnet_tf.graph import SplitPlan
-from splitnet_tf.grouping import Grouping
-from splitnet_tf.json_files import read_json
-from splitnet_tf.saving import load_model
+from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.splitting import split_model
+from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.models import load_model
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import splitnet_tf as sn
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.hierarchy import even_sizes, shares
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity, spectral_clusters
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+from splitnet_tf.grouping.hierarchy import even_sizes, shares
 from splitnet_tf.grouping.start import served_groups
 from tests.conftest import to_numpy
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from splitnet_tf.errors import CheckpointError
-from splitnet_tf.training.checkpoints import read_checkpoint
+from splitnet_tf.runs.checkpoints import read_checkpoint
 from tests.hostile.conftest import Bomb
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from splitnet_tf.errors import GroupingError, RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.training.run_directory import read_config
+from splitnet_tf.runs.run_folder import read_config
 
 
 def grouping_document(**changes):

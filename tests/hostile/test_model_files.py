@@ -12,7 +12,7 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.errors import RunError
-from splitnet_tf.saving import load_model
+from splitnet_tf.storage.models import load_model
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 

@@ -17,7 +17,7 @@ import splitnet_tf as sn
 from splitnet_tf.analysis import even_grouping
 from splitnet_tf.parallel.cluster import check_addresses, find_lost
 from splitnet_tf.parallel.network import free_port, is_loopback, keep_to_interface, own_address
-from splitnet_tf.saving import save_model
+from splitnet_tf.storage.models import save_model
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import splitnet_tf as sn
+from splitnet_tf.analysis import make_placement
 from splitnet_tf.errors import PlacementError
-from splitnet_tf.parallel import PlacedTrainStep, make_placement, place
+from splitnet_tf.parallel import PlacedTrainStep, place
+from splitnet_tf.runs.checkpoints import restore_newest, save_checkpoint
 from splitnet_tf.training import TrainOptions, TrainStep
-from splitnet_tf.training.checkpoints import restore_newest, save_checkpoint
 from tests.conftest import random_grouping, scramble
 
 pytestmark = pytest.mark.skipif(

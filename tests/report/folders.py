@@ -8,9 +8,9 @@ import numpy as np
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.json_files import write_json
-from splitnet_tf.saving import load_model, save_model
-from splitnet_tf.training import base_digest
+from splitnet_tf.runs import base_digest
+from splitnet_tf.storage.json_files import write_json
+from splitnet_tf.storage.models import load_model, save_model
 from tests.conftest import random_grouping, scramble
 
 SECTIONS = [("second", 2), ("logits", 4)]
@@ -89,7 +89,7 @@ def make_run(folder, model=None, sections=SECTIONS, names=CLASSES, gamma3=10.0, 
     first, last = (evaluation[k]["top1"] for k in ("unsplit", "split"))
     result = {"steps": 15, "epochs": 1.5, "stopped": "converged", "test_accuracy": first}
     write_json(group / "result.json", result)
-    digest = base_digest(load_model(group / "grouped.keras"), grouping)
+    digest = base_digest(load_model(group / "grouped.keras"), grouping.to_json())
     config = {**CONFIG, "basemodel": str(group), "recalibrate_batches": 7, "base_digest": digest}
     write_json(split / "config.json", {**config, "train_dir": str(split)})
     save_model(tree.model, split / "cut.keras")

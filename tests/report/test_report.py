@@ -19,10 +19,10 @@ from sklearn.metrics import normalized_mutual_info_score
 from splitnet_tf.analysis import agreement
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.json_files import read_json, write_json
 from splitnet_tf.report import make_report
 from splitnet_tf.report.pictures import Picture
 from splitnet_tf.report.runs import read_runs
+from splitnet_tf.storage.json_files import read_json, write_json
 from tests.report.folders import CLASSES, confusion, make_run, small_model, write_lines
 from tests.report.html_page import Page
 

@@ -5,7 +5,8 @@ import tensorflow as tf
 from keras import layers
 
 from splitnet_tf import data
-from splitnet_tf.training import RunDirectory, Trainer, TrainOptions
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.training import Trainer, TrainOptions
 
 
 def make_dataset():

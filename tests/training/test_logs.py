@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.training import RunDirectory
+from splitnet_tf.runs import RunDirectory
 from splitnet_tf.training.metrics_log import MetricsLog
 from tests.training.small_run import Killed, at, events, histogram, kill, run_training
 

@@ -9,8 +9,9 @@ from keras import layers
 
 from splitnet_tf import data
 from splitnet_tf.errors import TrainingError
-from splitnet_tf.training import RunDirectory, Trainer, TrainOptions
-from splitnet_tf.training.checkpoints import list_checkpoints, read_checkpoint
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
+from splitnet_tf.training import Trainer, TrainOptions
 from tests.training.small_run import Killed, base_rate, events, histogram, kill, run_training
 
 

@@ -7,7 +7,12 @@ import tensorflow as tf
 import splitnet_tf as sn
 from splitnet_tf.grouping import split_losses
 from splitnet_tf.grouping.start import start_from_given
-from splitnet_tf.training.pictures import GroupingPictures, class_tree, picture, sorted_kernel
+from splitnet_tf.stages.grouping_pictures import (
+    GroupingPictures,
+    class_tree,
+    picture,
+    sorted_kernel,
+)
 from splitnet_tf.training.run_summaries import write_run
 
 

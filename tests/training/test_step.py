@@ -4,8 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from splitnet_tf.training import GroupingConverged, Patience, TrainOptions, TrainStep, cosine, ramp
-from splitnet_tf.training.schedules import step_decay
+from splitnet_tf.grouping.convergence import GroupingConverged
+from splitnet_tf.recipe import cosine, ramp
+from splitnet_tf.recipe.schedules import step_decay
+from splitnet_tf.training import TrainOptions, TrainStep
+from splitnet_tf.training.stopping import Patience
 
 
 def softmax(x):

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from splitnet_tf.training import GroupingConverged, trainer
+from splitnet_tf.grouping.convergence import GroupingConverged
+from splitnet_tf.training import trainer
 from tests.training.small_run import Killed, at, kill, run_training
 
 LONG = 60  # steps, of which none of these runs needs all

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from splitnet_tf.training.checkpoints import list_checkpoints
+from splitnet_tf.runs.checkpoints import list_checkpoints
 from tests.training.small_run import Killed, at, events, histogram, kill, run_training
 
 

@@ -1,0 +1,50 @@
+"""The most memory that a worker holds for one row of Table 5, in workers that did nothing else."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+
+import tensorflow as tf
+
+from splitnet_tf.benchmarks.table5 import make_cases
+from splitnet_tf.parallel import Cluster, stream
+from splitnet_tf.parallel.local_workers import LocalWorkers
+from splitnet_tf.stages.networks import choose_model
+
+
+def peak_bytes(name: str, model: str, num_classes: int, batch: tuple[int, ...], count: int) -> int:
+    """Runs one row on new workers, from a new process, as a process connects to workers once.
+
+    Memory that was freed is not given back to the system: a worker that has run another row would
+    tell of that.
+
+    Args:
+      name: of the row.
+      model: as ``--model`` has it.
+      num_classes: its classes.
+      batch: shape of the images, (B, H, W, C).
+      count: of workers.
+
+    Returns:
+      Bytes, of the worker that held the most.
+
+    Raises:
+      ClusterError: a worker does not start.
+    """
+    alone = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=alone) as pool:
+        return pool.submit(_peak_bytes, name, model, num_classes, batch, count).result()
+
+
+def _peak_bytes(name, model, num_classes, batch, count):
+    with (
+        LocalWorkers(count) as workers,
+        contextlib.closing(Cluster(workers.addresses)) as cluster,
+    ):
+        network = choose_model(model, num_classes, batch[1:])
+        spread = make_cases(network, cluster.devices)[name]()
+        for logits in stream(spread, [tf.zeros(batch)] * 2):
+            logits.numpy()
+        return max(workers.peak_bytes())

@@ -1,0 +1,1 @@
+"""The phases of a recipe through Keras' ``fit``, on any backend."""

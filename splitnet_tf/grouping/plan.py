@@ -1,0 +1,298 @@
+"""The plan: which kernels are split into how many groups, and which spaces carry assignments."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Iterable, Sequence
+
+import keras
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.rules import split_kernel
+from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.grouping.hierarchy import merge_map
+from splitnet_tf.grouping.levels import call_levels, calls_named, why
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedSpace:
+    """A space that carries assignment variables.
+
+    Attributes:
+      name, size: of the channel space.
+      level: the level whose groups its variables count.
+      num_groups: rows of its variable.
+    """
+
+    name: str
+    size: int
+    level: int
+    num_groups: int
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedKernel:
+    """A kernel to split.
+
+    Attributes:
+      name: of the call; the layer's name in a flat model.
+      kind: class name of the layer.
+      kernel_shape: (window..., in, out).
+      level, num_groups: of its section.
+      in_spaces, out_spaces: names of the spaces along its two channel axes.
+    """
+
+    name: str
+    kind: str
+    kernel_shape: tuple[int, ...]
+    level: int
+    num_groups: int
+    in_spaces: tuple[str, ...]
+    out_spaces: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitPlan:
+    """Where a model is split, and into how many groups. Prints as a table.
+
+    Levels number the distinct group counts from the trunk (level 0, one group) up; consecutive
+    sections with as many groups are one level, and so become one node of the tree a group.
+
+    Attributes:
+      sections: (start, num_groups) from the bottom up, as given.
+      groups: number of groups of each level; ``groups[0] == 1``.
+      kernels: the kernels to split, in topological order.
+      spaces: the spaces that carry assignment variables, in order of first use.
+      call_levels: level of each call of the model, by name; ``tail`` for calls after the merge.
+      class_spaces: the space or spaces of the model's first output.
+    """
+
+    sections: tuple[tuple[str, int], ...]
+    groups: tuple[int, ...]
+    kernels: tuple[PlannedKernel, ...]
+    spaces: tuple[PlannedSpace, ...]
+    call_levels: dict[str, int]
+    class_spaces: tuple[str, ...]
+
+    @property
+    def tail(self) -> int:
+        """The level of what runs after the branches are merged (a softmax over the classes)."""
+        return len(self.groups)
+
+    def merge(self, space: PlannedSpace, level: int) -> tuple[int, ...]:
+        """The group at ``level`` of each group of ``space``'s variable."""
+        return merge_map(self.groups, space.level, level)
+
+    def space(self, name: str) -> PlannedSpace:
+        """The planned space called ``name``.
+
+        Raises:
+          PlanError: the plan has no such space.
+        """
+        for space in self.spaces:
+            if space.name == name:
+                return space
+        raise PlanError(
+            f"The plan has no space '{name}'; it has {', '.join(s.name for s in self.spaces)}."
+        )
+
+    @classmethod
+    def from_sections(
+        cls, model: keras.Model | Trace, sections: Sequence[tuple[str, int]]
+    ) -> SplitPlan:
+        """Plans to split every kernel from each section's start up to the next one's.
+
+        Args:
+          model: a functional model, or its trace.
+          sections: (start, num_groups) from the bottom up. A start is the name of a layer, or of
+            a block: the common beginning of its layers' names, such as ``unit_2_0``. Sections of
+            one group belong to the trunk.
+
+        Raises:
+          PlanError: a start that is not there, sections out of order, fewer groups above than
+            below, more groups than channels, or a layer that cannot be split exactly.
+        """
+        return _Planner(model if isinstance(model, Trace) else trace(model), sections).plan()
+
+    def check_model(self, traced: Trace) -> None:
+        """Raises PlanError when the plan was made for another model than the traced one."""
+        found = {c.name: c.op for c in traced.graph.calls}
+        for k in self.kernels:
+            if (
+                k.name not in traced.kernels
+                or tuple(split_kernel(found[k.name]).shape) != k.kernel_shape
+            ):
+                raise PlanError(
+                    f"The plan was made for another model: it splits layer '{k.name}' with kernel "
+                    f"{k.kernel_shape}, which this model does not have."
+                )
+        for name in found:
+            if name not in self.call_levels:
+                raise PlanError(
+                    f"The plan was made for another model: it does not know layer '{name}'."
+                )
+
+    def __str__(self) -> str:
+        rows = [("layer", "kernel", "groups", "input space", "output space")]
+        for k in self.kernels:
+            shape = "x".join(str(d) for d in k.kernel_shape)
+            rows.append(
+                (k.name, shape, str(k.num_groups), _shorten(k.in_spaces), _shorten(k.out_spaces))
+            )
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def _shorten(spaces: tuple[str, ...]) -> str:
+    unique = list(dict.fromkeys(spaces))
+    if len(unique) == 1:
+        return spaces[0] if len(spaces) == 1 else f"{spaces[0]} x{len(spaces)}"
+    return "+".join(unique[:3]) + (f"+{len(unique) - 3} more" if len(unique) > 3 else "")
+
+
+class _Planner:
+    def __init__(self, traced: Trace, sections):
+        self.trace = traced
+        self.graph = traced.graph
+        self.sections = self._check_sections(sections)
+        counts = [g for _, g in self.sections if g > 1]
+        self.groups = (1, *dict.fromkeys(counts))
+
+    def _check_sections(self, sections) -> tuple[tuple[str, int], ...]:
+        checked = []
+        for entry in sections if isinstance(sections, Iterable) else [sections]:
+            try:
+                start, groups = entry
+                start, groups = "" + start, operator.index(groups)
+            except (TypeError, ValueError):
+                raise PlanError(
+                    f"A section must be (layer or block name, number of groups); got {entry!r}."
+                ) from None
+            if start in dict(checked):
+                raise PlanError(f"Section '{start}' is given twice; give each start once.")
+            if groups < 1:
+                raise PlanError(f"Section '{start}' asks for {groups} groups; give 1 or more.")
+            if checked and groups < checked[-1][1]:
+                raise PlanError(
+                    f"Section '{start}' has {groups} groups, fewer than the {checked[-1][1]} of "
+                    f"'{checked[-1][0]}' below it; the number of groups may only grow upwards."
+                )
+            if not calls_named([call.name for call in self.graph.calls], start):
+                raise PlanError(
+                    f"No layer or block of the model is called '{start}'; its layers are "
+                    f"{_some([c.name for c in self.graph.calls])}."
+                )
+            checked.append((start, groups))
+        return tuple(checked)
+
+    def plan(self) -> SplitPlan:
+        levels = call_levels(self.trace, self.sections, self.groups)
+        self._check_filled(levels)
+        space_levels = self._space_levels(levels)
+        self._check_whole(levels, space_levels)
+        names = [s.name for s in self.trace.spaces]
+        spaces = tuple(
+            PlannedSpace(names[s], self.trace.spaces[s].size, level, self.groups[level])
+            for s, level in sorted(space_levels.items())
+        )
+        for space in spaces:
+            if space.size < space.num_groups:
+                raise PlanError(
+                    f"Space '{space.name}' has {space.size} channels, fewer than the "
+                    f"{space.num_groups} groups asked for; ask for fewer groups."
+                )
+        kernels, seen = [], {}
+        for call in self.graph.calls:
+            if call.name not in self.trace.kernels:
+                continue
+            level = levels[call.name]
+            if seen.setdefault(id(call.op), level) != level:
+                raise PlanError(
+                    f"Layer '{call.name}' is used in sections with different numbers of groups; "
+                    "start the section below its first use or above its last."
+                )
+            if level == 0 or call.name != self._first_name(call):
+                continue
+            kernels.append(
+                PlannedKernel(
+                    call.name,
+                    type(call.op).__name__,
+                    tuple(split_kernel(call.op).shape),
+                    level,
+                    self.groups[level],
+                    tuple(names[s] for s in self.trace.layouts[call.inputs[0]].spaces),
+                    tuple(names[s] for s in self.trace.layouts[call.outputs[0]].spaces),
+                )
+            )
+        if len(self.groups) > 1 and not kernels:
+            raise PlanError(
+                f"Nothing to split: no kernel lies at or above '{self.sections[-1][0]}'."
+            )
+        output = self.trace.layouts[self.graph.outputs[0]]
+        return SplitPlan(
+            self.sections,
+            self.groups,
+            tuple(kernels),
+            spaces,
+            levels,
+            tuple(names[s] for s in output.spaces),
+        )
+
+    def _first_name(self, call) -> str:
+        return next(c.name for c in self.graph.calls if c.op is call.op)
+
+    def _check_filled(self, levels: dict[str, int]) -> None:
+        for level, groups in enumerate(self.groups[1:], 1):
+            if level not in levels.values():
+                start = next(s for s, g in self.sections if g == groups)
+                raise PlanError(
+                    f"Section '{start}' has no layer to split into {groups} groups (it joins the "
+                    "section above, or runs after the merge); start it lower or leave it out."
+                )
+
+    def _space_levels(self, levels: dict[str, int]) -> dict[int, int]:
+        """The level of each space that carries variables: the highest that touches it."""
+        found: dict[int, int] = {}
+        for call in self.graph.calls:
+            level = levels[call.name]
+            if not 0 < level < len(self.groups):
+                continue
+            shared = self.trace.broadcast(call)
+            for t in (*call.inputs, *call.outputs):
+                if t in shared:
+                    continue
+                for s in self.trace.layouts[t].spaces:
+                    found[s] = max(found.get(s, 0), level)
+        return found
+
+    def _check_whole(self, levels, space_levels) -> None:
+        order = "needs the channels in their original order"
+        for call in self.graph.calls:
+            if call.name not in self.trace.ordered or levels[call.name] != 0:
+                continue
+            touched = {s for t in (*call.inputs, *call.outputs) for s in self._spaces(t)}
+            if touched.intersection(space_levels):
+                raise PlanError(
+                    f"Layer '{call.name}' ({type(call.op).__name__}) "
+                    f"{why(self.trace, call, order)}, but the cut above it sorts them by group; "
+                    f"move the start of the lowest section '{self.sections[0][0]}'."
+                )
+        for call in self.graph.calls:
+            shared = self.trace.broadcast(call)
+            for t in shared:
+                if any(s in space_levels for s in self._spaces(t)):
+                    raise PlanError(
+                        f"Layer '{call.name}' shares a mask or a single channel between all "
+                        "groups, which is made inside the split part; start the sections above it."
+                    )
+
+    def _spaces(self, tensor: int) -> tuple[int, ...]:
+        return self.trace.layouts[tensor].spaces
+
+
+def _some(names: list[str], most: int = 12) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

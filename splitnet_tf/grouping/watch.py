@@ -1,0 +1,110 @@
+"""How far the groupings of a grouped model are while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from splitnet_tf.grouping.split_losses import SplitLosses
+
+# A group is emptying when it holds less than this of an even share.
+EMPTYING = 0.25
+# A channel is decided when its largest p is above this; their mean over a space should be after
+# that share of the steps.
+DECIDED = 0.9
+UNDECIDED_AFTER = 0.8
+
+
+class GroupingWatch:
+    """Reads how far the groupings of a grouped model are.
+
+    Args:
+      losses: the model's ``SplitLosses``.
+      max_steps: of the run; None: it is not known how long it takes.
+    """
+
+    def __init__(self, losses: SplitLosses, max_steps: int | None = None):
+        self._losses = losses
+        self._max_steps = max_steps
+        self._warned: set[tuple] = set()
+
+    def memberships(self) -> list[np.ndarray]:
+        """p of every space, (G, size)."""
+        return [keras.ops.convert_to_numpy(a.p()) for a in self._losses.assignments()]
+
+    def off_block_shares(self) -> dict[str, float]:
+        """The share of squared weights outside the blocks, of every split kernel."""
+        shares = {}
+        for layer in self._losses.grouped_layers():
+            kernel = keras.ops.convert_to_numpy(layer.kernel)
+            energy = np.square(kernel).sum(axis=tuple(range(kernel.ndim - 2)))
+            rows = keras.ops.convert_to_numpy(layer.p).argmax(axis=0)
+            columns = keras.ops.convert_to_numpy(layer.q).argmax(axis=0)
+            outside = rows[:, None] != columns[None, :]
+            shares[layer.name] = float((energy * outside).sum() / max(energy.sum(), 1e-30))
+        return shares
+
+    def off_block_energy(self) -> float:
+        """The mean of ``off_block_shares``."""
+        return float(np.mean(list(self.off_block_shares().values())))
+
+    def scalars(self) -> dict[str, float]:
+        """The three losses unweighted, off-block energy, the share decided, each space's state."""
+        values = {f"split/{name}": float(v) for name, v in self._losses.terms().items()}
+        shares = self.off_block_shares()
+        values["split/off_block_energy"] = float(np.mean(list(shares.values())))
+        values.update({f"off_block/{name}": share for name, share in shares.items()})
+        memberships = self.memberships()
+        decided = np.concatenate([p.max(axis=0) > DECIDED for p in memberships])
+        values["split/decided"] = float(np.mean(decided))
+        for assignment, p in zip(self._losses.assignments(), memberships, strict=True):
+            name = assignment.name.removeprefix("space_")
+            values[f"largest_p/{name}"] = float(p.max(axis=0).mean())
+            sizes = np.bincount(p.argmax(axis=0), minlength=len(p))
+            for group, size in enumerate(sizes):
+                values[f"group_size/{name}/{group}"] = int(size)
+        return values
+
+    def warnings(self, step: int) -> list[str]:
+        """What is going wrong, with a remedy; each fault once."""
+        found = {}
+        spaces = [
+            (a.name.removeprefix("space_"), p)
+            for a, p in zip(self._losses.assignments(), self.memberships(), strict=True)
+        ]
+        for name, p in spaces:
+            sizes = np.bincount(p.argmax(axis=0), minlength=len(p))
+            for g, share in enumerate(p.mean(axis=1) * len(p)):
+                if sizes[g] == 0 or share < EMPTYING:
+                    state = "empty" if sizes[g] == 0 else "emptying"
+                    found[name, g, state] = (
+                        f"Group {g} of {name} is {state} ({sizes[g]} of {p.shape[1]} channels): "
+                        "raise --gamma3."
+                    )
+        if self._max_steps and step >= UNDECIDED_AFTER * self._max_steps:
+            for name, p in spaces:
+                if p.max(axis=0).mean() < DECIDED:
+                    found[name, "undecided"] = (
+                        f"The assignments of {name} are undecided (mean largest p "
+                        f"{p.max(axis=0).mean():.2f}) after {100 * UNDECIDED_AFTER:.0f}% of the "
+                        "steps: raise --assignment_lr_scale."
+                    )
+        new = [sentence for key, sentence in found.items() if key not in self._warned]
+        self._warned.update(found)
+        return new
+
+
+def grouping_status(values: Mapping[str, float]) -> str:
+    """How far the groups are, in a few words; ``values`` are ``GroupingWatch.scalars``."""
+    sizes = {}
+    for key, value in values.items():
+        if key.startswith("group_size/"):
+            sizes.setdefault(key.rpartition("/")[0], []).append(value)
+    classes = list(sizes.values())[-1]  # of the last space
+    return (
+        f"groups {100 * values['split/decided']:.0f}% decided, class sizes "
+        f"{'/'.join(str(s) for s in classes)}, "
+        f"{100 * values['split/off_block_energy']:.1f}% off-block"
+    )

@@ -1,0 +1,54 @@
+"""Sections as text: short forms of the known models, or layer by layer."""
+
+from __future__ import annotations
+
+import re
+
+from splitnet_tf.errors import ArgumentError
+
+COUNT = "[0-9]{1,6}"
+
+# Where the numbers of a short form stand, from the bottom up.
+SHORT_FORMS = {
+    r"wrn[-_]": ("unit_2_0", "unit_3_0", "logits"),
+    r"resnet-": ("unit_3_0", "unit_4_0", "logits"),
+    r"alexnet": ("fc6", "fc7", "fc8"),
+    r"mlp": ("fc2", "logits"),
+}
+
+
+def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
+    """Sections from ``2-2-2`` or from ``fc6:2,fc7:4,fc8:8``.
+
+    Args:
+      text: such as these.
+      model_name: decides what a short form means.
+
+    Raises:
+      ArgumentError: the text is neither.
+    """
+    if ":" in text:
+        sections = []
+        for part in text.split(","):
+            start, _, count = part.strip().rpartition(":")
+            if not start or not re.fullmatch(COUNT, count):
+                raise ArgumentError(f"`splits`: '{part}' must be <layer>:<groups>, as in logits:4.")
+            sections.append((start, int(count)))
+        return sections
+    if not re.fullmatch(rf"{COUNT}(-{COUNT})*", text):
+        raise ArgumentError(
+            f"`splits` must be numbers such as 2-2-2 or <layer>:<groups>,...; got '{text}'."
+        )
+    counts = [int(n) for n in text.split("-")]
+    for pattern, starts in SHORT_FORMS.items():
+        if re.match(pattern, model_name.lower()):
+            if len(counts) != len(starts):
+                raise ArgumentError(
+                    f"`splits={text}`: {model_name} takes {len(starts)} numbers, for "
+                    f"{', '.join(starts)}."
+                )
+            return list(zip(starts, counts, strict=True))
+    raise ArgumentError(
+        f"`splits={text}`: model '{model_name}' has no short form; name the layers, such as "
+        "`splits=<layer>:2`; suggest_cuts(model), or splitnet-cost with `suggest`, lists them."
+    )

@@ -1,0 +1,160 @@
+"""The folder of a run: its settings, logs and checkpoints, and a lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from splitnet_tf.errors import RunError
+from splitnet_tf.storage.atomic import remove_leftovers
+from splitnet_tf.storage.json_files import read_json, write_json
+
+# Settings that do not change how a run trains, and devices: a run may go on elsewhere.
+FREE_SETTINGS = (
+    "data_dir",
+    "train_dir",
+    "basemodel",  # what is in it has a digest among the settings
+    "restart",
+    "method",
+    "on_nan",
+    "group_summary_interval",
+    "devices",
+    "trunk",
+    "cluster",
+    "on_worker_loss",
+    "worker_timeout",
+    "worker_wait",
+)
+
+# What the programs write when they are done, and what was measured of that; --restart removes it,
+# or a restarted run that is killed would leave the results of the run before.
+RESULTS = (
+    "grouped.keras",
+    "grouping.json",
+    "model.keras",
+    "cut.keras",
+    "tree.keras",
+    "result.json",
+    "evaluation.json",
+)
+
+
+class RunDirectory:
+    """Paths of a run, its ``config.json``, and a lock that holds while the program runs.
+
+    Args:
+      path: made if it is not there.
+      config: the settings that re-create the run.
+      restart: remove what an earlier run left.
+
+    Raises:
+      RunError: not writable, in use, or made by other settings.
+    """
+
+    def __init__(self, path: str | Path, config: dict[str, Any], restart: bool = False):
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock_file = open(self.path / "run.lock", "w")  # noqa: SIM115
+        except OSError as error:
+            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock_file.close()
+            raise RunError(
+                f"Run folder {self.path} is in use by another run; wait for it or choose another "
+                "--train_dir."
+            ) from None
+        try:
+            self._prepare(config, restart)
+        except OSError as error:
+            self.close()
+            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, config: dict[str, Any], restart: bool) -> None:
+        for folder in (self.path, self.checkpoints):
+            remove_leftovers(folder)
+        if restart:
+            for old in (self.checkpoints, self.tensorboard):
+                if old.exists():
+                    shutil.rmtree(old)
+            results = (self.path / name for name in RESULTS)
+            for old in (self.metrics, self.timing, self.config, *results):
+                old.unlink(missing_ok=True)
+        self._settle(config)
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        return self.path / "timing.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        self._lock_file.close()
+
+    def _settle(self, config: dict[str, Any]) -> None:
+        config = json.loads(json.dumps(config))
+        if self.config.exists():
+            # What runs made before a setting was there do not name, they had like this.
+            earlier = {
+                "bfloat16": False if "bfloat16" in config else None,
+                "data_digest": config.get("data_digest"),
+                **read_config(self.path),
+            }
+            keys = sorted(set(earlier) | set(config))
+            changed = [
+                f"{key} {json.dumps(earlier.get(key))} -> {json.dumps(config.get(key))}"
+                for key in keys
+                if key not in FREE_SETTINGS and earlier.get(key) != config.get(key)
+            ]
+            if changed:
+                raise RunError(
+                    f"Run folder {self.path} was made with other settings ({'; '.join(changed)}); "
+                    "use those, another --train_dir, or --restart to begin anew."
+                )
+        try:
+            write_json(self.config, config)
+        except OSError as error:
+            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The ``config.json`` of a run folder.
+
+    Raises:
+      RunError: missing, damaged, or not settings.
+    """
+    file = Path(path) / "config.json"
+    try:
+        config = read_json(file)
+    except FileNotFoundError:
+        raise RunError(f"{path} is not a run folder: it has no config.json.") from None
+    except ValueError as error:
+        raise RunError(f"{file}: {error}; begin anew with --restart.") from None
+    for key, value in config.items():
+        items = value if isinstance(value, list) else [value]
+        if not all(v is None or isinstance(v, (str, int, float)) for v in items):
+            raise RunError(f"{file}: {key[:40]!r} is no setting; begin anew with --restart.")
+    return config

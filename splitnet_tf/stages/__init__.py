@@ -1,0 +1,1 @@
+"""The method as plain functions: learn the groups, split, finetune, evaluate, compare."""

@@ -1,0 +1,118 @@
+"""Networks by name or from a file, and whether one fits its data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf import models
+from splitnet_tf.data import Dataset
+from splitnet_tf.errors import ArgumentError, RunError
+from splitnet_tf.grouping import Grouping, logits_model
+from splitnet_tf.storage.models import load_model
+
+
+def choose_model(
+    name: str,
+    num_classes: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    **settings,
+) -> keras.Model:
+    """A model by name or from a file; it returns logits.
+
+    Args:
+      name: as ``models.build`` takes it, or a ``.keras`` file.
+      num_classes, input_shape: what the model must have; None: its own.
+      **settings: of the model's function; a file takes none.
+
+    Raises:
+      ArgumentError: an unknown name, or a model that does not fit.
+      PlanError: a file that holds no classifier.
+    """
+    if not name.endswith(".keras"):
+        try:
+            return models.build(name, num_classes, input_shape, **settings)
+        except ValueError as error:
+            raise ArgumentError(f"`model={name}`: {_reason(error)}") from None
+    if settings:
+        raise ArgumentError(f"`model={name}`: a file has no setting '{sorted(settings)[0]}'.")
+    model = logits_model(load_model(name))
+    found = (model.input_shape[1:], model.output_shape[-1])
+    for what, has, wanted in zip(
+        ("inputs of shape", "classes:"), found, (input_shape, num_classes), strict=True
+    ):
+        if wanted is not None and has != wanted:
+            raise ArgumentError(
+                f"`model={name}`: it has {what} {has}, the data {wanted}; give a model made for "
+                "this data."
+            )
+    return model
+
+
+def model_settings(name: str) -> dict[str, Any]:
+    """What a model can be built with, and the defaults; a file takes nothing.
+
+    Raises:
+      ArgumentError: an unknown name.
+    """
+    if name.endswith(".keras"):
+        return {}
+    try:
+        return models.settings_of(name)
+    except ValueError as error:
+        raise ArgumentError(f"`model={name}`: {_reason(error)}") from None
+
+
+def check_run_folder(name: str, path: Path, first: str = "make it first") -> None:
+    """Raises RunError when an argument names a run folder, with no suffix, that is not there.
+
+    Args:
+      name: of the argument.
+      path: its value.
+      first: what makes the folder.
+    """
+    if not path.exists() and not path.suffix:
+        raise RunError(f"Run folder `{name}={path}` does not exist; {first}, or name another one.")
+
+
+def check_fits(what: str, model: keras.Model, dataset) -> None:
+    """Raises RunError when ``model``, which ``what`` names, is no classifier of the data set."""
+    found = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
+    wanted = [(None, *dataset.input_shape), (None, dataset.num_classes)]
+    if len(found) != 2 or not all(map(_takes, found, wanted)):
+        raise RunError(
+            f"{what} has inputs and outputs {found}, but `dataset={dataset.name}` takes {wanted}, "
+            "images and classes; give a model made for it, or its `dataset`."
+        )
+
+
+def check_classes(file: Path, grouping: Grouping, dataset: Dataset) -> None:
+    """Raises RunError when a file's grouping is of other classes than the data set's."""
+    names, known = grouping.class_names, dataset.class_names
+    if names is not None and known is not None and list(names) != list(known):
+        raise RunError(
+            f"{file} groups {_listed(names)}, but `dataset={dataset.name}` has "
+            f"{_listed(known)}; give the data that it was made for, planted data with the same "
+            "`seed`."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{len(names)} classes {', '.join(names[:3])}, ..."
+
+
+def _takes(shape: tuple, wanted: tuple) -> bool:
+    return len(shape) == len(wanted) and all(
+        a is None or a == b for a, b in zip(shape[1:], wanted[1:], strict=True)
+    )
+
+
+def _reason(error: ValueError) -> str:
+    """The line of an error that says what is wrong; Keras' first one may only say where."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
+    return next((x for x in lines if not x.startswith("Exception encountered")), lines[0])

@@ -1,0 +1,1 @@
+"""Files: atomic writing, digests, JSON with checksums, checked model files."""

@@ -1,0 +1,124 @@
+"""What a ``.keras`` file may be: the zip that Keras writes, of the size that it says, no more.
+
+Checked before Keras opens the file: its members and their checksums, the sizes they unpack to,
+the names in its config (see ``model_configs``), and that its weights are plain arrays inside
+the file itself.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from splitnet_tf.storage.keras_configs import check_config
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+MAX_CONFIG_BYTES = 64 * 1024 * 1024
+MAX_METADATA_BYTES = 1024 * 1024
+MAX_EXPANSION = 4  # Keras does not compress; somebody who zips a file anew gains little
+
+
+def check_model_file(path: Path, custom_objects: Mapping[str, Any] | None = None) -> None:
+    """Refuses a ``.keras`` file that is damaged or holds more than a model.
+
+    Args:
+      path: of the file.
+      custom_objects: classes and functions besides Keras' and this package's that the file may
+        name, by registered name.
+
+    Raises:
+      ValueError: the reason.
+      OSError: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path.stat().st_size)
+            # Each is read whole, which compares its checksum.
+            metadata, config = archive.read(METADATA), archive.read(CONFIG)
+            weights = archive.read(WEIGHTS)
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        raise ValueError(f"it is damaged or no zip file ({error})") from None
+    if not isinstance(_parse(metadata, METADATA), dict):
+        raise ValueError(f"its {METADATA} is no JSON object")
+    document = _parse(config, CONFIG)
+    if isinstance(document, dict):
+        document.pop("compile_config", None)  # losses and optimizers are not loaded
+    check_config(document, custom_objects)
+    _check_weights(weights)
+
+
+def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:
+    names = archive.namelist()
+    for name in names:
+        if name not in (CONFIG, METADATA, WEIGHTS, "assets/"):
+            raise ValueError(f"its member '{name[:60]}' is none that Keras writes for a classifier")
+    for name in (CONFIG, METADATA, WEIGHTS):
+        if names.count(name) != 1:
+            raise ValueError(f"it must hold one {name} but holds {names.count(name)}")
+    limits = {
+        CONFIG: MAX_CONFIG_BYTES,
+        METADATA: MAX_METADATA_BYTES,
+        WEIGHTS: max(MAX_EXPANSION * file_size, MAX_CONFIG_BYTES),
+        "assets/": 0,
+    }
+    for info in archive.infolist():
+        if info.file_size > limits[info.filename]:
+            raise ValueError(
+                f"its {info.filename} of {info.compress_size} bytes unpacks to {info.file_size}"
+            )
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"its {info.filename} is compressed in a way that Keras does not use")
+
+
+def _parse(content: bytes, name: str) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError(f"its {name} is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"its {name} is not valid JSON ({str(error)[:80]})") from None
+
+
+def _check_weights(content: bytes) -> None:
+    """Plain arrays of numbers, stored in this file; no links, no other files, no shape bombs."""
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            declared, stack, seen = 0, [file], set()
+            while stack:
+                group = stack.pop()
+                for name in group:
+                    where = f"{group.name.rstrip('/')}/{name}"[:80]
+                    link = group.get(name, getlink=True)
+                    if not isinstance(link, h5py.HardLink):
+                        raise ValueError(f"its weights have a {type(link).__name__} at {where}")
+                    item = group[name]
+                    address = h5py.h5o.get_info(item.id).addr
+                    if address in seen:
+                        raise ValueError(f"its weights have two names for one object at {where}")
+                    seen.add(address)
+                    if isinstance(item, h5py.Group):
+                        stack.append(item)
+                    else:
+                        declared += _bytes(item, where)
+    except (OSError, RuntimeError, KeyError) as error:
+        raise ValueError(f"its weights are damaged ({str(error)[:80]})") from None
+    if declared > len(content):
+        raise ValueError(f"its weights of {len(content)} bytes say that they are {declared}")
+
+
+def _bytes(item: Any, where: str) -> int:
+    if not isinstance(item, h5py.Dataset):
+        raise ValueError(f"its weights have a {type(item).__name__} at {where}")
+    if item.external or item.is_virtual:
+        raise ValueError(f"its weights at {where} are in another file")
+    if item.dtype.kind not in "biufV" or item.dtype.names is not None or item.dtype.hasobject:
+        raise ValueError(f"its weights at {where} are no numbers ({item.dtype})")
+    if item.id.get_create_plist().get_nfilters():
+        raise ValueError(f"its weights at {where} are compressed, which Keras does not do")
+    return item.nbytes

@@ -1,0 +1,72 @@
+"""Saving and loading Keras models: whole files only, checked files only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf.errors import RunError
+from splitnet_tf.storage.keras_files import check_model_file
+
+
+def save_model(model: keras.Model, path: str | Path) -> None:
+    """Saves a ``.keras`` file beside ``path`` and renames it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
+    try:
+        model.save(beside)
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        raise RunError(f"Model file {path} cannot be written: {error.strerror}.") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_model(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
+    """Loads a ``.keras`` file that holds a model and nothing else, in Keras' safe mode.
+
+    Before Keras sees the file it is checked by ``model_files``: no Lambda or other code, no class
+    or function but Keras' and this package's, no weights from other files, nothing that unpacks to
+    much more than it is.
+
+    Args:
+      path: of the file.
+      custom_objects: registered classes and functions of your own that the file may name, as
+        ``keras.saving.get_custom_objects()`` has them.
+
+    Raises:
+      RunError: missing, damaged, not a ``.keras`` file, or holding what is refused.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise RunError(f"Model file {path} must be a .keras file; other formats are not loaded.")
+    if not path.is_file():
+        raise RunError(f"Model file {path} does not exist.")
+    try:
+        check_model_file(path, custom_objects)
+    except OSError as error:
+        raise RunError(f"Model file {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise RunError(f"Model file {path} is refused: {error}.") from None
+    try:
+        model = keras.models.load_model(
+            path, custom_objects=custom_objects, compile=False, safe_mode=True
+        )
+    except Exception as error:  # Keras raises many kinds for a damaged or hostile file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise RunError(
+            f"Model file {path} cannot be loaded ({type(error).__name__}: {reason[:160]}); it is "
+            "damaged or holds what safe mode refuses."
+        ) from None
+    if not isinstance(model, keras.Model):
+        raise RunError(
+            f"Model file {path} is refused: it holds a {type(model).__name__}, no model."
+        )
+    return model

@@ -1,0 +1,88 @@
+"""The folder of a run: settings, locks, restarts."""
+
+import pytest
+
+from splitnet_tf.errors import RunError
+from splitnet_tf.runs import RunDirectory, read_config
+from tests.training.small_run import run_training
+
+
+def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
+    run_training(tmp_path, dataset, steps=3, config={"seed": 1, "batch": 2, "method": "argmax"})
+    with pytest.raises(RunError, match=r"other settings \(batch 2 -> 3\).*--restart"):
+        RunDirectory(tmp_path, {"seed": 1, "batch": 3, "method": "balanced"})
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(RunError, match="config.json: not valid JSON"):
+        RunDirectory(tmp_path, {})
+    with pytest.raises(RunError, match="no config.json"):
+        read_config(tmp_path / "nowhere")
+
+
+def test_folders_from_before_a_setting_was_there_go_on(tmp_path):
+    now = {"seed": 1, "bfloat16": False, "data_digest": "ab"}
+    RunDirectory(tmp_path, {"seed": 1}).close()
+    with pytest.raises(RunError, match=r"other settings \(bfloat16 false -> true\)"):
+        RunDirectory(tmp_path, {**now, "bfloat16": True})
+    RunDirectory(tmp_path, now).close()
+    with pytest.raises(RunError, match=r'data_digest "ab" -> "cd"'):
+        RunDirectory(tmp_path, {**now, "data_digest": "cd"})
+
+
+def test_pictures_at_other_steps_are_the_same_run(tmp_path):
+    RunDirectory(tmp_path, {"seed": 1, "group_summary_interval": 5}).close()
+    RunDirectory(tmp_path, {"seed": 1, "group_summary_interval": 0}).close()
+
+
+def test_restart_removes_the_results_of_the_run_before(tmp_path):
+    RunDirectory(tmp_path, {"seed": 1}).close()
+    for name in ("grouped.keras", "grouping.json", "evaluation.json", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    RunDirectory(tmp_path, {"seed": 1}).close()
+    assert (tmp_path / "grouping.json").exists()
+    RunDirectory(tmp_path, {"seed": 2}, restart=True).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "notes.txt", "run.lock"]
+
+
+def test_restart_refuses_what_cannot_be_removed(tmp_path, monkeypatch):
+    RunDirectory(tmp_path, {"a": 1}).close()
+    (tmp_path / "checkpoints").mkdir()
+
+    def fail(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.rmtree", fail)
+    with pytest.raises(RunError, match="cannot be written: Permission denied"):
+        RunDirectory(tmp_path, {"a": 2}, restart=True)
+    monkeypatch.undo()
+    assert read_config(tmp_path) == {"a": 1}
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    run = RunDirectory(tmp_path, {})
+    with pytest.raises(RunError, match="is in use by another run"):
+        RunDirectory(tmp_path, {})
+    run.close()
+    RunDirectory(tmp_path, {}).close()
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    RunDirectory(tmp_path, {}).close()
+    left = [
+        tmp_path / "checkpoints" / ".step-00000005-0123456789abcdef.npz.999.tmp",
+        tmp_path / ".config.json.999.tmp",
+        tmp_path / ".model.999.keras",
+    ]
+    kept = tmp_path / ".mine.tmp"
+    left[0].parent.mkdir()
+    for path in (*left, kept):
+        path.write_bytes(b"x")
+    RunDirectory(tmp_path, {}).close()
+    assert [p.exists() for p in (*left, kept)] == [False, False, False, True]
+
+
+def test_a_refused_folder_is_not_left_locked(tmp_path):
+    RunDirectory(tmp_path, {"a": 1}).close()
+    with pytest.raises(RunError, match="other settings") as refused:
+        RunDirectory(tmp_path, {"a": 2})
+    assert refused.value is not None  # its traceback still holds the object
+    RunDirectory(tmp_path, {"a": 1}).close()
