@@ -49,11 +49,10 @@ from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.grouping.watch import GroupingWatch, grouping_status
 from splitnet_tf.recipe import ramp
-from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs import GroupResult, RunDirectory
 from splitnet_tf.splitting import off_block_energy
 from splitnet_tf.stages.grouping_pictures import GroupingPictures
 from splitnet_tf.storage.digests import digest_arrays
-from splitnet_tf.storage.json_files import write_json
 from splitnet_tf.storage.models import save_model
 from splitnet_tf.training import Trainer, compiled_forward, evaluate
 from splitnet_tf.training.options import MAX_STEPS
@@ -334,18 +333,17 @@ def make_trainer(dataset, model, run, schedule, **more) -> Trainer:
 def write_result(run, dataset, model, result, more) -> None:
     """Evaluates on the test split and writes ``result.json``."""
     found = evaluate(compiled_forward(model), evaluation_batches(dataset.test, 200))
-    document = {
-        "steps": result.step,
-        "epochs": result.step / epoch_steps(dataset),
-        "stopped": result.stopped,
-        "rollbacks": result.rollbacks,
-        "valid_accuracy": result.valid_accuracy,
-        "test_accuracy": found.top1,
-        "test_top5": found.top5,
-        "test_cross_entropy": found.cross_entropy,
+    GroupResult(
+        steps=result.step,
+        epochs=result.step / epoch_steps(dataset),
+        stopped=result.stopped,
+        rollbacks=result.rollbacks,
+        valid_accuracy=result.valid_accuracy,
+        test_accuracy=found.top1,
+        test_top5=found.top5,
+        test_cross_entropy=found.cross_entropy,
         **more,
-    }
-    write_json(run.path / "result.json", document)
+    ).write(run.path)
     logging.info(
         "Stopped at step %d (%s): test accuracy %.2f%%. Written to %s.",
         result.step,

@@ -30,10 +30,9 @@ from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
 from splitnet_tf.grouping import Grouping, SplitPlan, plain_copy, read_grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.recipe import recalibrate_batch_norm
-from splitnet_tf.runs import RunDirectory, base_digest
+from splitnet_tf.runs import RunDirectory, SplitResult, base_digest
 from splitnet_tf.splitting import mask_off_blocks, off_block_energy, split_model
 from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
-from splitnet_tf.storage.json_files import write_json
 from splitnet_tf.storage.models import load_model, save_model
 from splitnet_tf.training import Trainer, compiled_forward, evaluate
 from splitnet_tf.training.run_summaries import write_run
@@ -145,19 +144,18 @@ def main() -> None:
     save_model(tree.model, run.path / "tree.keras")
     grouping.save(run.path / "grouping.json")
     whole, parts = cost(base), cost(tree.model)
-    document = {
-        "steps": result.step,
-        "epochs": result.step / epoch_steps(dataset),
-        "stopped": result.stopped,
-        "rollbacks": result.rollbacks,
-        "test_accuracy": stages,
-        "valid_accuracy": valid_accuracy,
-        "off_block_energy": off_block_energy(base, plan, grouping),
-        "params": {"before": whole.params, "after": parts.params},
-        "flops": {"before": whole.flops, "after": parts.flops},
-        "group_sizes": [len(m) for m in grouping.classes.members],
-    }
-    write_json(run.path / "result.json", document)
+    SplitResult(
+        steps=result.step,
+        epochs=result.step / epoch_steps(dataset),
+        stopped=result.stopped,
+        rollbacks=result.rollbacks,
+        valid_accuracy=valid_accuracy,
+        test_accuracy=stages,
+        off_block_energy=off_block_energy(base, plan, grouping),
+        params={"before": whole.params, "after": parts.params},
+        flops={"before": whole.flops, "after": parts.flops},
+        group_sizes=[len(m) for m in grouping.classes.members],
+    ).write(run.path)
     for stage, accuracy in stages.items():
         logging.info("test accuracy %-13s %.2f%%", stage, 100 * accuracy)
     logging.info(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.runs.run_folder import RESULTS
+from splitnet_tf.runs.names import RESULTS
 
 FLAGS = flags.FLAGS
 

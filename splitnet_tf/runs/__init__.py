@@ -1,6 +1,15 @@
 """Run folders: settings, results, checkpoints and logs; no TensorFlow."""
 
 from splitnet_tf.runs.lineage import base_digest, base_places, may_be_base
+from splitnet_tf.runs.results import GroupResult, SplitResult
 from splitnet_tf.runs.run_folder import RunDirectory, read_config
 
-__all__ = ["RunDirectory", "base_digest", "base_places", "may_be_base", "read_config"]
+__all__ = [
+    "GroupResult",
+    "RunDirectory",
+    "SplitResult",
+    "base_digest",
+    "base_places",
+    "may_be_base",
+    "read_config",
+]

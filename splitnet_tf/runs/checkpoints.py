@@ -56,7 +56,8 @@ def save_checkpoint(
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint {path} cannot be written: {error.strerror}; earlier checkpoints are "
-            "intact. Free space or permissions, then run the same command again, without --restart."
+            "intact. Free space or permissions, then run the same command again, without "
+            "`restart=True`."
         ) from None
     for same in list_checkpoints(folder, kind, after=step - 1):
         if same.name.startswith(f"{kind}-{step:08d}-") and same != path:
@@ -151,7 +152,7 @@ def restore_newest(
         if [a.shape for a in arrays] != shapes:
             raise CheckpointError(
                 f"Checkpoint {path} is of another model: it holds {len(arrays)} arrays that do not "
-                f"fit this model's {len(shapes)}; use another --train_dir or --restart."
+                f"fit this model's {len(shapes)}; use another `run` or `restart=True`."
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
@@ -160,6 +161,6 @@ def restore_newest(
         if kind == "best":
             raise CheckpointError(f"The best checkpoint in {folder} is damaged.")
         raise CheckpointError(
-            f"Every checkpoint in {folder} is damaged; begin anew with --restart."
+            f"Every checkpoint in {folder} is damaged; begin anew with `restart=True`."
         )
     return None, None

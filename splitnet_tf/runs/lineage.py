@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.runs.names import GROUPING
 from splitnet_tf.runs.run_folder import read_config
 from splitnet_tf.storage.digests import digest
 from splitnet_tf.storage.json_files import parse_json
@@ -57,7 +58,7 @@ def may_be_base(folder: Path, file: Path) -> bool:
         wanted = read_config(folder).get("base_digest")
         if wanted is None:
             return True
-        cut = (folder / "grouping.json").read_text(encoding="utf-8")
+        cut = (folder / GROUPING).read_text(encoding="utf-8")
         parse_json(cut)  # its checksum
         return wanted == base_digest(load_model(file), cut)
     except (RunError, ValueError, OSError):

@@ -9,6 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.runs.names import (
+    CHECKPOINTS,
+    CONFIG,
+    LOCK,
+    METRICS,
+    RESULTS,
+    TENSORBOARD,
+    TIMING,
+)
 from splitnet_tf.storage.atomic import remove_leftovers
 from splitnet_tf.storage.json_files import read_json, write_json
 
@@ -29,18 +38,6 @@ FREE_SETTINGS = (
     "worker_wait",
 )
 
-# What the programs write when they are done, and what was measured of that; --restart removes it,
-# or a restarted run that is killed would leave the results of the run before.
-RESULTS = (
-    "grouped.keras",
-    "grouping.json",
-    "model.keras",
-    "cut.keras",
-    "tree.keras",
-    "result.json",
-    "evaluation.json",
-)
-
 
 class RunDirectory:
     """Paths of a run, its ``config.json``, and a lock that holds while the program runs.
@@ -58,7 +55,7 @@ class RunDirectory:
         self.path = Path(path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock_file = open(self.path / "run.lock", "w")  # noqa: SIM115
+            self._lock_file = open(self.path / LOCK, "w")  # noqa: SIM115
         except OSError as error:
             raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
         try:
@@ -67,7 +64,7 @@ class RunDirectory:
             self._lock_file.close()
             raise RunError(
                 f"Run folder {self.path} is in use by another run; wait for it or choose another "
-                "--train_dir."
+                "`run`."
             ) from None
         try:
             self._prepare(config, restart)
@@ -92,23 +89,23 @@ class RunDirectory:
 
     @property
     def config(self) -> Path:
-        return self.path / "config.json"
+        return self.path / CONFIG
 
     @property
     def metrics(self) -> Path:
-        return self.path / "metrics.jsonl"
+        return self.path / METRICS
 
     @property
     def timing(self) -> Path:
-        return self.path / "timing.jsonl"
+        return self.path / TIMING
 
     @property
     def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
+        return self.path / CHECKPOINTS
 
     @property
     def tensorboard(self) -> Path:
-        return self.path / "tensorboard"
+        return self.path / TENSORBOARD
 
     def close(self) -> None:
         """Gives the lock back."""
@@ -132,7 +129,7 @@ class RunDirectory:
             if changed:
                 raise RunError(
                     f"Run folder {self.path} was made with other settings ({'; '.join(changed)}); "
-                    "use those, another --train_dir, or --restart to begin anew."
+                    "use those, another `run`, or `restart=True` to begin anew."
                 )
         try:
             write_json(self.config, config)
@@ -146,15 +143,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
       RunError: missing, damaged, or not settings.
     """
-    file = Path(path) / "config.json"
+    file = Path(path) / CONFIG
     try:
         config = read_json(file)
     except FileNotFoundError:
-        raise RunError(f"{path} is not a run folder: it has no config.json.") from None
+        raise RunError(f"{path} is not a run folder: it has no {CONFIG}.") from None
     except ValueError as error:
-        raise RunError(f"{file}: {error}; begin anew with --restart.") from None
+        raise RunError(f"{file}: {error}; begin anew with `restart=True`.") from None
     for key, value in config.items():
         items = value if isinstance(value, list) else [value]
         if not all(v is None or isinstance(v, (str, int, float)) for v in items):
-            raise RunError(f"{file}: {key[:40]!r} is no setting; begin anew with --restart.")
+            raise RunError(f"{file}: {key[:40]!r} is no setting; begin anew with `restart=True`.")
     return config

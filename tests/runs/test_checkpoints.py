@@ -39,7 +39,7 @@ def test_when_all_checkpoints_are_damaged_it_says_so(tmp_path, dataset):
         run_training(tmp_path, dataset, actions=[at(13, kill)])
     for path in list_checkpoints(tmp_path / "checkpoints", "step"):
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="Every checkpoint in .* is damaged.*--restart"):
+    with pytest.raises(CheckpointError, match="Every checkpoint in .* is damaged.*`restart=True`"):
         run_training(tmp_path, dataset)
     run_training(tmp_path, dataset, steps=3, restart=True)
 
@@ -108,6 +108,6 @@ def test_without_a_best_checkpoint_the_last_weights_stay(tmp_path, dataset, dama
     last = [w.numpy() for w in model.variables]
     assert not trainer.restore_best()
     run.close()
-    assert "last weights are used" in caplog.text and "--restart" not in caplog.text
+    assert "last weights are used" in caplog.text and "restart" not in caplog.text
     for found, wanted in zip(model.variables, last, strict=True):
         np.testing.assert_array_equal(found.numpy(), wanted)

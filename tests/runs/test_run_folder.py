@@ -9,7 +9,7 @@ from tests.training.small_run import run_training
 
 def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
     run_training(tmp_path, dataset, steps=3, config={"seed": 1, "batch": 2, "method": "argmax"})
-    with pytest.raises(RunError, match=r"other settings \(batch 2 -> 3\).*--restart"):
+    with pytest.raises(RunError, match=r"other settings \(batch 2 -> 3\).*`restart=True`"):
         RunDirectory(tmp_path, {"seed": 1, "batch": 3, "method": "balanced"})
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RunError, match="config.json: not valid JSON"):
