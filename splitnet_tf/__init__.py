@@ -22,13 +22,11 @@ from splitnet_tf.errors import (
     SplitNetError,
     TrainingError,
 )
-from splitnet_tf.graph import register_activation, register_rule
+from splitnet_tf.graph import logits_model, plain_copy, register_activation, register_rule
 from splitnet_tf.grouping import (
     Grouping,
     SplitPlan,
     group_model,
-    logits_model,
-    plain_copy,
     read_grouping,
     split_losses,
     start_from_clusters,

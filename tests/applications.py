@@ -20,7 +20,7 @@ import numpy as np
 
 import splitnet_tf as sn
 from splitnet_tf.analysis import suggest_cuts
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.models.registry import applications
 from tests.conftest import random_grouping
 from tests.masked import masked_outputs

@@ -13,8 +13,10 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
+from splitnet_tf.graph.calls import Call, Graph
+from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.graph.twins import stock_type
 from splitnet_tf.grouping.grouping import Grouping, SpaceGroups
 from splitnet_tf.grouping.hierarchy import even_sizes, node_names
 from splitnet_tf.grouping.plan import SplitPlan
@@ -110,7 +112,7 @@ def cost(
         else:
             layers[id(call.op)] = LayerCost(
                 call.name,
-                type(call.op).__name__.removeprefix("Grouped"),
+                stock_type(call.op).__name__,
                 len(blocks),
                 params,
                 flops,

@@ -16,7 +16,9 @@ import tensorflow as tf
 from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.placement import tensor_bytes
 from splitnet_tf.errors import PlacementError
-from splitnet_tf.graph.keras_graph import Call, Graph, apply_call, copy_layer, read_graph
+from splitnet_tf.graph.calls import Call, Graph
+from splitnet_tf.graph.copying import apply_call, copy_layer
+from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.parallel.placed_tree import copy_on, share_bounds
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
@@ -209,7 +211,7 @@ def _slices(traced: Trace, call: Call, devices: Sequence[str]) -> list:
         outs = np.arange(*share_bounds(d, len(devices), width))
         ins = [np.arange(traced.size(t)) if kernel else outs for t in call.inputs]
         settings, weights = traced.rule(call).slice(op, ins, [outs])
-        copy = copy_layer(op, f"{op.name}_{d}", type(op), {**call.overrides, **settings})
+        copy = copy_layer(op, f"{op.name}_{d}", {**call.overrides, **settings})
         with tf.device(device):
             copy.build((*traced.graph.shapes[call.inputs[0]][:-1], len(ins[0])))
             copy.set_weights(weights)

@@ -30,7 +30,8 @@ from splitnet_tf.cli.define import (
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import Split, training_batches
-from splitnet_tf.grouping import SplitPlan, group_model, plain_copy
+from splitnet_tf.graph import plain_copy
+from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Cluster, Timing, interleave, prepare_devices, ratio
 from splitnet_tf.parallel.local_workers import LocalWorkers

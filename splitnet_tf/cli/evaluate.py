@@ -18,7 +18,8 @@ from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.data import evaluation_batches
 from splitnet_tf.errors import RunError
-from splitnet_tf.grouping import Grouping, plain_copy
+from splitnet_tf.graph import plain_copy
+from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import merge_map
 from splitnet_tf.parallel import FORMS, one_device_forward, place, stream
 from splitnet_tf.runs import base_places, may_be_base, read_config

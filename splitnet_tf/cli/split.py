@@ -27,7 +27,8 @@ from splitnet_tf.cli.training_flags import (
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
 from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
-from splitnet_tf.grouping import Grouping, SplitPlan, plain_copy, read_grouping
+from splitnet_tf.graph import plain_copy
+from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.recipe import recalibrate_batch_norm
 from splitnet_tf.runs import RunDirectory, SplitResult, base_digest

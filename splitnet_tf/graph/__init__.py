@@ -1,7 +1,9 @@
 """Channel spaces of functional models, layer rules."""
 
 from splitnet_tf.graph.activations import register_activation
-from splitnet_tf.graph.keras_graph import Call, Graph, read_graph
+from splitnet_tf.graph.calls import Call, Graph
+from splitnet_tf.graph.copying import logits_model, plain_copy
+from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.layer_rules import KeepRule, MixRule, PerChannelRule
 from splitnet_tf.graph.rules import (
     LayerRule,
@@ -27,6 +29,8 @@ __all__ = [
     "Trace",
     "TraceContext",
     "UnknownLayerError",
+    "logits_model",
+    "plain_copy",
     "read_graph",
     "register_activation",
     "register_rule",

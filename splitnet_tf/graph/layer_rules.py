@@ -6,7 +6,7 @@ import numpy as np
 from keras import layers
 
 from splitnet_tf.graph.activations import SOFTMAXES, activation_name, mixes_channels
-from splitnet_tf.graph.keras_graph import is_keras_operation
+from splitnet_tf.graph.calls import is_keras_operation
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
 from splitnet_tf.graph.spaces import Layout
 

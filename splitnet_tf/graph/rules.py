@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.keras_graph import class_name, operation_key
+from splitnet_tf.graph.keras_reader import class_name, operation_key
 from splitnet_tf.graph.spaces import Layout, SpaceBook
 
 

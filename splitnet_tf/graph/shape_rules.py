@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from splitnet_tf.graph.keras_graph import TensorRef
+from splitnet_tf.graph.calls import TensorRef
 from splitnet_tf.graph.rules import LayerRule, TraceContext, register_rule
 from splitnet_tf.graph.spaces import Layout
 

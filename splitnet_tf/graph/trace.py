@@ -7,7 +7,8 @@ import dataclasses
 import keras
 
 from splitnet_tf.graph import kernel_rules, layer_rules, shape_rules  # noqa: F401
-from splitnet_tf.graph.keras_graph import Call, Graph, mask_of, read_graph
+from splitnet_tf.graph.calls import Call, Graph, mask_of
+from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.opaque_rules import OPAQUE
 from splitnet_tf.graph.rules import LayerRule, OpaqueCall, TraceContext, rule_for
 from splitnet_tf.graph.spaces import Layout, Space, SpaceBook

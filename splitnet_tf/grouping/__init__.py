@@ -11,7 +11,6 @@ from splitnet_tf.grouping.grouped_layers import (
     GroupedSeparableConv2D,
 )
 from splitnet_tf.grouping.grouping import Grouping
-from splitnet_tf.grouping.plain_copy import logits_model, plain_copy
 from splitnet_tf.grouping.plan import PlannedKernel, PlannedSpace, SplitPlan
 from splitnet_tf.grouping.read_grouping import hard_labels, read_grouping
 from splitnet_tf.grouping.split_losses import SplitLosses
@@ -32,8 +31,6 @@ __all__ = [
     "SplitPlan",
     "group_model",
     "hard_labels",
-    "logits_model",
-    "plain_copy",
     "read_grouping",
     "split_losses",
     "start_from_clusters",

@@ -5,11 +5,10 @@ from __future__ import annotations
 import keras
 
 from splitnet_tf.errors import GroupingError, PlanError
-from splitnet_tf.graph.keras_graph import layer_name
+from splitnet_tf.graph.copying import copy_layer, plain_layer, rebuild
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.assignment import Assignment
-from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel, copy_of
-from splitnet_tf.grouping.plain_copy import plain_layer, remade
+from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel
 from splitnet_tf.grouping.plan import PlannedKernel, SplitPlan
 from splitnet_tf.grouping.split_losses import SplitLosses
 
@@ -63,7 +62,7 @@ def group_model(
             return _grouped(call, planned[call.name], plan, assignments, losses)
         return plain_layer(call)
 
-    return remade(model.name, traced.graph, make)
+    return rebuild(model.name, traced.graph, make)
 
 
 def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
@@ -80,7 +79,7 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
         sides[f"{side}_layout"] = [unique.index(n) for n in names]
         sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
     sides.update(call.overrides, num_groups=kernel.num_groups, split_losses=losses)
-    return copy_of(call.op, layer_name(call.name), sides, grouped_type)
+    return copy_layer(call.op, call.layer_name, sides, grouped_type)
 
 
 def _legal(name: str) -> str:

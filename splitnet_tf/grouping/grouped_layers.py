@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from splitnet_tf.graph.keras_graph import copy_layer
-from splitnet_tf.graph.rules import share_rule
+from splitnet_tf.graph.twins import register_twin
 
 
 class GroupedKernel:
@@ -182,10 +181,7 @@ GROUPED_TYPES = {
     keras.layers.SeparableConv2D: GroupedSeparableConv2D,
 }
 
-for stock, grouped in GROUPED_TYPES.items():
-    share_rule(grouped, stock)
-
-SPLIT_SETTINGS = (
+SETTINGS = (
     "num_groups",
     "in_assignments",
     "out_assignments",
@@ -196,19 +192,5 @@ SPLIT_SETTINGS = (
     "split_losses",
 )
 
-
-def plain_type(layer) -> type:
-    """The stock class behind a grouped layer; its own class for any other."""
-    if not isinstance(layer, GroupedKernel):
-        return type(layer)
-    return next(stock for stock, grouped in GROUPED_TYPES.items() if isinstance(layer, grouped))
-
-
-def copy_of(layer, name: str, overrides: dict, kind: type | None = None):
-    """A new layer of the same settings: stock, or of the grouped class ``kind``.
-
-    Raises:
-      PlanError: Keras cannot make the layer from its settings.
-    """
-    drop = SPLIT_SETTINGS if isinstance(layer, GroupedKernel) else ()
-    return copy_layer(layer, name, kind or plain_type(layer), overrides, drop)
+for stock, grouped in GROUPED_TYPES.items():
+    register_twin(grouped, stock, SETTINGS)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.keras_graph import Call, layer_name
+from splitnet_tf.graph.calls import Call, layer_name
 from splitnet_tf.graph.trace import Trace
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.errors import DataError
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 
 
 def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:

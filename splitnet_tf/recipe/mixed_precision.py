@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import keras
 
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 
 POLICY = "mixed_bfloat16"
 

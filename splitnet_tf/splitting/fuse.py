@@ -10,7 +10,9 @@ import numpy as np
 from keras import layers
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.keras_graph import Call, Graph, copy_layer, operation_key
+from splitnet_tf.graph.calls import Call, Graph
+from splitnet_tf.graph.copying import copy_layer
+from splitnet_tf.graph.keras_reader import operation_key
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.splitting.tree import Node, SplitTree
 
@@ -136,13 +138,13 @@ def _fused_call(calls: tuple[Call, ...], traced: Trace, feeds: list):
         if not op.weights:
             ins = [np.arange(count * traced.size(t)) for t in first.inputs]
             settings, _ = traced.rule(first).slice(op, ins, ins[:1])
-            return copy_layer(op, name, type(op), settings)(feeds if len(feeds) > 1 else x)
+            return copy_layer(op, name, settings)(feeds if len(feeds) > 1 else x)
         if type(op) is layers.BatchNormalization:
-            return _apply(copy_layer(op, name, type(op), {}), x, _beside(weights))
+            return _apply(copy_layer(op, name, {}), x, _beside(weights))
     if first.name in traced.kernels and traced.layouts[first.inputs[0]].axis == len(shape) - 1:
         if type(op) in (layers.Conv1D, layers.Conv2D, layers.Conv3D):
             sizes = {"filters": count * op.filters, "groups": count, **first.overrides}
-            return _apply(copy_layer(op, name, type(op), sizes), x, _beside(weights))
+            return _apply(copy_layer(op, name, sizes), x, _beside(weights))
         if type(op) is layers.Dense and len(shape) == 2:
             return _batched_dense(first, count, shape, x, weights)
     if operation_key(op) == "ops.GetItem" and _is_channel_slice(calls, len(shape)):

@@ -11,15 +11,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from splitnet_tf.graph.keras_graph import (
-    apply_call,
-    copy_operation,
-    is_keras_operation,
-    layer_name,
-    unused,
-)
+from splitnet_tf.graph.calls import Call, unused
+from splitnet_tf.graph.copying import one_or_all
+from splitnet_tf.graph.slicing import run_calls
 from splitnet_tf.graph.trace import Trace, trace
-from splitnet_tf.grouping.grouped_layers import copy_of
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import merge_map, node_names
 from splitnet_tf.grouping.plan import SplitPlan
@@ -115,7 +110,7 @@ class _Splitter:
                 feeds = {k: x for k, x in flow.items() if k[1:] == (level, group)}
                 flow.update(self._run_node(names[level, group], level, group, feeds, consumed))
         outputs = self._run_head({k: x for k, x in flow.items() if k[1] == tail})
-        return SplitTree(keras.Model(_one(inputs), _one(outputs), name=name))
+        return SplitTree(keras.Model(one_or_all(inputs), one_or_all(outputs), name=name))
 
     def _consumed(self) -> list[tuple[int, int]]:
         """(tensor, level of the reader) for every tensor read above the level that makes it."""
@@ -171,40 +166,23 @@ class _Splitter:
                 if below[reader] == group:
                     wanted = self.channels(t, upper, reader)
                     handed[(t, upper, reader)] = _take(inside[t], here, wanted, axis)
-        model = keras.Model(_one(inputs), list(handed.values()), name=name)
-        made = keras.tree.flatten(model(_one(list(feeds.values()))))
+        model = keras.Model(one_or_all(inputs), list(handed.values()), name=name)
+        made = keras.tree.flatten(model(one_or_all(list(feeds.values()))))
         return dict(zip(handed, made, strict=True))
 
     def _run_calls(self, name, level, group, inside) -> None:
-        layers: dict[int, object] = {}
-        for call in self.graph.calls:
-            if self.plan.call_levels[call.name] != level:
-                continue
-            ins = [
-                np.arange(self.trace.size(t))
-                if t in self.trace.broadcast(call)
-                else self.channels(t, level, group)
-                for t in call.inputs
-            ]
-            outs = [self.channels(t, level, group) for t in call.outputs]
-            weights = []
-            if id(call.op) not in layers:
-                layers[id(call.op)], weights = self._layer(call, name, ins, outs)
-            apply_call(call, layers[id(call.op)], inside)
-            if weights:  # the call has built the layer
-                layers[id(call.op)].set_weights(weights)
+        run_calls(
+            self.trace,
+            [c for c in self.graph.calls if self.plan.call_levels[c.name] == level],
+            lambda t: self.channels(t, level, group),
+            inside,
+            f"{name}_",
+            self._settings,
+        )
 
-    def _layer(self, call, node, ins, outs):
-        """The layer or operation of this node in place of ``call.op``, and its weights."""
-        settings, weights = self.trace.rule(call).slice(call.op, ins, outs)
-        name = f"{node}_{layer_name(call.name)}"
-        if is_keras_operation(call.op):
-            return copy_operation(call.op, name, settings), []
-        if isinstance(call.op, keras.layers.Dropout) and call.op.rate and self.dropout is not None:
-            settings = {**settings, "rate": self.dropout}
-        if weights:
-            settings = {**settings, **_initializers_for_fewer(call.op)}
-        return copy_of(call.op, name, {**settings, **call.overrides}), weights
+    def _settings(self, call: Call) -> dict:
+        drops = isinstance(call.op, keras.layers.Dropout) and call.op.rate
+        return {"rate": self.dropout} if drops and self.dropout is not None else {}
 
     def _run_head(self, flow) -> list:
         """Puts tensors of the branches together, in the original order, and runs the tail."""
@@ -226,8 +204,8 @@ class _Splitter:
             inside[t] = self._merge(t, parts)
         self._run_calls(HEAD, self.plan.tail, 0, inside)
         outputs = [inside[t] for t in self.graph.outputs]
-        head = keras.Model(_one(inputs), outputs, name=HEAD)
-        return keras.tree.flatten(head(_one(list(flow.values()))))
+        head = keras.Model(one_or_all(inputs), outputs, name=HEAD)
+        return keras.tree.flatten(head(one_or_all(list(flow.values()))))
 
     def _merge(self, tensor, parts):
         axis = self.trace.layouts[tensor].axis
@@ -241,25 +219,6 @@ class _Splitter:
         if np.array_equal(order, np.arange(len(order))):
             return joined
         return ops.take(joined, np.argsort(order).tolist(), axis=axis)
-
-
-def _initializers_for_fewer(layer) -> dict[str, str]:
-    """Zeros instead of initializers that may be made for the channels of the whole layer alone.
-
-    Those are constant arrays and initializers of one's own. Keras' others stay, so that a clone of
-    the tree can be trained from scratch.
-    """
-    found = {k: v for k, v in vars(layer).items() if k.endswith("_initializer") and v is not None}
-    return {
-        name: "zeros"
-        for name, initializer in found.items()
-        if not type(initializer).__module__.startswith("keras.")
-        or np.ndim(getattr(initializer, "value", 0))
-    }
-
-
-def _one(values: list):
-    return values[0] if len(values) == 1 else values
 
 
 def _take(x, here: np.ndarray, wanted: np.ndarray, axis: int):

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from splitnet_tf.errors import SplitNetError
-from splitnet_tf.graph.keras_graph import nested_models
+from splitnet_tf.graph.keras_reader import nested_models
 from splitnet_tf.storage.models import load_model
 
 TRUNK = "trunk"

@@ -12,7 +12,8 @@ import keras
 from splitnet_tf import models
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, RunError
-from splitnet_tf.grouping import Grouping, logits_model
+from splitnet_tf.graph import logits_model
+from splitnet_tf.grouping import Grouping
 from splitnet_tf.storage.models import load_model
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 
 
 def fits(layer: keras.layers.Layer, shape: tuple, dtype: tf.DType) -> bool:

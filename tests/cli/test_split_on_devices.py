@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from splitnet_tf.data import planted_groups
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.storage.json_files import read_json
 from splitnet_tf.storage.models import load_model
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model

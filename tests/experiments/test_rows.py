@@ -12,7 +12,7 @@ from experiments.run import run_row
 from experiments.work import Work, folder_of, settings
 from splitnet_tf.data import planted_groups
 from splitnet_tf.errors import RunError
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.storage.json_files import read_json
 from splitnet_tf.storage.models import load_model
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.graph.keras_graph import all_layers
+from splitnet_tf.graph.keras_reader import all_layers
 from tests.conftest import random_grouping, scramble, small_alexnet, to_numpy
 from tests.masked import masked_outputs
 

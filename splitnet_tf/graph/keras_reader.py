@@ -1,4 +1,4 @@
-"""The one adapter to Keras internals: a functional model as an immutable, flat list of calls.
+"""The one adapter to Keras internals: reads a functional model as a ``Graph``.
 
 A functional Keras model keeps the calls that made it in ``_nodes_by_depth``; nothing public
 gives the arguments of each call. Everything else in this package reads ``Graph`` only.
@@ -10,9 +10,8 @@ call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in l
 from __future__ import annotations
 
 import collections
-import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -20,85 +19,7 @@ from keras.src.models.functional import Functional
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.activations import mixes_channels
-
-
-@dataclasses.dataclass(frozen=True)
-class TensorRef:
-    """Stands for tensor number ``id`` of a graph inside the arguments of a call."""
-
-    id: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Call:
-    """One call of a layer or of a ``keras.ops`` operation.
-
-    Attributes:
-      name: unique within the graph; the layer's name, with ``#1``, ``#2`` for repeated calls.
-      op: the layer or operation called; the same object for every call of a shared layer.
-      args, kwargs: the arguments, with ``TensorRef`` where a tensor stands.
-      inputs, outputs: ids of the tensors read and made, in order.
-      overrides: settings in which a copy of the layer differs: a softmax over the channels (or
-        an unknown function) in a layer's ``activation`` is read as a call of its own, and the
-        layer as linear.
-    """
-
-    name: str
-    op: Any
-    args: tuple
-    kwargs: dict
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    overrides: dict = dataclasses.field(default_factory=dict)
-
-    def fill(self, tensors: Mapping[int, Any]) -> tuple[tuple, dict]:
-        """The arguments with every ``TensorRef`` replaced by ``tensors[id]``."""
-        return _map_refs(self.args, tensors), _map_refs(self.kwargs, tensors)
-
-
-@dataclasses.dataclass(frozen=True)
-class Graph:
-    """A functional model as data.
-
-    Attributes:
-      inputs, outputs: ids of the model's input and output tensors, in order.
-      calls: in topological order.
-      shapes, dtypes, names: of each tensor, by id; a shape's batch axis is None.
-    """
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    calls: tuple[Call, ...]
-    shapes: tuple[tuple, ...]
-    dtypes: tuple[str, ...]
-    names: tuple[str, ...]
-
-    def producers(self) -> dict[int, int]:
-        """Tensor id to the index of the call that makes it (model inputs are absent)."""
-        return {t: i for i, call in enumerate(self.calls) for t in call.outputs}
-
-    def consumers(self) -> dict[int, list[int]]:
-        """Tensor id to the indices of the calls that read it."""
-        readers = collections.defaultdict(list)
-        for i, call in enumerate(self.calls):
-            for t in dict.fromkeys(call.inputs):
-                readers[t].append(i)
-        return dict(readers)
-
-
-def _map_refs(value: Any, tensors: Mapping[int, Any]) -> Any:
-    if isinstance(value, TensorRef):
-        return tensors[value.id]
-    if isinstance(value, dict):
-        return {k: _map_refs(v, tensors) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_map_refs(v, tensors) for v in value)
-    return value
-
-
-def is_keras_operation(op: Any) -> bool:
-    """Whether ``op`` is a ``keras.ops`` operation rather than a layer."""
-    return not isinstance(op, keras.layers.Layer)
+from splitnet_tf.graph.calls import Call, Graph, TensorRef, is_keras_operation, unused
 
 
 def operation_key(op: Any) -> str | None:
@@ -114,7 +35,7 @@ def class_name(cls: type) -> str:
 
 
 def _has_own_call(model: Any) -> bool:
-    """Whether a model of a graph computes something else than its graph."""
+    """True for a model of a graph that computes something else than its graph."""
     kind = next((k for k in (keras.Sequential, Functional) if isinstance(model, k)), None)
     return kind is not None and (
         type(model).call is not kind.call or type(model).__call__ is not kind.__call__
@@ -122,7 +43,7 @@ def _has_own_call(model: Any) -> bool:
 
 
 def _functional(model: Any) -> Any | None:
-    """The functional model behind ``model``, or None when there is none to be read for it."""
+    """Functional model behind ``model``, or None when there is none to be read for it."""
     if _has_own_call(model):
         return None
     if isinstance(model, keras.Sequential):
@@ -240,14 +161,6 @@ class _Reader:
         self.calls.append(Call(after_name, activation, (TensorRef(made[0]),), {}, made, (after,)))
 
 
-def unused(name: str, taken: set[str]) -> str:
-    """``name``, or a longer one where it is taken; it is taken then."""
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
-
-
 def _path(prefix: str, op: Any) -> str:
     return (prefix + op.name).replace("#", "_")
 
@@ -276,59 +189,8 @@ def _takes_training(op) -> bool:
     return not is_keras_operation(op) and "training" in inspect.signature(op.call).parameters
 
 
-def mask_of(call: Call) -> int | None:
-    """Id of the tensor that a layer is given as its ``mask``, None when there is none."""
-    if is_keras_operation(call.op):
-        return None
-    names = inspect.signature(call.op.call).parameters
-    mask = {**dict(zip(names, call.args, strict=False)), **call.kwargs}.get("mask")
-    return mask.id if isinstance(mask, TensorRef) else None
-
-
-def rebuild(
-    graph: Graph,
-    inputs: list,
-    replace: Callable[[Call], Any],
-) -> list:
-    """Runs the graph on new symbolic tensors.
-
-    Args:
-      graph: as ``read_graph`` returns it.
-      inputs: symbolic tensors for the graph's inputs.
-      replace: gives the layer or operation to call in place of ``call.op``.
-
-    Returns:
-      The symbolic tensors of the graph's outputs.
-    """
-    tensors = dict(zip(graph.inputs, inputs, strict=True))
-    for call in graph.calls:
-        apply_call(call, replace(call), tensors)
-    return [tensors[t] for t in graph.outputs]
-
-
-def apply_call(call: Call, op: Any, tensors: dict[int, Any]) -> None:
-    """Calls ``op`` as ``call`` says and stores what it makes in ``tensors``."""
-    args, kwargs = call.fill(tensors)
-    made = keras.tree.flatten(op(*args, **kwargs))
-    for t, x in zip(call.outputs, made, strict=True):
-        tensors[t] = x
-
-
-def new_inputs(graph: Graph) -> list:
-    """Fresh ``keras.Input`` tensors of the graph's input shapes, dtypes and names."""
-    return [
-        keras.Input(batch_shape=graph.shapes[t], dtype=graph.dtypes[t], name=graph.names[t])
-        for t in graph.inputs
-    ]
-
-
-def layer_name(call_name: str) -> str:
-    """The name of the layer behind a call: without the mark of a repeated call."""
-    return call_name.split("#")[0]
-
-
 def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
-    """The models that a functional model calls: (model, input tensors, output tensors)."""
+    """Models that a functional model calls: (model, input tensors, output tensors)."""
     found = []
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
@@ -337,46 +199,14 @@ def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
     return found
 
 
-def copy_operation(op: Any, name: str, settings: dict) -> Any:
-    """A ``keras.ops`` operation under a name of its own: in a model no two may have the same.
+def detached(op: Any) -> Any:
+    """A copy of a ``keras.ops`` operation that is in no graph yet.
 
-    Keras counts such names up through a process, so that those in a file come again.
+    Not ``copy.copy``: Keras would do it by ``get_config``, which not all operations can.
     """
-    if settings:
-        made = type(op)(**settings)
-    else:  # not ``copy.copy``: Keras would do it by ``get_config``, which not all can
-        made = object.__new__(type(op))
-        vars(made).update(vars(op), _inbound_nodes=[], _outbound_nodes=[])
-    made.name = name
+    made = object.__new__(type(op))
+    vars(made).update(vars(op), _inbound_nodes=[], _outbound_nodes=[])
     return made
-
-
-def copy_layer(layer: Any, name: str, kind: type, overrides: dict, drop: tuple = ()) -> Any:
-    """A new, unbuilt layer of the same settings; weights are not copied.
-
-    Args:
-      layer: to copy.
-      name: of the copy.
-      kind: class of the copy.
-      overrides: settings in which the copy differs.
-      drop: settings that the copy does not have.
-
-    Raises:
-      PlanError: Keras cannot make the layer from its settings.
-    """
-    try:
-        config = {k: v for k, v in layer.get_config().items() if k not in drop}
-        return kind.from_config({**config, **overrides, "name": name})
-    except Exception as error:
-        raise PlanError(
-            f"Layer '{layer.name}' ({type(layer).__name__}) cannot be made again from its settings "
-            f"({_first_line(error)}); give it a get_config and from_config that Keras can use."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def all_layers(model: keras.Model) -> list:

@@ -1,0 +1,117 @@
+"""A functional model as data: an immutable, flat list of calls."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorRef:
+    """Stands for tensor number ``id`` of a graph inside the arguments of a call."""
+
+    id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of a layer or of a ``keras.ops`` operation.
+
+    Attributes:
+      name: unique within the graph; the layer's name, with ``#1``, ``#2`` for repeated calls.
+      op: the layer or operation called; the same object for every call of a shared layer.
+      args, kwargs: the arguments, with ``TensorRef`` where a tensor stands.
+      inputs, outputs: ids of the tensors read and made, in order.
+      overrides: settings in which a copy of the layer differs: a softmax over the channels (or
+        an unknown function) in a layer's ``activation`` is read as a call of its own, and the
+        layer as linear.
+    """
+
+    name: str
+    op: Any
+    args: tuple
+    kwargs: dict
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    overrides: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def layer_name(self) -> str:
+        """Name of the layer behind the call: without the mark of a repeated call."""
+        return layer_name(self.name)
+
+    def fill(self, tensors: Mapping[int, Any]) -> tuple[tuple, dict]:
+        """Returns the arguments with every ``TensorRef`` replaced by ``tensors[id]``."""
+        return _map_refs(self.args, tensors), _map_refs(self.kwargs, tensors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A functional model as data.
+
+    Attributes:
+      inputs, outputs: ids of the model's input and output tensors, in order.
+      calls: in topological order.
+      shapes, dtypes, names: of each tensor, by id; a shape's batch axis is None.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    calls: tuple[Call, ...]
+    shapes: tuple[tuple, ...]
+    dtypes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def producers(self) -> dict[int, int]:
+        """Tensor id to the index of the call that makes it (model inputs are absent)."""
+        return {t: i for i, call in enumerate(self.calls) for t in call.outputs}
+
+    def consumers(self) -> dict[int, list[int]]:
+        """Tensor id to the indices of the calls that read it."""
+        readers = collections.defaultdict(list)
+        for i, call in enumerate(self.calls):
+            for t in dict.fromkeys(call.inputs):
+                readers[t].append(i)
+        return dict(readers)
+
+
+def _map_refs(value: Any, tensors: Mapping[int, Any]) -> Any:
+    if isinstance(value, TensorRef):
+        return tensors[value.id]
+    if isinstance(value, dict):
+        return {k: _map_refs(v, tensors) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map_refs(v, tensors) for v in value)
+    return value
+
+
+def layer_name(call_name: str) -> str:
+    """Name of the layer behind a call: without the mark of a repeated call."""
+    return call_name.split("#")[0]
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """``name``, or a longer one where it is taken; it is taken then."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def is_keras_operation(op: Any) -> bool:
+    """True for a ``keras.ops`` operation, False for a layer."""
+    return not isinstance(op, keras.layers.Layer)
+
+
+def mask_of(call: Call) -> int | None:
+    """Id of the tensor that a layer is given as its ``mask``, None when there is none."""
+    if is_keras_operation(call.op):
+        return None
+    names = inspect.signature(call.op.call).parameters
+    mask = {**dict(zip(names, call.args, strict=False)), **call.kwargs}.get("mask")
+    return mask.id if isinstance(mask, TensorRef) else None

@@ -1,0 +1,185 @@
+"""Copies of functional models and of their layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.activations import activation_name
+from splitnet_tf.graph.calls import Call, Graph, is_keras_operation
+from splitnet_tf.graph.keras_reader import detached, read_graph
+from splitnet_tf.graph.kernels import KERNEL_NAMES
+from splitnet_tf.graph.layer_rules import ELEMENTWISE
+from splitnet_tf.graph.trace import trace
+from splitnet_tf.graph.twins import stock_type, twin_of
+
+# Layers and operations that turn logits into something else. Casting and copying do not.
+ACTIVATIONS = tuple(
+    getattr(keras.layers, name) for name in ("ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax")
+)
+FUNCTIONS = {*ELEMENTWISE, "Softmax", "LogSoftmax", "Sparsemax"} - {"Cast", "Copy", "StopGradient"}
+
+
+def plain_copy(model: keras.Model) -> keras.Model:
+    """Copies a functional model with its weights; grouped layers become stock ones.
+
+    Args:
+      model: functional ``keras.Model``; it is left as it is.
+
+    Returns:
+      A flat functional model of the same name that shares no layer with ``model``.
+
+    Raises:
+      UnknownLayerError: a layer has no rule.
+      PlanError: the model has no graph, or Keras cannot make a layer from its settings.
+    """
+    return rebuild(model.name, trace(model).graph, plain_layer)
+
+
+def logits_model(model: keras.Model) -> keras.Model:
+    """Takes the softmax off the end of a classifier.
+
+    Args:
+      model: functional ``keras.Model`` with one output (batch, classes).
+
+    Returns:
+      A copy without the softmax, with the same weights; ``model`` itself if it ends in logits.
+
+    Raises:
+      PlanError: the model is not a classifier of one label: several outputs, an output that is
+        not (batch, classes), or another function than a softmax at its end.
+    """
+    graph = read_graph(model)
+    if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
+        shapes = ", ".join(str(graph.shapes[t]) for t in graph.outputs)
+        raise PlanError(
+            f"Model '{model.name}' has outputs of shape {shapes}; a classifier with one output "
+            "(batch, classes) is needed."
+        )
+    producers = graph.producers()
+    if graph.outputs[0] not in producers:
+        return model
+    last = graph.calls[producers[graph.outputs[0]]]
+    end = _function(last.op)
+    if end in ("softmax", "Softmax"):
+        calls = tuple(c for c in graph.calls if c is not last)
+        without = dataclasses.replace(graph, calls=calls, outputs=last.inputs)
+        return rebuild(model.name, without, plain_layer)
+    if end is not None:
+        raise PlanError(
+            f"Model '{model.name}' ends in '{end}'; a classifier of one label is needed, that ends "
+            "in logits or a softmax."
+        )
+    return model
+
+
+def _function(op: Any) -> str | None:
+    """Name of the function that an operation or an activation layer is, None for any other."""
+    if is_keras_operation(op):
+        name = type(op).__name__
+        return name if name in FUNCTIONS else None
+    if isinstance(op, ACTIVATIONS):
+        return type(op).__name__
+    name = activation_name(getattr(op, "activation", None))
+    return None if name in ("NoneType", "linear") else name
+
+
+def rebuild(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
+    """Builds the model of a graph anew, with the same weights.
+
+    Args:
+      name: of the new model.
+      graph: as ``read_graph`` returns it.
+      make: gives the new layer in place of ``call.op``; called once for a shared layer.
+    """
+    inputs = [
+        keras.Input(batch_shape=graph.shapes[t], dtype=graph.dtypes[t], name=graph.names[t])
+        for t in graph.inputs
+    ]
+    tensors = dict(zip(graph.inputs, inputs, strict=True))
+    made: dict[int, Any] = {}
+    for call in graph.calls:
+        if id(call.op) not in made:
+            operation = is_keras_operation(call.op)
+            made[id(call.op)] = (
+                copy_operation(call.op, call.layer_name, {}) if operation else make(call)
+            )
+        apply_call(call, made[id(call.op)], tensors)
+    outputs = [tensors[t] for t in graph.outputs]
+    model = keras.Model(one_or_all(inputs), one_or_all(outputs), name=name)
+    for call in graph.calls:
+        _copy_weights(call.op, made[id(call.op)])
+    return model
+
+
+def apply_call(call: Call, op: Any, tensors: dict[int, Any]) -> None:
+    """Calls ``op`` as ``call`` says and stores what it makes in ``tensors``."""
+    args, kwargs = call.fill(tensors)
+    made = keras.tree.flatten(op(*args, **kwargs))
+    for t, x in zip(call.outputs, made, strict=True):
+        tensors[t] = x
+
+
+def one_or_all(values: list) -> Any:
+    """The value of a list of one, or the list: as Keras takes inputs and outputs."""
+    return values[0] if len(values) == 1 else values
+
+
+def _copy_weights(source: Any, target: Any) -> None:
+    if is_keras_operation(source) or not source.weights:
+        return
+    if twin_of(source) or twin_of(target):
+        for name in (*KERNEL_NAMES, "bias"):
+            if getattr(source, name, None) is not None and hasattr(target, name):
+                getattr(target, name).assign(getattr(source, name))
+        return
+    for a, b in zip(target.weights, source.weights, strict=True):
+        a.assign(b)
+
+
+def plain_layer(call: Call) -> keras.layers.Layer:
+    """A stock layer of the settings of the layer called, unbuilt."""
+    return copy_layer(call.op, call.layer_name, call.overrides)
+
+
+def copy_layer(layer: Any, name: str, overrides: dict, kind: type | None = None) -> Any:
+    """A new, unbuilt layer of the same settings; weights are not copied.
+
+    Args:
+      layer: to copy.
+      name: of the copy.
+      overrides: settings in which the copy differs.
+      kind: class of the copy, by default the stock class of ``layer``.
+
+    Raises:
+      PlanError: Keras cannot make the layer from its settings.
+    """
+    twin = twin_of(layer)
+    drop = twin.settings if twin else ()
+    try:
+        config = {k: v for k, v in layer.get_config().items() if k not in drop}
+        return (kind or stock_type(layer)).from_config({**config, **overrides, "name": name})
+    except Exception as error:
+        raise PlanError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) cannot be made again from its settings "
+            f"({_first_line(error)}); give it a get_config and from_config that Keras can use."
+        ) from error
+
+
+def copy_operation(op: Any, name: str, settings: dict) -> Any:
+    """A ``keras.ops`` operation under a name of its own: in a model no two may have the same.
+
+    Keras counts such names up through a process, so that those in a file come again.
+    """
+    made = type(op)(**settings) if settings else detached(op)
+    made.name = name
+    return made
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
