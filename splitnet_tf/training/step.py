@@ -8,16 +8,10 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
+from splitnet_tf.graph.kernels import is_kernel
 from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 from splitnet_tf.training.options import TrainOptions
-
-KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
-
-
-def is_kernel(variable: keras.Variable) -> bool:
-    """Whether L2 applies: convolution and dense kernels, not biases, norms or assignments."""
-    return variable.name in KERNELS
 
 
 def half_squares(variables: Iterable[keras.Variable]) -> float:

@@ -1,0 +1,126 @@
+"""Optimizers with a pace for each variable and a step after the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+from keras import ops
+
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe.phase import Phase
+
+AfterStep = Callable[[list[keras.Variable], "keras.KerasTensor"], None]
+
+
+class _Paced:
+    """Paces and a step after the step, before an optimizer of Keras among the bases."""
+
+    def __init__(
+        self,
+        *args,
+        paces: Mapping[int | str, float] = (),
+        after_step: AfterStep | None = None,
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        self._paces = tuple(dict(paces).items())  # a dict would be tracked
+        self._after_step = after_step
+
+    def build(self, variables):
+        if not self.built:
+            paces = dict(self._paces)
+            self._factors = tuple(paces.get(id(v), paces.get(v.path, 1.0)) for v in variables)
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        rate = learning_rate
+        factor = self._factors[self._get_variable_index(variable)]
+        if factor != 1.0:
+            rate = ops.cast(learning_rate, variable.dtype) * factor
+        if self.weight_decay and self._use_weight_decay(variable):
+            self.assign_sub(variable, variable * self.weight_decay * ops.cast(rate, variable.dtype))
+        super().update_step(gradient, variable, rate)
+
+    def _apply_weight_decay(self, variables):
+        """Nothing: ``update_step`` does it, at each variable's pace."""
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        # Here, so that averaged weights are of what it leaves, and once for accumulated gradients.
+        if self._after_step is not None:
+            self._after_step(list(self._trainable_variables), ops.convert_to_tensor(learning_rate))
+
+    def get_config(self):
+        config = super().get_config()
+        if self._paces:
+            if not self.built:
+                raise ArgumentError(
+                    "An optimizer with `paces` is saved after it was built: call "
+                    "`optimizer.build(model.trainable_variables)`."
+                )
+            pairs = zip(self._trainable_variables, self._factors, strict=True)
+            config["paces"] = {v.path: factor for v, factor in pairs if factor != 1.0}
+        if self._after_step is not None:
+            config["after_step"] = keras.saving.serialize_keras_object(self._after_step)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        after_step = config.pop("after_step", None)
+        optimizer = super().from_config(config, custom_objects)
+        if after_step is not None:
+            optimizer._after_step = keras.saving.deserialize_keras_object(
+                after_step, custom_objects=custom_objects
+            )
+        return optimizer
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class SGD(_Paced, keras.optimizers.SGD):
+    """SGD with momentum, paces and a step after the step.
+
+    Takes all arguments of ``keras.optimizers.SGD`` and these:
+
+    Args:
+      paces: factors on the learning rate of variables, a mapping from ``id(variable)`` (or the
+        variable's path) to a float of 0 or more. Variables not named have 1; with 0 a variable
+        stays as it is. Variables that are not trained may be named.
+      after_step: called as ``after_step(variables, rate)`` after each update with the trainable
+        variables and the learning rate of the step (a scalar tensor, without paces); it assigns
+        what it changes. It runs within the compiled step, also in ``fit``, and before averaged
+        weights (``use_ema``) are updated. To be saved it must be registered with Keras.
+    """
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class AdamW(_Paced, keras.optimizers.AdamW):
+    """AdamW with paces, which scale update and weight decay, and a step after the step.
+
+    Takes all arguments of ``keras.optimizers.AdamW``, and ``paces`` and ``after_step`` as ``SGD``.
+    """
+
+
+def optimizer_for(
+    phase: Phase,
+    paces: Mapping[int, float] = (),
+    after_step: AfterStep | None = None,
+    learning_rate=0.0,
+) -> SGD | AdamW:
+    """The optimizer of a phase.
+
+    Args:
+      phase: its ``optimizer``, ``momentum``, ``nesterov`` and ``ema`` are used. ``l2`` is part of
+        the loss; AdamW decays no weights besides.
+      paces, after_step: see ``SGD``.
+      learning_rate: float or a schedule of Keras. Defaults to 0, for a loop that sets it at each
+        step.
+    """
+    more = {"paces": paces, "after_step": after_step}
+    if phase.ema:
+        more |= {"use_ema": True, "ema_momentum": phase.ema}
+    if phase.optimizer == "adamw":
+        return AdamW(learning_rate, weight_decay=0.0, **more)
+    nesterov = phase.nesterov and phase.momentum > 0
+    return SGD(learning_rate, momentum=float(phase.momentum), nesterov=nesterov, **more)
