@@ -12,7 +12,7 @@ from hypothesis import settings
 from keras import layers
 
 from splitnet_tf.grouping import Grouping, SplitPlan
-from splitnet_tf.grouping.grouping import SpaceGroups
+from splitnet_tf.grouping.space_groups import SpaceGroups
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

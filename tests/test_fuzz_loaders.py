@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from splitnet_tf.errors import GroupingError, RunError, SplitNetError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.grouping.grouping import SpaceGroups
+from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.runs.json_lines import read_lines
 from splitnet_tf.runs.run_folder import read_config
 from splitnet_tf.storage.json_files import CHECKSUM, checksum, parse_json, read_json

@@ -9,11 +9,11 @@ import pytest
 
 import splitnet_tf as sn
 from splitnet_tf import data
-from splitnet_tf.analysis import cost, even_grouping
+from splitnet_tf.analysis import cost
 from splitnet_tf.data import Dataset, Split
 from splitnet_tf.errors import DataError, GroupingError, PlacementError, PlanError, RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.grouping.grouping import SpaceGroups
+from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.splitting import mask_off_blocks, off_block_energy
 from splitnet_tf.training import TrainOptions, evaluate
 
@@ -120,14 +120,14 @@ OF_ANOTHER = {
 @pytest.mark.parametrize("name", OF_ANOTHER)
 def test_a_plan_or_a_grouping_of_another_model(mine, other, name):
     first, second = plan_of(mine, SECTIONS), plan_of(other, SECTIONS)
-    given = (mine, other, first, even_grouping(first), second, even_grouping(second))
+    given = (mine, other, first, Grouping.even(first), second, Grouping.even(second))
     sentence = "made for another model"
     refused(lambda: OF_ANOTHER[name](*given), (PlanError, GroupingError), sentence)
 
 
 def changed(mine, change):
     """The text of a right grouping file, after a change."""
-    document = json.loads(even_grouping(plan_of(mine, SECTIONS)).to_json())
+    document = json.loads(Grouping.even(plan_of(mine, SECTIONS)).to_json())
     del document["sha256"]
     last = document["spaces"][-1]
     assert last["name"] == "logits" and last["members"] == [[0, 1], [2, 3]]
@@ -235,7 +235,7 @@ def test_other_calls(mine, call, kind, sentence):
 
 
 def test_what_is_done_with_a_tree(mine, tmp_path):
-    tree = sn.split_model(mine, even_grouping(plan_of(mine, SECTIONS)))
+    tree = sn.split_model(mine, Grouping.even(plan_of(mine, SECTIONS)))
     for devices, trunk, sentence in (
         ([], "replicate", "devices must name one device or more"),
         (["x"], "replicate", "'x' is no device; a name is such as /CPU:0"),
@@ -265,7 +265,7 @@ def test_images_for_batch_norm_keep_the_old_statistics():
 
 
 def test_a_grouping_with_other_sections(mine):
-    right = even_grouping(plan_of(mine, SECTIONS))
+    right = Grouping.even(plan_of(mine, SECTIONS))
     for sections, kind, sentence in (
         ((("fc2", 2), ("logits", 4)), GroupingError, "in 4 groups, but the grouping has 6 in 2"),
         ((("fc9", 2),), PlanError, "No layer or block of the model is called 'fc9'"),

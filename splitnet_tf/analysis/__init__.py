@@ -1,7 +1,7 @@
 """Cost tables, where to cut, agreement with a taxonomy, figures."""
 
 from splitnet_tf.analysis.agreement import Agreement, agreement
-from splitnet_tf.analysis.cost import Cost, LayerCost, cost, even_grouping
+from splitnet_tf.analysis.cost import Cost, LayerCost, cost
 from splitnet_tf.analysis.placement import TRUNK_MODES, Placement, make_placement
 from splitnet_tf.analysis.suggest import Cut, Refusal, suggest_cuts
 from splitnet_tf.analysis.tables import text_table
@@ -16,7 +16,6 @@ __all__ = [
     "Refusal",
     "agreement",
     "cost",
-    "even_grouping",
     "make_placement",
     "suggest_cuts",
     "text_table",

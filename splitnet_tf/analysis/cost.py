@@ -17,8 +17,8 @@ from splitnet_tf.graph.calls import Call, Graph
 from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.graph.twins import stock_type
-from splitnet_tf.grouping.grouping import Grouping, SpaceGroups
-from splitnet_tf.grouping.hierarchy import even_sizes, node_names
+from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.hierarchy import node_names
 from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.splitting.blocks import channel_labels, check_grouping
 
@@ -57,19 +57,6 @@ class Cost:
     nodes: dict[str, tuple[int, int]]
 
 
-def even_grouping(plan: SplitPlan, model_name: str = "model") -> Grouping:
-    """The grouping in which every space is cut into equal runs of its channels."""
-    spaces = tuple(
-        SpaceGroups.from_labels(
-            s.name,
-            np.repeat(np.arange(s.num_groups), even_sizes(s.size, s.num_groups)),
-            s.num_groups,
-        )
-        for s in plan.spaces
-    )
-    return Grouping(model_name, plan.sections, "even", spaces, plan.class_spaces[0])
-
-
 def cost(
     model: keras.Model | Trace, plan: SplitPlan | None = None, grouping: Grouping | None = None
 ) -> Cost:
@@ -90,7 +77,7 @@ def cost(
     names = node_names(plan.groups) if plan else {(0, 0): "trunk"}
     if plan:
         plan.check_model(traced)
-        grouping = grouping or even_grouping(plan)
+        grouping = grouping or Grouping.even(plan)
         check_grouping(plan, grouping)
     layers: dict[int, LayerCost] = {}
     nodes = {name: [0, 0] for name in names.values()}

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from splitnet_tf.analysis import TRUNK_MODES, cost, even_grouping, text_table
+from splitnet_tf.analysis import TRUNK_MODES, cost, text_table
 from splitnet_tf.analysis.speed_ups import SPEED_UP_HEADER, speed_up_cells
 from splitnet_tf.benchmarks.baselines import (
     Spread,
@@ -17,7 +17,7 @@ from splitnet_tf.benchmarks.baselines import (
     data_parallel,
     layers_side_by_side,
 )
-from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Timing, interleave, place, ratio, stream
 from splitnet_tf.splitting import SplitTree, split_model
@@ -63,7 +63,7 @@ def make_cases(model: keras.Model, devices: Sequence[str]) -> dict[str, Callable
     @functools.cache
     def tree(kind):
         plan = SplitPlan.from_sections(model, parse_splits(PAPER_SPLITS[kind][0], "wrn-"))
-        return split_model(model, even_grouping(plan))
+        return split_model(model, Grouping.even(plan))
 
     for kind in PAPER_SPLITS:
         for trunk in TRUNK_MODES:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from splitnet_tf.analysis import cost, even_grouping, text_table
+from splitnet_tf.analysis import cost, text_table
 from splitnet_tf.analysis.processor import processor_name
 from splitnet_tf.analysis.speed_ups import draw_speed_ups
 from splitnet_tf.benchmarks.peak_memory import peak_bytes
@@ -31,7 +31,7 @@ from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import Split, training_batches
 from splitnet_tf.graph import plain_copy
-from splitnet_tf.grouping import SplitPlan, group_model
+from splitnet_tf.grouping import Grouping, SplitPlan, group_model
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Cluster, Timing, interleave, prepare_devices, ratio
 from splitnet_tf.parallel.local_workers import LocalWorkers
@@ -222,7 +222,7 @@ def runs_of(steps, images, labels) -> dict:
 
 def split_forward(model, plan, images) -> dict:
     """A forward pass of the tree against one of the whole, in one process."""
-    tree = split_model(model, even_grouping(plan))
+    tree = split_model(model, Grouping.even(plan))
     cases = {}
     for name, net in (("plain", model), ("split", tree.model)):
         forward = tf.function(lambda x, net=net: net(x, training=False))
@@ -251,7 +251,7 @@ def conversion(model) -> dict:
 
     def convert():
         plan = SplitPlan.from_sections(model, sections)
-        return split_model(model, even_grouping(plan))
+        return split_model(model, Grouping.even(plan))
 
     more = memory_growth(convert)
     row = compare("conversion", {"clone": lambda: plain_copy(model), "convert": convert}, None)

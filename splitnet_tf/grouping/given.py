@@ -13,7 +13,8 @@ import numpy as np
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.grouping.clusters import divide_classes
-from splitnet_tf.grouping.grouping import FORMAT, Grouping, in_file
+from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.grouping_file import FILE
 from splitnet_tf.grouping.hierarchy import shares
 from splitnet_tf.grouping.plan import SplitPlan
 
@@ -134,7 +135,7 @@ def read_classes(path: str | Path, class_names: Sequence[str], plan: SplitPlan) 
     """
 
     def read(document):
-        if document.get("format") != FORMAT:
+        if document.get("format") != FILE.format:
             return taxonomy_classes(class_names, document, plan)
         grouping = Grouping.from_document(document)
         classes = grouping.classes
@@ -150,4 +151,4 @@ def read_classes(path: str | Path, class_names: Sequence[str], plan: SplitPlan) 
             )
         return classes.labels()
 
-    return in_file(path, read)
+    return FILE.read(path, read)

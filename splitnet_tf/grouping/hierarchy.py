@@ -34,6 +34,11 @@ def even_sizes(size: int, num_groups: int) -> tuple[int, ...]:
     return tuple(b - a for a, b in zip(bounds, bounds[1:], strict=False))
 
 
+def even_labels(size: int, num_groups: int) -> np.ndarray:
+    """Group of each of ``size`` members in ``num_groups`` runs of equal length, int (size,)."""
+    return np.repeat(np.arange(num_groups), even_sizes(size, num_groups))
+
+
 def shares(size: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Sizes of parts of ``size`` members in proportion to weights, to within one.
 

@@ -10,9 +10,10 @@ import numpy as np
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.group_model import split_losses
-from splitnet_tf.grouping.grouping import Grouping, SpaceGroups
-from splitnet_tf.grouping.hierarchy import even_sizes
+from splitnet_tf.grouping.grouping import Grouping
+from splitnet_tf.grouping.hierarchy import even_labels, even_sizes
 from splitnet_tf.grouping.plan import SplitPlan
+from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 METHODS = ("argmax", "balanced")
@@ -80,9 +81,7 @@ def read_grouping(
                 )
             labels = hard_labels(p, method)
         else:  # no split kernel reads or makes it: any even grouping is as good
-            labels = np.repeat(
-                np.arange(space.num_groups), even_sizes(space.size, space.num_groups)
-            )
+            labels = even_labels(space.size, space.num_groups)
         spaces.append(SpaceGroups.from_labels(space.name, labels, space.num_groups))
     if len(plan.class_spaces) != 1 or plan.class_spaces[0] not in {s.name for s in spaces}:
         raise GroupingError(

@@ -14,7 +14,7 @@ import numpy as np
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
-from splitnet_tf.grouping.hierarchy import even_sizes
+from splitnet_tf.grouping.hierarchy import even_labels, even_sizes
 from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.grouping.split_losses import SplitLosses
 
@@ -77,8 +77,7 @@ def start_from_clusters(
     for layer in layers:  # made, but read by no split kernel
         for assignment in layer.out_assignments:
             if id(assignment) not in labels:
-                sizes = even_sizes(assignment.size, assignment.num_groups)
-                labels[id(assignment)] = np.repeat(np.arange(assignment.num_groups), sizes)
+                labels[id(assignment)] = even_labels(assignment.size, assignment.num_groups)
     for key, space_labels in labels.items():
         groups_of[key].assign(space_labels, largest_p)
     return {groups_of[key].name: space_labels for key, space_labels in labels.items()}
@@ -115,8 +114,7 @@ def start_from_given(
     for assignment in given_assignments(losses, features):
         labels = class_labels
         if assignment is not class_assignment(losses):
-            sizes = even_sizes(assignment.size, assignment.num_groups)
-            labels = np.repeat(np.arange(assignment.num_groups), sizes)
+            labels = even_labels(assignment.size, assignment.num_groups)
         assignment.assign(labels, FIRM)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from splitnet_tf.cli.evaluate import compare_levels
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.grouping.grouping import SpaceGroups
+from splitnet_tf.grouping.space_groups import SpaceGroups
 
 FINE = np.array([3, 0, 1, 2, 2, 1, 0, 3, 0, 1, 2, 3])
 PLANTED = (FINE // 2, FINE)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.grouping.grouping import SpaceGroups
+from splitnet_tf.grouping.space_groups import SpaceGroups
 
 
 def example():

@@ -14,7 +14,6 @@ import keras
 import pytest
 
 import splitnet_tf as sn
-from splitnet_tf.analysis import even_grouping
 from splitnet_tf.parallel.cluster import check_addresses, find_lost
 from splitnet_tf.parallel.network import free_port, is_loopback, keep_to_interface, own_address
 from splitnet_tf.storage.models import save_model
@@ -97,7 +96,7 @@ def base(tmp_path_factory):
     folder = tmp_path_factory.mktemp("base")
     model = sn.models.wide_resnet(10, 1, 8, (16, 16, 3))
     plan = sn.SplitPlan.from_sections(model, [("unit_2_0", 2)])
-    grouping = even_grouping(plan)
+    grouping = sn.Grouping.even(plan)
     save_model(sn.group_model(model, plan), folder / "grouped.keras")
     grouping.save(folder / "grouping.json")
     sn.split_model(model, grouping, plan).save(folder / "tree.keras")

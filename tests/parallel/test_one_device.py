@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 import splitnet_tf as sn
-from splitnet_tf.analysis import even_grouping
 from splitnet_tf.parallel import FORMS, one_device_forward
 from tests.conftest import random_grouping, scramble
 
@@ -18,7 +17,9 @@ def make_tree(even):
     model = scramble(sn.models.wide_resnet(10, 1, 12, (8, 8, 3)))
     plan = sn.SplitPlan.from_sections(model, [("unit_2_0", 2), ("unit_3_0", 4)])
     rng = np.random.default_rng(3)
-    return sn.split_model(model, even_grouping(plan) if even else random_grouping(plan, rng), plan)
+    return sn.split_model(
+        model, sn.Grouping.even(plan) if even else random_grouping(plan, rng), plan
+    )
 
 
 @pytest.fixture(scope="module")

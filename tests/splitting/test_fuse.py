@@ -8,17 +8,16 @@ import pytest
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.analysis import even_grouping
 from splitnet_tf.errors import PlanError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.grouping.grouping import SpaceGroups
+from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.splitting import fuse_tree
 from tests.conftest import random_grouping, scramble, small_alexnet, to_numpy
 
 
 def shuffled_grouping(plan, rng) -> Grouping:
     """Groups as equal as can be, of channels chosen at random."""
-    even = even_grouping(plan)
+    even = sn.Grouping.even(plan)
     spaces = tuple(
         SpaceGroups.from_labels(s.name, rng.permutation(s.labels()), s.num_groups)
         for s in even.spaces
@@ -84,6 +83,6 @@ def test_a_layer_without_a_fused_form_is_named():
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(4, name="logits")(x))
     plan = sn.SplitPlan.from_sections(model, [("b", 2)])
-    tree = sn.split_model(model, even_grouping(plan), plan)
+    tree = sn.split_model(model, sn.Grouping.even(plan), plan)
     with pytest.raises(PlanError, match="SeparableConv2D. has no fused form"):
         fuse_tree(tree)
