@@ -11,11 +11,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from experiments.preprocessing import with_preprocessing
 from experiments.recipe import Phase
 from experiments.resuming import Progress, cut_log, restore
 from splitnet_tf.data import Split
 from splitnet_tf.errors import DataError, TrainingError
+from splitnet_tf.recipe.preprocessing import with_preprocessing
 
 EVALUATION_BATCH = 500
 PROGRESS = "progress.npz"

@@ -13,12 +13,12 @@ import keras
 import numpy as np
 
 from experiments.fitting import PROGRESS, fit_phase
-from experiments.preprocessing import Whiten
 from experiments.recipe import Phase, Recipe, recipe_document
 from experiments.row import Row
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import RunError, TrainingError
 from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.recipe.preprocessing import Whiten
 from splitnet_tf.storage.atomic import remove_leftovers
 from splitnet_tf.storage.json_files import checksum, read_json, write_json
 from splitnet_tf.storage.models import save_model

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "storage": set(),
     "graph": {"storage"},
     "recipe": {"graph", "storage"},
-    "data": {"graph", "storage"},
+    "data": {"graph", "recipe", "storage"},
     "runs": {"graph", "storage"},
     "grouping": {"graph", "recipe", "storage"},
     "splitting": {"graph", "grouping", "storage"},

@@ -44,11 +44,11 @@ from splitnet_tf.errors import EmptyGroupError, GroupingError, PlanError
 from splitnet_tf.grouping import Grouping, SplitPlan, group_model, read_grouping, split_losses
 from splitnet_tf.grouping.convergence import GroupingConverged
 from splitnet_tf.grouping.paces import gradient_scales
-from splitnet_tf.grouping.schedule import GroupingSchedule
+from splitnet_tf.grouping.recipe import GroupingRecipe
+from splitnet_tf.grouping.schedule import ScheduleAction
 from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.grouping.watch import GroupingWatch, grouping_status
-from splitnet_tf.recipe import ramp
 from splitnet_tf.runs import GroupResult, RunDirectory
 from splitnet_tf.splitting import off_block_energy
 from splitnet_tf.stages.grouping_pictures import GroupingPictures
@@ -225,7 +225,7 @@ def train_grouped(dataset, grouped, plan, run, known) -> None:
     logging.info("%s", plan)
     losses = split_losses(grouped)
     warmup, total = warmup_steps(dataset), total_steps(dataset)
-    growth = ramp(warmup, warmup + round(0.6 * (total - warmup)), 1.0, FLAGS.gamma1_growth)
+    grown = warmup + round(GroupingRecipe.growth_share * (total - warmup))
     watch = GroupingWatch(losses, total)
     classes = classes_after_warmup(dataset, plan, grouped, losses, known)
     still = given_assignments(losses, FLAGS.features) if classes is not None else ()
@@ -239,11 +239,12 @@ def train_grouped(dataset, grouped, plan, run, known) -> None:
         learning_rate(dataset, hold=warmup),
         scale=lambda variable: scales.get(id(variable), 1.0),
         actions=[
-            GroupingSchedule(
+            ScheduleAction(
                 losses,
                 plan,
                 warmup,
-                growth,
+                grown,
+                FLAGS.gamma1_growth,
                 FLAGS.assignment_init,
                 FLAGS.seed,
                 classes,

@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from splitnet_tf.data.dataset import Split
 from splitnet_tf.errors import DataError
-
-PAD = 4
+from splitnet_tf.recipe.preprocessing import PAD
 
 
 def whiten(images: tf.Tensor) -> tf.Tensor:

@@ -4,7 +4,8 @@ from splitnet_tf.recipe.batch_norm import recalibrate_batch_norm
 from splitnet_tf.recipe.losses import BinaryCrossEntropy, CrossEntropy, HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import SGD, AdamW, optimizer_for
 from splitnet_tf.recipe.phase import Phase
-from splitnet_tf.recipe.schedules import cosine, ramp, step_decay
+from splitnet_tf.recipe.preprocessing import with_preprocessing
+from splitnet_tf.recipe.schedules import Rate, cosine, ramp, rate_of, step_decay
 
 __all__ = [
     "SGD",
@@ -13,10 +14,13 @@ __all__ = [
     "CrossEntropy",
     "HeadLosses",
     "Phase",
+    "Rate",
     "cosine",
     "loss_for",
     "optimizer_for",
     "ramp",
+    "rate_of",
     "recalibrate_batch_norm",
     "step_decay",
+    "with_preprocessing",
 ]

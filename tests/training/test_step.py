@@ -1,12 +1,10 @@
-"""One step against NumPy, schedules and stop conditions by hand."""
+"""One step against NumPy, stop conditions by hand."""
 
 import keras
 import numpy as np
 import pytest
 
 from splitnet_tf.grouping.convergence import GroupingConverged
-from splitnet_tf.recipe import cosine, ramp
-from splitnet_tf.recipe.schedules import step_decay
 from splitnet_tf.training import TrainOptions, TrainStep
 from splitnet_tf.training.stopping import Patience
 
@@ -71,19 +69,6 @@ def test_batch_norm_and_biases_have_no_l2():
     assert step.l2() == pytest.approx(
         0.25 * np.square(model.layers[1].get_weights()[0]).sum(), rel=1e-5
     )
-
-
-def test_schedules():
-    rate = step_decay(0.1, [10, 20], 0.5, warmup=4)
-    assert [rate(s) for s in (0, 3, 9, 10, 19, 20)] == pytest.approx(
-        [0.025, 0.1, 0.1, 0.05, 0.05, 0.025]
-    )
-    rate = cosine(0.2, 100, warmup=2, hold=20, final=0.04)
-    assert [rate(s) for s in (0, 1, 20, 60, 100, 120)] == pytest.approx(
-        [0.1, 0.2, 0.2, 0.12, 0.04, 0.04]
-    )
-    grow = ramp(10, 20, 1.0, 16.0)
-    assert [grow(s) for s in (0, 10, 15, 20, 30)] == pytest.approx([1, 1, 4, 16, 16])
 
 
 def test_convergence_needs_decided_settled_and_pruned():

@@ -1,21 +1,25 @@
-"""Augmentation and whitening as Keras layers, so that ``fit`` does them on the model's device."""
+"""Augmentation and whitening as Keras layers, so that ``fit`` runs them on the model's device.
+
+``data.pipeline`` has the same two for the training loop, where random numbers are functions of the
+step.
+"""
 
 from __future__ import annotations
 
 import keras
 from keras import ops
 
-PAD = 4
+PAD = 4  # pixels on each side, before an image is cropped at random
 
 
-@keras.saving.register_keras_serializable(package="splitnet_tf_experiments")
+@keras.saving.register_keras_serializable(package="splitnet_tf")
 class CropAndFlip(keras.layers.Layer):
     """Pads by reflection, takes a random window of the same size, flips half of the images.
 
-    Inputs and outputs float32 (B, H, W, C). Does nothing unless ``training``.
+    Inputs and outputs are float32 (B, H, W, C). Without ``training`` the outputs are the inputs.
 
     Args:
-      seed: of the windows and flips.
+      seed: int, seed of the windows and flips. Defaults to 0.
     """
 
     def __init__(self, seed=0, **kwargs):
@@ -48,11 +52,11 @@ class CropAndFlip(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable(package="splitnet_tf_experiments")
+@keras.saving.register_keras_serializable(package="splitnet_tf")
 class Whiten(keras.layers.Layer):
-    """Mean 0 and deviation 1 for each image and channel, as the 2017 code.
+    """Scales each image and channel to mean 0 and deviation 1, as the 2017 code does.
 
-    Inputs and outputs float32 (B, H, W, C); deviations below 1 / sqrt(H W) are raised to it.
+    Inputs and outputs are float32 (B, H, W, C). Deviations below 1 / sqrt(H W) are raised to it.
     """
 
     def call(self, images):
@@ -65,7 +69,12 @@ class Whiten(keras.layers.Layer):
 
 
 def with_preprocessing(model: keras.Model, seed: int) -> keras.Model:
-    """A model from uint8 images (B, H, W, C) to float32 logits around ``model``."""
+    """A model from uint8 images (B, H, W, C) to float32 logits around ``model``.
+
+    Args:
+      model: takes whitened images; its weights are shared.
+      seed: int, seed of the augmentation, which acts in training alone.
+    """
     images = keras.Input(model.input_shape[1:], dtype="uint8")
     # In float32 whatever the policy: means and differences do not fit bfloat16.
     x = ops.cast(images, "float32")
