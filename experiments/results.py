@@ -25,6 +25,7 @@ from experiments.tables import (
     markdown,
     moves,
     setup,
+    shell_block,
     sizes,
     spread,
     stages,
@@ -115,7 +116,7 @@ def table5(document: dict, scale: str) -> str:
     )
     table = markdown(SPEED_UP_HEADER, speed_up_cells(document))
     picture = f"![Speed-ups and their bounds]({TABLE5_PICTURE.format(scale)})"
-    return f"{where}\n\n{table}\n\n{picture}\n\n```sh\npython {document['command']}\n```"
+    return f"{where}\n\n{table}\n\n{picture}\n\n{shell_block('python ' + document['command'])}"
 
 
 def comparison(document: dict) -> str:
@@ -140,18 +141,16 @@ def comparison(document: dict) -> str:
         *("NMI", "of random groups"),
     )
     seeds = ",".join(map(str, document["seeds"]))
-    command = " \\\n  ".join(
-        [
-            f"python -m splitnet_tf.cli.compare --dataset={document['dataset']} --seeds={seeds}",
-            *(
-                f'--{name}="{document[name]}"'
-                for name in ("plain_flags", "group_flags", "split_flags")
-                if document.get(name)
-            ),
-            "--train_dir=runs/compare",
-        ]
+    block = shell_block(
+        f"python -m splitnet_tf.cli.compare --dataset={document['dataset']} --seeds={seeds}",
+        *(
+            f'--{name}="{document[name]}"'
+            for name in ("plain_flags", "group_flags", "split_flags")
+            if document.get(name)
+        ),
+        "--train_dir=runs/compare",
     )
-    return f"{markdown((*header, 'params (M)'), lines)}\n\n```sh\n{command}\n```"
+    return f"{markdown((*header, 'params (M)'), lines)}\n\n{block}"
 
 
 def _plus_minus(mean: float | None, deviation: float | None) -> str:

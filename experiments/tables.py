@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.row import FAILURES
@@ -105,7 +106,27 @@ def command_block(program: str, rows: list[dict], flags: Mapping[str, Iterable[s
     words += ["--data=cifar100.npz"] if backend != "tensorflow" else []
     for name, values in {"seeds": sorted({r["row"]["seed"] for r in rows}), **flags}.items():
         words.append(f"--{name}={','.join(map(str, values))}")
-    return f"```sh\n{' '.join(words)}\n```"
+    return shell_block(" ".join(words))
+
+
+def shell_block(*parts: str) -> str:
+    """A command as Markdown: each part on a new line, no line longer than 100 but by one word.
+
+    Args:
+      *parts: str, of the command, in order.
+    """
+    lines = []
+    for part in parts:
+        indent = "  " if lines else ""
+        lines += textwrap.wrap(
+            part,
+            98,
+            initial_indent=indent,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "```sh\n" + " \\\n".join(lines) + "\n```"
 
 
 def among(rows: list[dict], field: str, known: Iterable[str]) -> list[str]:

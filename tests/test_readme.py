@@ -1,109 +1,213 @@
-"""Every command of the README is right: its Python runs, its flags exist, its targets are there."""
+"""Every page is right: its Python runs, its commands parse, its flags, links and pictures exist."""
 
 import os
 import re
 import shlex
 import subprocess
-import sys
 
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import splitnet_tf as sn
+from splitnet_tf.cli.flags_page import PROGRAMS, flags_of, flags_page
+from splitnet_tf.data import planted_groups
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in FILES}
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+# Commands of other programs than ours.
+FOREIGN = ("pip install .", ". .venv/bin/activate", "tensorboard --logdir=runs")
+CLASSES = 8
 
 
-def blocks(language, text=README):
-    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
-
-
-def test_the_python_runs(tmp_path):
-    code = "\n".join(blocks("python"))
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    (tmp_path / "runs").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "unit_3_1_conv_2" in done.stdout
-    assert "['trunk', 'branch_0', 'branch_1', 'head']" in done.stdout
-
-
-def test_the_python_of_the_other_pages_runs(tmp_path):
-    code = "\n".join(blocks("python", (ROOT / "docs" / "models.md").read_text(encoding="utf-8")))
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "layer  kernel  groups" in done.stdout
-
-
-def test_the_commands_are_accepted(tmp_path):
-    """Parsed by the programs themselves, which then stop (``--only_check_args``)."""
-    lines = [p for b in blocks("sh") for line in b.splitlines() for p in line.split(" && ")]
-    makefile = (ROOT / "Makefile").read_text()
-    stub = tmp_path / "python"
-    stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    stub.chmod(0o755)
-    commands = []
-    for line in lines:
-        words = shlex.split(line)
-        program, *arguments = words[1:] if words[0].startswith("KERAS_BACKEND=") else words
-        if program == ".":
-            assert arguments == [".venv/bin/activate"]
-            continue
-        if program == "make":
-            assert all(re.search(rf"^{target}:", makefile, re.M) for target in arguments)
-            continue
-        if program.endswith(".sh"):  # what the script would hand to Python
-            done = subprocess.run(
-                [program, *arguments],
-                cwd=ROOT,
-                env={**os.environ, "PYTHON": str(stub)},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            arguments = done.stdout.splitlines()
-        if arguments[0] == "-m":
-            arguments = [arguments[1].removeprefix("splitnet_tf.cli."), *arguments[2:]]
-        commands.append((arguments[0], [*arguments[1:], "--only_check_args"]))
-    assert len(commands) >= 9
-    for command, (code, err) in zip(commands, run_programs(commands, tmp_path), strict=True):
-        assert code == 0, (command, err[-500:])
-
-
-def test_flags_named_in_the_readme_exist():
-    programs = [ROOT / "download_cifar100.py", *(ROOT / "splitnet_tf" / "cli").glob("*.py")]
-    programs += (ROOT / "experiments").glob("*.py")
-    sources = "".join(p.read_text() for p in programs)
-    named = set(re.findall(r"--([a-z0-9_]+)", README)) - {
-        "help",
-        "logdir",
-    }  # the latter is TensorBoard's
-    known = set(re.findall(r'(?i:define)_\w+\(\s*"([a-z0-9_]+)"', sources))
-    assert named <= known
+def blocks(language, text):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.S | re.M)
 
 
 def anchor(heading):
     """As GitHub makes one of a heading."""
-    kept = re.sub(r"[^\w\- ]", "", heading.strip().lower())
-    return kept.replace(" ", "-")
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def own_model(softmax):
+    """A small classifier with the layer names of the pages."""
+    inputs = x = keras.Input((16, 16, 3))
+    for block, filters in ((3, 8), (4, 12), (5, 16)):
+        x = layers.Conv2D(filters, 3, padding="same", name=f"block{block}_conv")(x)
+        x = layers.BatchNormalization(name=f"block{block}_bn")(x)
+        x = layers.MaxPooling2D(name=f"block{block}_pool")(layers.ReLU()(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    activation = "softmax" if softmax else None
+    return keras.Model(inputs, layers.Dense(CLASSES, activation, name="predictions")(x))
+
+
+@pytest.fixture
+def run_page(tmp_path, monkeypatch):
+    """A function that runs the blocks of a page in one namespace, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(page, **names):
+        code = "\n".join(blocks("python", PAGES[page])).replace("/GPU:", "/CPU:")
+        exec(compile(code, page, "exec"), names)
+        return names
+
+    yield run
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Arrays by the names that the pages give them."""
+    dataset = planted_groups((2,), CLASSES // 2, num_train=256, num_valid=64, num_test=64)
+    found = {"class_names": dataset.class_names}
+    for name in ("train", "valid", "test"):
+        split = getattr(dataset, name)
+        found[f"{name}_images"], found[f"y_{name}"] = split.images, split.labels
+        found[f"x_{name}"] = split.images.astype("float32") / 255
+    return found
+
+
+def test_the_readme_runs(run_page, images, capsys, tmp_path):
+    own_model(softmax=True).save("mine.keras")
+    data = {s: (images[f"x_{s}"], images[f"y_{s}"]) for s in ("train", "valid", "test")}
+    found = run_page("README.md", **data)
+    assert [n.name for n in found["tree"].nodes()] == ["trunk", "branch_0", "branch_1", "head"]
+    assert len(found["placed"].placement.devices) == 2
+    assert sn.SplitTree.load("tree.keras") is not None
+    for name in ("group/grouping.json", "split/tree.keras", "split/result.json"):
+        assert (tmp_path / "runs" / name).is_file()
+    assert "block5_conv" in (tmp_path / "report.html").read_text()
+    printed = capsys.readouterr().out
+    assert "block5_conv" in printed and "group 1" in printed
+
+
+def test_the_page_on_python_runs(run_page, images, capsys):
+    found = run_page("docs/python.md", model=own_model(softmax=False), **images)
+    assert found["tree"].model.count_params() < found["model"].count_params()
+    assert "['trunk', 'branch_0', 'branch_0_0'" in capsys.readouterr().out
+
+
+def test_the_page_on_models_runs(run_page, capsys):
+    run_page("docs/models.md")
+    assert "layer  kernel  groups" in capsys.readouterr().out
+
+
+def test_the_page_on_security_runs(run_page):
+    own_model(softmax=True).save("mine.keras")
+    assert run_page("docs/security.md")["model"].count_params() > 0
+
+
+def test_no_page_with_python_is_forgotten():
+    pages = {page for page, text in PAGES.items() if blocks("python", text)}
+    assert pages == {"README.md", "docs/python.md", "docs/models.md", "docs/security.md"}
+
+
+def commands():
+    """(page, command) of every line of every shell block."""
+    for page, text in PAGES.items():
+        for block in blocks("sh", text):
+            for line in block.replace("\\\n", " ").splitlines():
+                yield from ((page, part.strip()) for part in line.split(" && "))
+
+
+def arguments_of(words, stub):
+    """The program that a command starts and its arguments, as ``run_programs`` takes them."""
+    program, *arguments = words[1:] if words[0].startswith("KERAS_BACKEND=") else words
+    if program.endswith(".sh"):  # what the script would hand to Python
+        done = subprocess.run(
+            [program, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHON": str(stub)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        program, *arguments = ["python", *done.stdout.splitlines()]
+    if program.startswith("splitnet-"):
+        return program.removeprefix("splitnet-"), arguments
+    assert program == "python", words
+    if arguments[0] == "-m":
+        arguments = [arguments[1].removeprefix("splitnet_tf.cli."), *arguments[2:]]
+    return arguments[0], arguments[1:]
+
+
+def test_the_commands_are_accepted(tmp_path):
+    """Parsed by the programs themselves, which then stop (``--only_check_args``)."""
+    stub = tmp_path / "python"
+    stub.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stub.chmod(0o755)
+    found = {}
+    for page, command in commands():
+        words = shlex.split(command)
+        if command in FOREIGN:
+            continue
+        if words[0] == "make":
+            assert all(re.search(rf"^{target}:", MAKEFILE, re.M) for target in words[1:]), command
+            continue
+        program, arguments = arguments_of(words, stub)
+        found[page, command] = (program, [*arguments, "--only_check_args"])
+    assert len(found) >= 30
+    for where, (code, err) in zip(found, run_programs(found.values(), tmp_path), strict=True):
+        assert code == 0, (where, err[-500:])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_code_fit_on_the_page(page):
+    for language in ("sh", "python"):
+        for block in blocks(language, PAGES[page]):
+            long = [line for line in block.splitlines() if len(line) > 100]
+            assert all(len(line.split()) == 1 for line in long), long  # nothing to break it at
+
+
+def test_flags_named_on_the_pages_exist():
+    programs = [ROOT / "download_cifar100.py", *(ROOT / "experiments").glob("*.py")]
+    sources = "".join(p.read_text() for p in programs)
+    known = set(re.findall(r'(?i:define)_\w+\(\s*"([a-z0-9_]+)"', sources))
+    known |= {name for program in PROGRAMS for name in flags_of(program)}
+    known |= {f"no{name}" for name in known}
+    known |= {"help", "flagfile", "logdir"}  # of all programs, and TensorBoard's
+    for page, text in PAGES.items():
+        named = set(re.findall(r"(?<![\w-])--([a-z0-9_]+)", text))
+        assert named <= known, (page, named - known)
+
+
+def test_the_page_of_flags_is_as_it_would_be_written():
+    assert PAGES["docs/flags.md"] == flags_page(), (
+        "python -m splitnet_tf.cli.flags_page docs/flags.md"
+    )
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].splitlines()) <= 150
 
 
 def test_links_and_pictures_of_every_page_are_there():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     found = 0
-    for page in pages:
-        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    for page, text in PAGES.items():
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
             if "://" in link:
                 continue
             name, _, place = link.partition("#")
-            target = (page.parent / name) if name else page
-            assert target.is_file(), (page.name, link)
+            target = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+            assert target.is_file(), (page, link)
             if place:
                 text = re.sub(r"```.*?```", "", target.read_text(encoding="utf-8"), flags=re.S)
                 headings = re.findall(r"^#+ (.+)$", text, re.M)
-                assert place in map(anchor, headings), (page.name, link)
+                assert place in map(anchor, headings), (page, link)
             found += 1
-    assert found > 20
+    assert found > 40
+
+
+def test_every_page_and_picture_is_linked():
+    linked = {
+        ((ROOT / page).parent / link.partition("#")[0]).resolve()
+        for page, text in PAGES.items()
+        for link in re.findall(r"\]\(([^)\s]+)\)", text)
+        if "://" not in link
+    }
+    for file in (ROOT / "docs").iterdir():
+        assert file in linked, file.name

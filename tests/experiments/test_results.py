@@ -153,7 +153,7 @@ def test_rows_of_other_backends_are_not_averaged():
     assert "jax on 2 x some processor, mixed_bfloat16" in text
     how = "python -m experiments.table2 --scale=small"
     assert (
-        f"\nKERAS_BACKEND=jax {how} --bfloat16 --data=cifar100.npz --seeds=0 --rows=baseline\n"
+        f"\nKERAS_BACKEND=jax {how} --bfloat16 --data=cifar100.npz \\\n  --seeds=0 --rows=baseline\n"
         in text
     )
     assert f"\n{how} --seeds=0,1 --rows=baseline\n" in text
