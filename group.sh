@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Groups WRN-16-8 on CIFAR-100 for the paper's deep split (2-2-2), with the schedule, the weights of
-# the losses and the dropout of 2017; README.md says what is ours.
+# the losses and the dropout of 2017; docs/cifar100.md lists the differences.
 # Arguments are handed on and override these; see --help.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/splitnet_tf/cli/launch.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Splits what group.sh has grouped (deep split, 2-2-2) and finetunes the tree, with the schedule of
-# 2017; README.md says what is ours.
+# 2017; docs/cifar100.md lists the differences.
 # Arguments are handed on and override these; see --help.
 set -euo pipefail
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/splitnet_tf/cli/launch.sh"

@@ -10,10 +10,9 @@ from splitnet_tf.cli import benchmark
 from splitnet_tf.cli.benchmark import DEVICES, READS, as_text, refuse_ignored
 from tests.cli.small_programs import start
 from tests.cli.test_flags import flags_of
-from tests.conftest import ROOT
+from tests.test_readme import commands
 
 EVERY_CASE = {"model", "image_size", "num_classes", "repeats", "cases", "format", "output_file"}
-PAGES = ("README.md", "docs/devices.md")
 
 
 @pytest.fixture
@@ -85,15 +84,10 @@ def test_every_flag_is_for_some_case():
     assert set(flags_of("benchmark")) == EVERY_CASE | {f for read in READS.values() for f in read}
 
 
-def commands():
-    for page in PAGES:
-        lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
-        yield from (x for x in lines if x.startswith("python -m splitnet_tf.cli.benchmark"))
-    yield from (" ".join(words) for words in SCALES.values())
-
-
 def test_documented_commands_give_only_flags_with_an_effect():
-    found = list(commands())
+    found = [c for _, c in commands() if re.match(r"splitnet-|python -m splitnet_tf\.cli\.", c)]
+    found = [c for c in found if re.search(r"[.-]benchmark ", c)]
+    found += (" ".join(words) for words in SCALES.values())
     assert len(found) >= 4 + len(SCALES)
     for command in found:
         given = re.findall(r"--([a-z_]+)", command)
