@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "splitnet_tf"
-METHODS = {"grouping", "splitting"}
+METHODS = {"grouping", "splitting", "sparsity"}
 # What each package may import besides errors and itself; design: data flows one way.
 MAY_IMPORT = {
     "models": set(),
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "runs": {"graph", "storage"},
     "grouping": {"graph", "recipe", "storage"},
     "splitting": {"graph", "grouping", "storage"},
+    "sparsity": {"graph", "recipe", "storage"},
     "training": {"graph", "recipe", "data", "runs", "storage"},
     # The fused batch norms of the loop serve fit on TensorFlow too.
     "fitting": {"graph", "recipe", "data", "runs", "storage", "training"},
@@ -30,8 +31,8 @@ MAY_IMPORT["stages"] = set(MAY_IMPORT)
 MAY_IMPORT["benchmarks"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = set(MAY_IMPORT)
 KERAS_ONLY = (
-    *("models", "graph", "recipe", "grouping", "splitting", "analysis", "runs", "report"),
-    "storage",
+    *("models", "graph", "recipe", "grouping", "splitting", "sparsity", "analysis", "runs"),
+    *("report", "storage"),
 )
 LOOSE = {
     "__init__": set(MAY_IMPORT) - {"cli", "benchmarks"},

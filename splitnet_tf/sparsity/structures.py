@@ -1,0 +1,299 @@
+"""Structures: which weights of a model stand or fall together.
+
+Kernels are (window..., in, out). A structure says what one group of them is:
+
+| structure   | one group                                                                   |
+|-------------|-----------------------------------------------------------------------------|
+| `filters`   | all that makes one output channel: a row of the lowered matrix              |
+| `channels`  | all that reads one input channel                                            |
+| `shapes`    | one position of the window in one input channel, over all filters: a column |
+| `filters2d` | the window of one input channel in one filter                               |
+| `depth`     | the whole kernel                                                            |
+| `spaces`    | one channel of a channel space: what makes it, biases and norms, what reads it |
+
+For a dense layer the groups of `filters` are its units and those of `channels` its inputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+import keras
+import numpy as np
+
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.calls import Call
+from splitnet_tf.graph.kernel_rules import DepthwiseConvRule, SeparableConvRule
+from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.sparsity.weight_axes import (
+    channel_axes,
+    channels_of_spaces,
+    fixed_spaces,
+    kernels_of,
+    layers_of,
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """Weights of one variable that belong to groups.
+
+    Attributes:
+      path: str, the variable's path in its model.
+      axes: ints from 0, ascending: the axes that tell groups apart; a group has all of the others.
+      groups: int array, one axis for each of ``axes``: the group at each place; -1 for none.
+      shape: shape of the variable.
+    """
+
+    path: str
+    axes: tuple[int, ...]
+    groups: np.ndarray
+    shape: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Groups:
+    """The groups of one structure in one layer or one channel space.
+
+    Attributes:
+      structure: str, one of ``STRUCTURES``.
+      name: str, name of the layer or space.
+      shape: grid of the groups, such as (filters,) or (height, width, channels); () for one group.
+      parts: the weights, variable by variable.
+    """
+
+    structure: str
+    name: str
+    shape: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of groups."""
+        return int(np.prod(self.shape, dtype=int))
+
+    def sizes(self) -> np.ndarray:
+        """Weights of each group, int (count,)."""
+        sizes = np.zeros(self.count + 1, int)
+        for part in self.parts:
+            each = np.prod(part.shape, dtype=int) // max(part.groups.size, 1)
+            np.add.at(sizes, part.groups.ravel(), each)  # -1 is the last one
+        return sizes[:-1]
+
+
+def structure_groups(
+    model: keras.Model | Trace, structure: str, names: Sequence[str] | None = None
+) -> tuple[Groups, ...]:
+    """Finds the groups of a structure in a model.
+
+    Args:
+      model: functional ``keras.Model``, or its trace.
+      structure: str, one of ``STRUCTURES``.
+      names: names of layers (of channel spaces for ``spaces``). By default every layer for which
+        groups at zero can free something: for ``filters`` all but those that make the model's
+        outputs, for ``depth`` those on a longest path that have a way around them, for ``spaces``
+        all whose channels can be taken out.
+
+    Returns:
+      ``Groups`` of each layer or space, in the model's order.
+
+    Raises:
+      ArgumentError: an unknown structure or name, or a layer that has no such groups.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> [(g.name, g.shape) for g in structure_groups(net, "filters")]
+    [('fc1', (8,))]
+    """
+    traced = model if isinstance(model, Trace) else trace(model)
+    if structure not in STRUCTURES:
+        raise ArgumentError(
+            f"`structure` must be one of {', '.join(STRUCTURES)}; got {structure!r}."
+        )
+    if structure == "spaces":
+        return _spaces(traced, names)
+    layers = {
+        name: call
+        for name, call in layers_of(traced).items()
+        if any(v.trainable for v in kernels_of(traced, call))
+    }
+    chosen = _chosen(names, layers, f"layer with a trainable kernel for `{structure}`")
+    found = []
+    for name, call in layers.items():
+        if name not in chosen:
+            continue
+        parts = _of_layer(structure, traced, call)
+        if parts is None and names is not None:
+            raise ArgumentError(
+                f"`{structure}`: layer '{name}' has no such groups; each would be a single weight."
+            )
+        if parts is not None:
+            found.append(Groups(structure, name, *parts))
+    if names is None and structure == "filters":
+        ends = {traced.graph.producers().get(t) for t in traced.graph.outputs}
+        last = {traced.graph.calls[i].layer_name for i in _makers(traced, ends - {None})}
+        found = [g for g in found if g.name not in last]
+    if names is None and structure == "depth":
+        deep = deep_layers(traced)
+        found = [g for g in found if g.name in deep]
+    return tuple(found)
+
+
+def _chosen(names: Sequence[str] | None, known: Iterable[str], what: str) -> set[str]:
+    known = list(known)
+    for name in names or ():
+        if name not in known:
+            raise ArgumentError(f"'{name}' is no {what}; there are {', '.join(known)}.")
+    return set(known if names is None else names)
+
+
+# Structures within a layer: the grid of groups, and for each kernel its axes and their groups.
+
+
+def _of_layer(structure: str, traced: Trace, call: Call):
+    rule, kernels = traced.rule(call), kernels_of(traced, call)
+    if isinstance(rule, SeparableConvRule):
+        return _of_separable(structure, *kernels)
+    shape = tuple(kernels[0].shape)
+    *window, channels, filters = shape
+    axes = _AXES[structure](len(shape))
+    depthwise = isinstance(rule, DepthwiseConvRule)
+    if depthwise and structure == "filters":  # out is in x multiplier
+        axes = (len(shape) - 2, len(shape) - 1)
+    blocks = channels if depthwise else getattr(call.op, "groups", 1)
+    if (structure == "filters2d" and not window) or (
+        structure == "shapes" and blocks > 1 and traced.size(call.outputs[0]) == blocks
+    ):
+        return None
+    grid = tuple(shape[a] for a in axes)
+    groups = np.arange(np.prod(grid, dtype=int)).reshape(grid)
+    if blocks > 1 and not depthwise and structure in ("channels", "shapes"):
+        # Each block of filters reads channels of its own, so each is a matrix of its own.
+        axes = (*axes, len(shape) - 1)
+        block = np.arange(filters) // (filters // blocks)
+        first, channel = np.divmod(groups, channels)
+        groups = (first[..., None] * blocks + block) * channels + channel[..., None]
+        grid = (*grid[:-1], channels * blocks)
+    if structure == "filters":
+        grid = (int(np.prod(grid)),)
+    return grid, (Part(kernels[0].path, axes, groups, shape),)
+
+
+_AXES: dict[str, Callable[[int], tuple[int, ...]]] = {
+    "filters": lambda rank: (rank - 1,),
+    "channels": lambda rank: (rank - 2,),
+    "shapes": lambda rank: tuple(range(rank - 1)),
+    "filters2d": lambda rank: (rank - 2, rank - 1),
+    "depth": lambda rank: (),
+}
+
+
+def _of_separable(structure: str, depthwise: keras.Variable, pointwise: keras.Variable):
+    """Two kernels: a channel is its depthwise window and the rows that read what this makes."""
+    rank = len(depthwise.shape)
+    *_, channels, multiplier = depthwise.shape
+    filters = pointwise.shape[-1]
+    if structure == "filters":
+        chosen = [(pointwise, (rank - 1,), np.arange(filters))]
+        grid = (filters,)
+    elif structure == "channels":
+        rows = np.repeat(np.arange(channels), multiplier)
+        chosen = [
+            (depthwise, (rank - 2,), np.arange(channels)),
+            (pointwise, (rank - 2,), rows),
+        ]
+        grid = (channels,)
+    elif structure == "depth":
+        chosen = [(v, (), np.array(0)) for v in (depthwise, pointwise)]
+        grid = ()
+    else:
+        return None
+    parts = (Part(v.path, axes, groups, tuple(v.shape)) for v, axes, groups in chosen)
+    return grid, tuple(parts)
+
+
+# Channel spaces.
+
+
+def _spaces(traced: Trace, names: Sequence[str] | None) -> tuple[Groups, ...]:
+    fixed = fixed_spaces(traced)
+    numbers = {space.name: i for i, space in enumerate(traced.spaces)}
+    chosen = _chosen(names, numbers, "channel space")
+    if names is None:
+        chosen = {name for name, i in numbers.items() if i not in fixed}
+    inputs = {s for t in traced.graph.inputs for s in traced.layouts[t].spaces}
+    parts: dict[int, list[Part]] = {numbers[name]: [] for name in chosen}
+    for call in layers_of(traced).values():
+        for found in channel_axes(traced, call):
+            space, index = channels_of_spaces(traced, found.tensor)
+            shape = tuple(found.variable.shape)
+            for s in parts.keys() & set(space.tolist()):
+                groups = np.where(space == s, index, -1)
+                parts[s].append(Part(found.variable.path, (found.axis,), groups, shape))
+    made = []
+    for s, space in enumerate(traced.spaces):
+        if s in fixed and s not in inputs and space.name in chosen:
+            raise ArgumentError(
+                f"`spaces`: channels of '{space.name}' cannot be taken out: {fixed[s]}."
+            )
+        if parts.get(s):
+            made.append(Groups("spaces", space.name, (space.size,), tuple(parts[s])))
+    return tuple(made)
+
+
+STRUCTURES = (*_AXES, "spaces")
+
+# Layers by their place in the graph.
+
+
+def _makers(traced: Trace, calls: set[int]) -> set[int]:
+    """The calls with kernels behind some calls, with nothing but other layers between."""
+    graph, producers = traced.graph, traced.graph.producers()
+    found, queue = set(), list(calls)
+    for i in queue:
+        if kernels_of(traced, graph.calls[i]):
+            found.add(i)
+            continue
+        queue.extend(producers[t] for t in graph.calls[i].inputs if t in producers)
+    return found
+
+
+def deep_layers(traced: Trace) -> set[str]:
+    """Layers with kernels on a longest path through the model that have a way around them.
+
+    The convolutions of residual blocks are such layers; a network's first layer and the projections
+    of shortcuts are not.
+    """
+    graph = traced.graph
+    producers, consumers = graph.producers(), graph.consumers()
+    weight = [1 if kernels_of(traced, call) else 0 for call in graph.calls]
+    before = _longest(graph.calls, weight, lambda c: [producers.get(t) for t in c.inputs])
+    after = _longest(
+        graph.calls, weight, lambda c: [i for t in c.outputs for i in consumers.get(t, ())], True
+    )
+    longest = max(before, default=0)
+    return {
+        call.layer_name
+        for i, call in enumerate(graph.calls)
+        if weight[i] and before[i] + after[i] - 1 == longest and _has_way_around(traced, i)
+    }
+
+
+def _longest(calls, weight, neighbours, backwards=False) -> list[int]:
+    """Kernels on the longest path that ends at each call, itself counted."""
+    best = [0] * len(calls)
+    order = range(len(calls))
+    for i in reversed(order) if backwards else order:
+        best[i] = weight[i] + max(
+            (best[j] for j in neighbours(calls[i]) if j is not None), default=0
+        )
+    return best
+
+
+def _has_way_around(traced: Trace, without: int) -> bool:
+    """Whether the outputs can be reached from the inputs without one call."""
+    reached = set(traced.graph.inputs)
+    for i, call in enumerate(traced.graph.calls):
+        if i != without and reached & set(call.inputs):
+            reached.update(call.outputs)
+    return all(t in reached for t in traced.graph.outputs)
