@@ -9,8 +9,10 @@ tree    = sn.split_model(grouped, grouping)  # tree.model is one stock Keras mod
 placed  = sn.place(tree, ["/GPU:0", "/GPU:1"], trunk="replicate")
 """
 
+import importlib
+
 from splitnet_tf import graph, grouping, models, splitting
-from splitnet_tf.analysis import Cost, cost
+from splitnet_tf.analysis import Cost, cost, suggest_cuts
 from splitnet_tf.errors import (
     CheckpointError,
     ClusterError,
@@ -37,22 +39,28 @@ from splitnet_tf.splitting.export import export_tree
 
 __version__ = "0.1.0"
 
-_ON_TENSORFLOW = ("PlacedTrainStep", "place")
+# Names that need TensorFlow, or much time to import, and where they are.
+_LATER = {
+    "PlacedTrainStep": "splitnet_tf.parallel",
+    "place": "splitnet_tf.parallel",
+    "compare": "splitnet_tf.stages.evaluate",
+    "evaluate_model": "splitnet_tf.stages.evaluate",
+    "make_report": "splitnet_tf.report",
+    "write_report": "splitnet_tf.report",
+}
 
 
 def __getattr__(name):
-    """What runs on TensorFlow only is imported when it is asked for."""
-    if name in _ON_TENSORFLOW:
-        from splitnet_tf import parallel
-
-        return getattr(parallel, name)
+    """Imports a name of ``_LATER`` when it is asked for."""
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [
     "CheckpointError",
-    "Cost",
     "ClusterError",
+    "Cost",
     "DataError",
     "Grouping",
     "GroupingError",
@@ -64,12 +72,15 @@ __all__ = [
     "SplitPlan",
     "SplitTree",
     "TrainingError",
+    "compare",
     "cost",
+    "evaluate_model",
     "export_tree",
     "graph",
     "group_model",
     "grouping",
     "logits_model",
+    "make_report",
     "models",
     "place",
     "plain_copy",
@@ -81,4 +92,6 @@ __all__ = [
     "split_model",
     "splitting",
     "start_from_clusters",
+    "suggest_cuts",
+    "write_report",
 ]

@@ -1,9 +1,9 @@
-"""Cost tables, where to cut, agreement with a taxonomy, figures."""
+"""Cost tables, places to cut, agreement with a taxonomy, figures."""
 
 from splitnet_tf.analysis.agreement import Agreement, agreement
 from splitnet_tf.analysis.cost import Cost, LayerCost, cost
 from splitnet_tf.analysis.placement import TRUNK_MODES, Placement, make_placement
-from splitnet_tf.analysis.suggest import Cut, Refusal, suggest_cuts
+from splitnet_tf.analysis.suggest import Cut, Refusal, Suggestions, suggest_cuts
 from splitnet_tf.analysis.tables import text_table
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "LayerCost",
     "Placement",
     "Refusal",
+    "Suggestions",
     "agreement",
     "cost",
     "make_placement",

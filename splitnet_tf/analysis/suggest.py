@@ -1,12 +1,15 @@
-"""Where a model can be cut, and what each cut saves."""
+"""Places where a model can be cut, and what each cut saves."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
 from splitnet_tf.analysis.cost import cost
+from splitnet_tf.analysis.tables import text_table
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.plan import SplitPlan
@@ -17,9 +20,9 @@ class Cut:
     """One place to cut.
 
     Attributes:
-      start: what to name in a section.
-      kernels: how many kernels are split.
-      params, flops: of the tree, with equal groups.
+      start: layer or block to name in a section.
+      kernels: int, kernels that are split.
+      params, flops: costs of the tree, with equal groups.
       params_above, flops_above: share of the whole model's at and above the cut, 0 to 1.
     """
 
@@ -39,15 +42,54 @@ class Refusal:
     reason: str
 
 
-def suggest_cuts(model: keras.Model, num_groups: int = 2) -> tuple[list[Cut], list[Refusal]]:
+@dataclasses.dataclass(frozen=True)
+class Suggestions:
+    """Places where a model can be cut. Prints as a table; unpacks into ``cuts`` and ``refused``.
+
+    Attributes:
+      cuts: from the bottom up, one for each set of kernels split.
+      refused: starts that cannot be cut at.
+      num_groups: int, groups of each cut.
+    """
+
+    cuts: tuple[Cut, ...]
+    refused: tuple[Refusal, ...]
+    num_groups: int = 2
+
+    def __iter__(self) -> Iterator[tuple]:
+        return iter((self.cuts, self.refused))
+
+    def to_document(self) -> dict[str, Any]:
+        """Cuts and refusals for a JSON document."""
+        return {
+            "cuts": [dataclasses.asdict(cut) for cut in self.cuts],
+            "refused": [dataclasses.asdict(refusal) for refusal in self.refused],
+        }
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                c.start,
+                c.kernels,
+                f"{100 * c.params_above:.1f}%",
+                f"{100 * c.flops_above:.1f}%",
+                f"{c.params / 1e6:.2f}",
+                f"{c.flops / 1e9:.3f}",
+            )
+            for c in self.cuts
+        ]
+        header = ("from", "kernels", "params above", "FLOPs above", "10^6 params", "10^9 FLOPs")
+        note = f"The last two columns: after a cut in {self.num_groups} equal groups."
+        refused = (f"Not from {r.start}: {r.reason}" for r in self.refused)
+        return "\n\n".join((text_table(header, rows), note, *refused))
+
+
+def suggest_cuts(model: keras.Model, num_groups: int = 2) -> Suggestions:
     """Tries every layer with a kernel, and every block of them, as the start of one section.
 
     Args:
       model: functional.
-      num_groups: of the section.
-
-    Returns:
-      The cuts from the bottom up, one for each set of kernels split, and the refused starts.
+      num_groups: int, groups of the section. Defaults to 2.
     """
     traced = trace(model)
     whole = cost(model)
@@ -75,7 +117,8 @@ def suggest_cuts(model: keras.Model, num_groups: int = 2) -> tuple[list[Cut], li
             sum(r.params for r in rows) / whole.params,
             sum(r.flops for r in rows) / whole.flops,
         )
-    return sorted(cuts.values(), key=lambda c: (-c.kernels, c.start)), refused
+    ordered = sorted(cuts.values(), key=lambda c: (-c.kernels, c.start))
+    return Suggestions(tuple(ordered), tuple(refused), num_groups)
 
 
 def _starts(names: list[str]) -> list[str]:

@@ -143,7 +143,7 @@ def on_devices() -> None:
     for row in document["rows"]:
         row["peak_bytes"] = peak_bytes(row["name"], *work) if on_workers else None
     document = {"model": FLAGS.model, "machine": machine(), **document}
-    show(document, devices_as_text)
+    show(devices_as_text(document), document)
     if FLAGS.figure:
         draw_speed_ups(document, FLAGS.figure)
 
@@ -177,7 +177,7 @@ def on_one() -> None:
         "machine": machine(),
         "cases": rows,
     }
-    show(document, as_text)
+    show(as_text(document), document)
 
 
 def machine() -> dict:

@@ -16,13 +16,13 @@ from absl import flags
 
 from splitnet_tf.analysis import text_table
 from splitnet_tf.cli.define import Number, define_list, define_text
-from splitnet_tf.cli.evaluate import describe_groups
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.stages.class_groups import describe_groups
 from splitnet_tf.storage.json_files import read_json, write_json
 
 FLAGS = flags.FLAGS
@@ -189,16 +189,17 @@ def read_run(folder: Path, dataset) -> dict:
         grouped = read_json(folder / "group" / "result.json")
     except (FileNotFoundError, ValueError) as error:
         raise RunError(f"The results in {folder} cannot be read: {error}.") from None
-    groups = describe_groups(Grouping.load(folder / "split" / "grouping.json"), dataset)
+    grouping = Grouping.load(folder / "split" / "grouping.json")
+    groups = describe_groups(grouping, dataset.superclasses, dataset.groups)
     stages = result["test_accuracy"]
     return {
         "group_steps": grouped["steps"],
         "error": 1 - stages["finetuned"],
         "error_after_cut": 1 - stages.get("recalibrated", stages["cut"]),
         "error_before": 1 - stages["before"],
-        "nmi": groups.get("superclass_nmi", groups.get("planted_agreement")),
-        "random_nmi": groups.get("random_nmi"),
-        "sizes": groups["sizes"],
+        "nmi": groups.nmi,
+        "random_nmi": groups.superclasses.random_nmi if groups.superclasses else None,
+        "sizes": groups.sizes,
         "params": result["params"]["after"],
         "steps": result["steps"],
     }
@@ -267,7 +268,7 @@ def main() -> None:
         "rows": rows,
     }
     write_json(Path(FLAGS.train_dir) / "comparison.json", document)
-    show(document, as_text)
+    show(as_text(document), document)
 
 
 def as_text(document: dict) -> str:

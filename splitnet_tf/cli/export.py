@@ -10,6 +10,7 @@ from splitnet_tf.analysis import text_table
 from splitnet_tf.cli.define import define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
+from splitnet_tf.runs.names import TREE
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.splitting.export import FORMATS, export_tree
 from splitnet_tf.stages.networks import check_run_folder
@@ -24,7 +25,7 @@ def define_flags() -> None:
     define_list(
         "formats",
         ["saved_model", "keras"],
-        f"Of {', '.join(FORMATS)}; onnx needs the packages onnx and tf2onnx.",
+        f"Formats, among {', '.join(FORMATS)}; onnx needs the packages onnx and tf2onnx.",
     )
     define_output_flags()
 
@@ -32,12 +33,13 @@ def define_flags() -> None:
 def main() -> None:
     path = Path(FLAGS.basemodel)
     check_run_folder("basemodel", path, "split first, with split.sh say")
-    tree = SplitTree(load_model(path / "tree.keras" if path.is_dir() else path))
-    show(export_tree(tree, FLAGS.export_dir, FLAGS.formats), as_text)
+    tree = SplitTree(load_model(path / TREE if path.is_dir() else path))
+    manifest = export_tree(tree, FLAGS.export_dir, FLAGS.formats)
+    show(as_text(manifest), manifest)
 
 
 def as_text(manifest: dict) -> str:
-    """The nodes as a table."""
+    """Tabulates the nodes."""
 
     def reads(node):
         return ", ".join(f"{f['source'] or 'images'}:{f['index']}" for f in node["feeds"])
@@ -52,7 +54,7 @@ def as_text(manifest: dict) -> str:
 
 
 def cli() -> None:
-    """Entry point of ``splitnet-export``."""
+    """Runs ``splitnet-export``."""
     define_flags()
     run_program(main)
 

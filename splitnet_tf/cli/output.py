@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 
@@ -16,13 +16,18 @@ flags.disclaim_key_flags()
 
 def define_output_flags() -> None:
     """``--format`` and ``--output_file``."""
-    flags.DEFINE_enum("format", "table", ["table", "json"], "Of the output.")
-    define_new_file("output_file", "Also write the JSON here.")
+    flags.DEFINE_enum("format", "table", ["table", "json"], "Output format.")
+    define_new_file("output_file", "File to write the JSON to as well.")
 
 
-def show(document: dict, as_text: Callable[[dict], str]) -> None:
-    """Prints a document as the flags say, and writes it to ``--output_file``."""
-    text = json.dumps(document, indent=2)
-    print(text if FLAGS.format == "json" else as_text(document), flush=True)
+def show(found: Any, document: dict[str, Any] | None = None) -> None:
+    """Prints a result as the flags say, and writes its JSON to ``--output_file``.
+
+    Args:
+      found: prints as text; has ``to_document()`` unless ``document`` is given.
+      document: the same for JSON.
+    """
+    text = json.dumps(document or found.to_document(), indent=2)
+    print(text if FLAGS.format == "json" else found, flush=True)
     if FLAGS.output_file:  # last: what was found is seen though the file cannot be written
         write_atomically(FLAGS.output_file, (text + "\n").encode())

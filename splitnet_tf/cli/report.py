@@ -11,33 +11,26 @@ from absl import flags
 
 from splitnet_tf.cli.define import define_new_file
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.report import make_report
-from splitnet_tf.storage.atomic import write_atomically
+from splitnet_tf.report import write_report
 
 FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
     define_new_file(
-        "output_file",
-        "Write the report here.",
-        ".html",
-        ".htm",
-        short_name="o",
-        required=True,
+        "output_file", "HTML file to write.", ".html", ".htm", short_name="o", required=True
     )
 
 
 def main(folders: list[str]) -> None:
     if not folders:
         raise flags.Error("Name one run folder or more: splitnet-report RUN_DIR... -o report.html.")
-    content = make_report(folders).encode("utf-8", "replace")
-    write_atomically(FLAGS.output_file, content)
-    print(f"{FLAGS.output_file}: {len(content) / 1e6:.1f} MB; open it with any browser.")
+    size = write_report(folders, FLAGS.output_file).stat().st_size
+    print(f"{FLAGS.output_file}: {size / 1e6:.1f} MB; open it with any browser.")
 
 
 def cli() -> None:
-    """Entry point of ``splitnet-report``."""
+    """Runs ``splitnet-report``."""
     define_flags()
     run_program(main, takes_arguments=True)
 

@@ -12,17 +12,17 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    define_integer("port", None, "To listen on.", 1, 65_535, required=True)
+    define_integer("port", None, "Port to listen on.", 1, 65_535, required=True)
     define_text(
         "interface",
         "lo",
-        "Network interface to be reached through: lo for this machine alone, another's name, or "
+        "Network interface to be reached through: lo for this machine alone, or another, or "
         "any. The protocol is neither encrypted nor authenticated: private networks only.",
     )
     define_list(
-        "cores", [], "The only processor cores to run on, such as 0,1.", Number(int, 0, 65_535)
+        "cores", [], "Processor cores to run on, such as 0,1. Default: all.", Number(int, 0, 65_535)
     )
-    define_integer("threads", 0, "For operations; 0: one a core.", 0, 4096)
+    define_integer("threads", 0, "Threads for operations; 0: one a core.", 0, 4096)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def cli() -> None:
-    """Entry point of ``splitnet-worker``."""
+    """Runs ``splitnet-worker``."""
     define_flags()
     run_program(main)
 

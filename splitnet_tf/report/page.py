@@ -16,6 +16,7 @@ from splitnet_tf.report.overview import gamma3_sizes, imbalance
 from splitnet_tf.report.pictures import picture
 from splitnet_tf.report.runs import read_runs
 from splitnet_tf.report.sections import run_page, versions
+from splitnet_tf.storage.atomic import write_atomically
 
 DASH = "–"
 
@@ -31,7 +32,7 @@ def make_report(paths: Sequence[str | Path]) -> str:
       text.
 
     Raises:
-      RunError: one of the paths is no run folder.
+      RunError: one of the paths is not a run folder.
     """
     runs = read_runs(paths)
     sizes = gamma3_sizes(runs)
@@ -53,6 +54,24 @@ def make_report(paths: Sequence[str | Path]) -> str:
         command=report_command(runs),
     )
     return page.strip() + "\n"
+
+
+def write_report(paths: Sequence[str | Path], path: str | Path) -> Path:
+    """Writes the report of one or several runs to a file, at once or not at all.
+
+    Args:
+      paths: run folders, see ``make_report``.
+      path: HTML file to write.
+
+    Returns:
+      The file.
+
+    Raises:
+      RunError: one of the paths is not a run folder.
+      OSError: the file cannot be written.
+    """
+    write_atomically(path, make_report(paths).encode("utf-8", "replace"))
+    return Path(path)
 
 
 @functools.cache

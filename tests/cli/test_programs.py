@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-from splitnet_tf.cli.evaluate import as_text
 from splitnet_tf.data import load_dataset
 from splitnet_tf.grouping.watch import grouping_status
 from splitnet_tf.models.short_forms import parse_splits
@@ -105,7 +104,6 @@ def test_the_chain_finds_the_planted_groups(chain):
     for pair in found["most_confused"]:
         at = [names.index(pair[which]) for which in ("class", "answer")]
         assert wrong[tuple(at)] == pair["times"]
-        assert f"{pair['class']} as {pair['answer']} ({pair['times']})" in as_text(found)
     assert (chain / "blocks.png").read_bytes()[:4] == b"\x89PNG"
     for name in ("config.json", "metrics.jsonl", "grouping.json", "grouped.keras", "result.json"):
         assert (chain / "group" / name).is_file()
@@ -115,13 +113,6 @@ def test_the_chain_finds_the_planted_groups(chain):
     states = [grouping_status(entry) for entry in log if "split/decided" in entry]
     assert states[0].startswith("groups 0% decided")  # in the warm-up
     assert states[-1] == "groups 100% decided, class sizes 4/4, 0.0% off-block"
-
-
-def test_the_classes_most_often_confused_are_said():
-    pairs = [{"class": "a", "answer": "b", "times": 7}, {"class": "c", "answer": "a", "times": 2}]
-    document = {"dataset": "d", "images": "test", "most_confused": pairs}
-    assert "\n\nmost often confused by the model: a as b (7), c as a (2)" in as_text(document)
-    assert "confused" not in as_text({**document, "most_confused": []})
 
 
 def test_a_report_is_made_of_what_the_programs_leave(run, chain, tmp_path):
@@ -183,6 +174,7 @@ def test_damaged_files_are_named(run, chain, tmp_path):
         code=1,
     )
     assert f"Grouping file {grouping}: not valid JSON" in err
+    grouping.unlink()
     model = tmp_path / "tree.keras"
     model.write_bytes((chain / "split" / "tree.keras").read_bytes()[:5000])
     _, err = run("evaluate", "--dataset=planted", f"--basemodel={model}", code=1)

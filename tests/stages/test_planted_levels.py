@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from splitnet_tf.cli.evaluate import compare_levels
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.space_groups import SpaceGroups
+from splitnet_tf.stages.class_groups import compare_levels
 
 FINE = np.array([3, 0, 1, 2, 2, 1, 0, 3, 0, 1, 2, 3])
 PLANTED = (FINE // 2, FINE)
@@ -18,7 +18,7 @@ def grouping(labels, *counts):
 
 def found(labels, *counts):
     levels = compare_levels(grouping(labels, *counts), PLANTED)
-    return [(level["planted"], level["found"], round(level["agreement"], 6)) for level in levels]
+    return [(level.planted, level.found, round(level.agreement, 6)) for level in levels]
 
 
 def test_each_level_is_compared_with_the_tree_s_of_as_many_groups():

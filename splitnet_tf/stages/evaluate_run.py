@@ -1,0 +1,227 @@
+"""Evaluation of a run folder on a data set: its model beside what the model was made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf.analysis import text_table
+from splitnet_tf.analysis.confusions import most_frequent
+from splitnet_tf.analysis.figures import block_figure
+from splitnet_tf.data import Dataset, evaluation_batches
+from splitnet_tf.errors import RunError
+from splitnet_tf.grouping import Grouping
+from splitnet_tf.runs import SplitResult, base_places, may_be_base, read_config
+from splitnet_tf.runs.names import CONFIG, FINISHED, GROUPED, GROUPING, STAGES, TREE, TREES
+from splitnet_tf.stages.class_groups import ClassGroups, describe_groups
+from splitnet_tf.stages.evaluate import SPEED_BATCHES, Comparison, evaluate_model
+from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
+from splitnet_tf.storage.models import load_model
+
+MOST_CONFUSED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class RunEvaluation:
+    """Evaluation of a run folder. Prints as tables.
+
+    Attributes:
+      dataset: name of the data set.
+      images: the split that was seen: ``train``, ``valid`` or ``test``.
+      comparison: the model of the run as ``split`` (a tree) or ``model``, before it ``unsplit``
+        where that is known, and ``placed`` where devices are given.
+      class_names: one a class.
+      groups: groups of the classes, or None where the folder has none.
+      stages: stage, see ``runs.names.STAGES`` -> test accuracy; empty where nothing was cut.
+    """
+
+    dataset: str
+    images: str
+    comparison: Comparison
+    class_names: Sequence[str]
+    groups: ClassGroups | None = None
+    stages: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Name of the run's own model in the comparison."""
+        return "split" if "split" in self.comparison.models else "model"
+
+    def most_confused(self) -> list[tuple[str, str, int]]:
+        """(class, answer, times) of the answers that are most often wrong."""
+        confusion = self.comparison.models[self.kind].confusion
+        return [
+            (self.class_names[i], self.class_names[j], times)
+            for i, j, times in most_frequent(confusion, MOST_CONFUSED)
+        ]
+
+    def draw(self, figure: str | Path) -> None:
+        """Draws the split kernels of the unsplit model, sorted by group.
+
+        Args:
+          figure: path of the image; the suffix chooses the format.
+
+        Raises:
+          RunError: the folder has no groups to sort by.
+        """
+        file, unsplit = Path(self.comparison.models[self.kind].model), None
+        if self.groups is None:
+            raise RunError(f"`figure` needs a grouping; {file.parent / GROUPING} does not exist.")
+        if file.name in TREES and "unsplit" in self.comparison.models:
+            unsplit = self.comparison.models["unsplit"].model
+        block_figure(load_model(unsplit or file), Grouping.load(file.parent / GROUPING), figure)
+
+    def to_document(self) -> dict[str, Any]:
+        """Everything for a JSON document, such as ``evaluation.json`` of a run folder."""
+        found = {
+            "dataset": self.dataset,
+            "images": self.images,
+            **self.comparison.to_document(),
+            "most_confused": [
+                {"class": a, "answer": b, "times": n} for a, b, n in self.most_confused()
+            ],
+        }
+        if self.groups is not None:
+            found["groups"] = self.groups.to_document()
+        if self.stages:
+            found["stages"] = dict(self.stages)
+        return found
+
+    def __str__(self) -> str:
+        parts = [f"{self.dataset}, {self.images} images", str(self.comparison)]
+        if self.most_confused():
+            pairs = (f"{a} as {b} ({times})" for a, b, times in self.most_confused())
+            which = "tree" if self.kind == "split" else "model"
+            parts.append(f"most often confused by the {which}: {', '.join(pairs)}")
+        if self.stages:
+            rows = [(STAGES[k], f"{100 * v:.2f}%") for k, v in self.stages.items()]
+            parts.append(text_table(("test accuracy", ""), rows))
+        if self.groups is not None:
+            parts.append(str(self.groups))
+        return "\n\n".join(parts)
+
+
+def evaluate_run(
+    base: str | Path,
+    dataset: Dataset,
+    *,
+    images: str = "test",
+    compare: str | Path | None = None,
+    form: str = "none",
+    devices: Sequence[str] = (),
+    trunk: str = "replicate",
+    batch_size: int = 90,
+    speed_batches: int = SPEED_BATCHES,
+) -> RunEvaluation:
+    """Evaluates the model of a run folder.
+
+    Args:
+      base: run folder of a split or a grouping, or a ``.keras`` file.
+      dataset: data that the run was made with.
+      images: ``"train"``, ``"valid"`` or ``"test"``, the images to evaluate on.
+      compare: run folder or file of an unsplit model to show beside it. Defaults to what a tree
+        was made of, where it is to be found.
+      form, devices, trunk: see ``evaluate_model``.
+      batch_size: int, images in a batch.
+      speed_batches: int, the batch is made smaller so that at least so many are timed.
+
+    Raises:
+      RunError: a folder that is missing or not finished, or a model or groups of other data.
+    """
+    file = model_file("base", Path(base))
+    groups = _groups(file, dataset)
+    split = getattr(dataset, images)
+    batch = min(batch_size, max(1, len(split) // speed_batches))
+    batches = evaluation_batches(split, batch)
+
+    def measure(path: Path, **how):
+        return evaluate_model(_fitting(path, dataset), batches, name=str(path), **how)
+
+    kind = "split" if file.name == TREE else "model"
+    found = {kind: measure(file, form=form)}
+    unsplit = _unsplit(file, compare)
+    if unsplit:
+        found = {"unsplit": measure(unsplit), **found}
+    if devices:
+        found["placed"] = measure(file, devices=devices, trunk=trunk)
+    return RunEvaluation(
+        dataset.name,
+        images,
+        Comparison(found),
+        dataset.class_names,
+        groups,
+        stages_of(file.parent),
+    )
+
+
+def _fitting(path: Path, dataset: Dataset) -> keras.Model:
+    model = load_model(path)
+    check_fits(str(path), model, dataset)
+    return model
+
+
+def _groups(file: Path, dataset: Dataset) -> ClassGroups | None:
+    """The groups beside a model file, or None."""
+    path = file.parent / GROUPING
+    if not path.is_file():
+        return None
+    grouping = Grouping.load(path)
+    check_classes(path, grouping, dataset)
+    return describe_groups(grouping, dataset.superclasses, dataset.groups)
+
+
+def _unsplit(file: Path, compare: str | Path | None) -> Path | None:
+    """The unsplit model beside a model file: the one given, or what a tree was made of."""
+    if compare is not None:
+        return model_file("compare", Path(compare))
+    # A grouping was made of something, too, but is itself unsplit.
+    return unsplit_of(file.parent) if file.name in TREES else None
+
+
+def model_file(argument: str, path: Path) -> Path:
+    """The model of a run folder that an argument names, or the file itself.
+
+    Raises:
+      RunError: the folder is missing, or its program has not come to its end.
+    """
+    check_run_folder(argument, path)
+    if not path.is_dir():
+        return path
+    file = next((path / name for name in FINISHED if (path / name).is_file()), None)
+    if file is None:
+        raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
+    return file
+
+
+def unsplit_of(folder: Path) -> Path | None:
+    """The model that a split's run folder was made of, if it says so and it is to be found."""
+    if not (folder / CONFIG).is_file():
+        return None
+    base = read_config(folder).get("basemodel")
+    if not isinstance(base, str) or not base:
+        return None
+    places = base_places(folder, Path(base))
+    there = [p for p in (p if p.is_file() else p / GROUPED for p in places) if p.is_file()]
+    found = next((p for p in there if may_be_base(folder, p)), None)
+    if found is None:
+        what = "which is not there to compare with"
+        if there:
+            what = "but what is there now is another model; it is not compared"
+        logging.warning("%s was made of %s, %s.", folder, base, what)
+    return found
+
+
+def stages_of(folder: Path) -> dict[str, float]:
+    """Test accuracy of a split's run folder at each stage; empty where nothing was cut."""
+    if not any((folder / name).is_file() for name in TREES):
+        return {}
+    try:
+        found = SplitResult.read(folder).test_accuracy
+    except FileNotFoundError:
+        return {}
+    return {stage: found[stage] for stage in STAGES if stage in found}
