@@ -85,8 +85,7 @@ def _decide(work: Work, grouped: keras.Model) -> Grouping:
 def _write_start(folder: Path, losses: SplitLosses) -> None:
     """The group of every channel before it is learned, by space."""
     groups = {
-        a.name.removeprefix("space_"): ops.convert_to_numpy(a.p()).argmax(axis=0).tolist()
-        for a in losses.assignments()
+        a.space: ops.convert_to_numpy(a.p()).argmax(axis=0).tolist() for a in losses.assignments()
     }
     write_json(folder / "start.json", {"groups": groups})
 

@@ -109,9 +109,9 @@ OF_ANOTHER = {
     "split_model, plan": lambda a, b, p, g, q, h: sn.split_model(b, g, p),
     "split_model, both": lambda a, b, p, g, q, h: sn.split_model(a, h, q),
     "split_model, grouping": lambda a, b, p, g, q, h: sn.split_model(b, g),
-    "mask_off_blocks": lambda a, b, p, g, q, h: mask_off_blocks(b, p, g),
-    "off_block_energy": lambda a, b, p, g, q, h: off_block_energy(b, p, g),
-    "off_block_energy, grouping": lambda a, b, p, g, q, h: off_block_energy(a, p, h),
+    "mask_off_blocks": lambda a, b, p, g, q, h: mask_off_blocks(b, g, p),
+    "off_block_energy": lambda a, b, p, g, q, h: off_block_energy(b, g, p),
+    "off_block_energy, grouping": lambda a, b, p, g, q, h: off_block_energy(a, h, p),
     "cost": lambda a, b, p, g, q, h: cost(b, p),
     "cost, grouping": lambda a, b, p, g, q, h: cost(a, p, h),
 }

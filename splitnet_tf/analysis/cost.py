@@ -15,12 +15,12 @@ import numpy as np
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.calls import Call, Graph
 from splitnet_tf.graph.keras_reader import read_graph
-from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.graph.trace import Trace
 from splitnet_tf.graph.twins import stock_type
+from splitnet_tf.grouping.blocks import channel_labels, check_grouping
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import node_names
 from splitnet_tf.grouping.plan import SplitPlan
-from splitnet_tf.splitting.blocks import channel_labels, check_grouping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,10 @@ def cost(
         another model.
       GroupingError: the grouping is not one of the plan's spaces.
     """
-    traced = model if isinstance(model, Trace) else trace(model) if plan else None
+    if isinstance(model, Trace):
+        traced = model
+    else:
+        traced = plan.trace_of(model) if plan else None
     graph = traced.graph if traced else read_graph(model)
     names = node_names(plan.groups) if plan else {(0, 0): "trunk"}
     if plan:

@@ -277,7 +277,7 @@ def train_grouped(dataset, grouped, plan, run, known) -> None:
     for group, names in enumerate(grouping.class_groups()):
         logging.info("group %d (%d classes): %s", group, len(names), ", ".join(names))
     # Of the groups that are written, which --method may read otherwise than the training did.
-    shares = off_block_energy(grouped, plan, grouping)
+    shares = off_block_energy(grouped, grouping)
     more["off_block_energy"] = float(np.mean(list(shares.values())))
     write_result(run, dataset, grouped, result, more)
 

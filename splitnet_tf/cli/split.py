@@ -152,7 +152,7 @@ def main() -> None:
         rollbacks=result.rollbacks,
         valid_accuracy=valid_accuracy,
         test_accuracy=stages,
-        off_block_energy=off_block_energy(base, plan, grouping),
+        off_block_energy=off_block_energy(base, grouping, plan),
         params={"before": whole.params, "after": parts.params},
         flops={"before": whole.flops, "after": parts.flops},
         group_sizes=[len(m) for m in grouping.classes.members],
@@ -201,7 +201,7 @@ def check_tree(base, plan, grouping, tree, dataset) -> float:
       RunError: further than rounding explains; nothing is written.
     """
     masked = plain_copy(base)
-    mask_off_blocks(masked, plan, grouping)
+    mask_off_blocks(masked, grouping, plan)
     images = whiten(dataset.valid.images[:32])
     expected = masked(images, training=False).numpy()
     found = tree.model(images, training=False).numpy()

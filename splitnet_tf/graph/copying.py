@@ -14,7 +14,6 @@ from splitnet_tf.graph.calls import Call, Graph, is_keras_operation
 from splitnet_tf.graph.keras_reader import detached, read_graph
 from splitnet_tf.graph.kernels import KERNEL_NAMES
 from splitnet_tf.graph.layer_rules import ELEMENTWISE
-from splitnet_tf.graph.trace import trace
 from splitnet_tf.graph.twins import stock_type, twin_of
 
 # Layers and operations that turn logits into something else. Casting and copying do not.
@@ -34,10 +33,9 @@ def plain_copy(model: keras.Model) -> keras.Model:
       A flat functional model of the same name that shares no layer with ``model``.
 
     Raises:
-      UnknownLayerError: a layer has no rule.
       PlanError: the model has no graph, or Keras cannot make a layer from its settings.
     """
-    return rebuild(model.name, trace(model).graph, plain_layer)
+    return rebuild(model.name, read_graph(model), plain_layer)
 
 
 def logits_model(model: keras.Model) -> keras.Model:

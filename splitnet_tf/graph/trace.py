@@ -26,6 +26,7 @@ class Trace:
       whole: names of the calls that need all their channels at once.
       ordered: those among them that need the original order as well.
       opaque: those among these that no rule describes, with the reason.
+      model: the model traced.
     """
 
     graph: Graph
@@ -35,6 +36,13 @@ class Trace:
     whole: frozenset[str]
     ordered: frozenset[str]
     opaque: dict[str, str]
+    model: keras.Model = dataclasses.field(repr=False, compare=False)
+
+    def shows(self, model: keras.Model) -> bool:
+        """True while this is the trace of ``model``: it is that object, not quantized since."""
+        return self.model is model and not any(
+            _quantized(call) and call.name not in self.opaque for call in self.graph.calls
+        )
 
     def rule(self, call: Call) -> LayerRule:
         """The rule by which ``call`` is sliced."""
@@ -98,7 +106,7 @@ def trace(model: keras.Model) -> Trace:
             book,
         )
         try:
-            if getattr(call.op, "quantization_mode", None):
+            if _quantized(call):
                 raise OpaqueCall("is quantized; split the model first")
             made = rule.trace(ctx)
             is_whole = rule.is_whole(ctx)
@@ -120,8 +128,13 @@ def trace(model: keras.Model) -> Trace:
                 ctx.unify(layouts[s], layouts[t])
     final, spaces = book.final(layouts)
     return Trace(
-        graph, final, spaces, frozenset(kernels), frozenset(whole), frozenset(ordered), opaque
+        *(graph, final, spaces, frozenset(kernels), frozenset(whole), frozenset(ordered)),
+        *(opaque, model),
     )
+
+
+def _quantized(call: Call) -> bool:
+    return bool(getattr(call.op, "quantization_mode", None))
 
 
 def _sides(call: Call) -> list[int]:

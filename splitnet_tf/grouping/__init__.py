@@ -1,7 +1,8 @@
 """SplitNet, learning: plans, assignment variables, split losses, grouped layers, groupings."""
 
 from splitnet_tf.grouping.assignment import Assignment
-from splitnet_tf.grouping.group_model import group_model, split_losses
+from splitnet_tf.grouping.blocks import block_masks, mask_off_blocks, off_block_energy
+from splitnet_tf.grouping.group_model import group_model, plan_of, split_losses
 from splitnet_tf.grouping.grouped_layers import (
     GroupedConv1D,
     GroupedConv2D,
@@ -31,8 +32,12 @@ __all__ = [
     "SpaceGroups",
     "SplitLosses",
     "SplitPlan",
+    "block_masks",
     "group_model",
     "hard_labels",
+    "mask_off_blocks",
+    "off_block_energy",
+    "plan_of",
     "read_grouping",
     "split_losses",
     "start_from_clusters",

@@ -10,6 +10,9 @@ from keras import ops
 
 from splitnet_tf.errors import GroupingError
 
+# Start of an assignment layer's name, before that of its space.
+PREFIX = "space_"
+
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
 class Assignment(keras.layers.Layer):
@@ -42,6 +45,11 @@ class Assignment(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=self.stddev, seed=self.seed),
         )
         self.built = True
+
+    @property
+    def space(self) -> str:
+        """Name of the channel space, as the names of layers allow it."""
+        return self.name.removeprefix(PREFIX)
 
     def p(self):
         """Group membership, (num_groups, size): softmax over the groups, columns sum to 1."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
 from splitnet_tf.errors import GroupingError, PlanError
 from splitnet_tf.graph.copying import copy_layer, plain_layer, rebuild
-from splitnet_tf.graph.trace import trace
-from splitnet_tf.grouping.assignment import Assignment
+from splitnet_tf.grouping.assignment import PREFIX, Assignment
 from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel
 from splitnet_tf.grouping.plan import PlannedKernel, SplitPlan
 from splitnet_tf.grouping.split_losses import SplitLosses
@@ -15,7 +16,7 @@ from splitnet_tf.grouping.split_losses import SplitLosses
 
 def group_model(
     model: keras.Model,
-    plan: SplitPlan,
+    plan: SplitPlan | Sequence[tuple[str, int]],
     gamma1: float = 1.0,
     gamma2: float = 1.0,
     gamma3: float = 10.0,
@@ -41,8 +42,9 @@ def group_model(
     Raises:
       PlanError: the plan was made for another model, or splits nothing.
     """
-    traced = trace(model)
-    plan.check_model(traced)
+    if not isinstance(plan, SplitPlan):
+        plan = SplitPlan.from_sections(model, plan)
+    traced = plan.trace_of(model)
     if not plan.kernels:
         raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
     losses = SplitLosses(
@@ -51,7 +53,7 @@ def group_model(
     seeds = {s.name: None if seed is None else seed + i for i, s in enumerate(plan.spaces)}
     assignments = {
         s.name: Assignment(
-            s.num_groups, s.size, stddev, seeds[s.name], name=f"space_{_legal(s.name)}"
+            s.num_groups, s.size, stddev, seeds[s.name], name=f"{PREFIX}{_legal(s.name)}"
         )
         for s in plan.spaces
     }
@@ -80,6 +82,22 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
         sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
     sides.update(call.overrides, num_groups=kernel.num_groups, split_losses=losses)
     return copy_layer(call.op, call.layer_name, sides, grouped_type)
+
+
+def plan_of(grouped: keras.Model) -> SplitPlan:
+    """Plans a grouped model's split as it was planned when it was grouped.
+
+    Args:
+      grouped: from ``group_model``, or loaded from its file.
+
+    Raises:
+      GroupingError: the model has no grouped layers.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> sn.plan_of(sn.group_model(net, [("logits", 2)])).sections
+    (('logits', 2),)
+    """
+    return SplitPlan.from_sections(grouped, split_losses(grouped).sections)
 
 
 def _legal(name: str) -> str:

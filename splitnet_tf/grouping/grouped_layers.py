@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 from keras import ops
@@ -79,6 +81,18 @@ class GroupedKernel:
         """Membership of the output channels, (num_groups, out), likewise."""
         return _membership(self.out_assignments, self.out_layout, self.out_merges, self.num_groups)
 
+    def in_groups(self, labels: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Finds the group of each input channel, int (in,).
+
+        Args:
+          labels: the group of each channel of a space, by the ``id`` of its ``Assignment``.
+        """
+        return _groups(self.in_assignments, self.in_layout, self.in_merges, labels)
+
+    def out_groups(self, labels: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Finds the group of each output channel, int (out,); see ``in_groups``."""
+        return _groups(self.out_assignments, self.out_layout, self.out_merges, labels)
+
     def call(self, inputs):
         outputs = super().call(inputs)
         if self.split_losses.is_reporter(self):
@@ -118,6 +132,10 @@ def _variable(assignments, layout):
     if len(layout) == 1:
         return assignments[layout[0]].logits
     return ops.concatenate([assignments[i].logits for i in layout], axis=1)
+
+
+def _groups(assignments, layout, merges, labels):
+    return np.concatenate([np.asarray(merges[i])[labels[id(assignments[i])]] for i in layout])
 
 
 def _membership(assignments, layout, merges, num_groups):

@@ -66,6 +66,7 @@ class SplitPlan:
       spaces: the spaces that carry assignment variables, in order of first use.
       call_levels: level of each call of the model, by name; ``tail`` for calls after the merge.
       class_spaces: the space or spaces of the model's first output.
+      trace: of the model planned; neither compared nor printed.
     """
 
     sections: tuple[tuple[str, int], ...]
@@ -74,6 +75,7 @@ class SplitPlan:
     spaces: tuple[PlannedSpace, ...]
     call_levels: dict[str, int]
     class_spaces: tuple[str, ...]
+    trace: Trace | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def tail(self) -> int:
@@ -114,6 +116,17 @@ class SplitPlan:
             below, more groups than channels, or a layer that cannot be split exactly.
         """
         return _Planner(model if isinstance(model, Trace) else trace(model), sections).plan()
+
+    def trace_of(self, model: keras.Model) -> Trace:
+        """Returns the trace of a model: the one kept if it is the model planned, or a new one.
+
+        Raises:
+          PlanError: the plan was made for another model.
+        """
+        kept = self.trace is not None and self.trace.shows(model)
+        traced = self.trace if kept else trace(model)
+        self.check_model(traced)
+        return traced
 
     def check_model(self, traced: Trace) -> None:
         """Raises PlanError when the plan was made for another model than the traced one."""
@@ -239,6 +252,7 @@ class _Planner:
             spaces,
             levels,
             tuple(names[s] for s in output.spaces),
+            self.trace,
         )
 
     def _first_name(self, call) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
-from splitnet_tf.grouping.group_model import split_losses
+from splitnet_tf.grouping.group_model import plan_of, split_losses
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import even_labels, even_sizes
 from splitnet_tf.grouping.plan import SplitPlan
@@ -68,7 +68,7 @@ def read_grouping(
         an assignment is not finite.
     """
     losses = split_losses(grouped)
-    plan = SplitPlan.from_sections(grouped, losses.sections)
+    plan = plan_of(grouped)
     assignments = space_assignments(losses, plan)
     spaces = []
     for space in plan.spaces:

@@ -24,7 +24,7 @@ def check_scaling(scaling: str) -> str:
     return scaling
 
 
-def kernel_energy(kernel, scaling: str = "unit"):
+def _energy(kernel, scaling: str = "unit"):
     """The squared weights between input and output channels.
 
     Args:
@@ -61,7 +61,7 @@ def group_weight(kernel, p, q, scaling: str = "unit"):
     size_out = q.shape[1]
     if num_groups == 1:
         return ops.zeros((), dtype=p.dtype)
-    energy = kernel_energy(kernel, scaling)
+    energy = _energy(kernel, scaling)
     rows = ops.sqrt(ops.maximum(ops.matmul(energy, ops.transpose(ops.square(q))), ROOT_FLOOR))
     cols = ops.sqrt(ops.maximum(ops.matmul(ops.square(p), energy), ROOT_FLOOR))
     row_term = ops.sum((1.0 - ops.transpose(p)) * rows)

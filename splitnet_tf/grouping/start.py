@@ -12,8 +12,10 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
+from splitnet_tf.graph.kernels import kernel_energy
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+from splitnet_tf.grouping.group_model import plan_of, split_losses
 from splitnet_tf.grouping.hierarchy import even_labels, even_sizes
 from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.grouping.split_losses import SplitLosses
@@ -36,8 +38,8 @@ def served_groups(energy: np.ndarray) -> np.ndarray:
 
 
 def start_from_clusters(
-    losses: SplitLosses,
-    plan: SplitPlan,
+    grouped: keras.Model | SplitLosses,
+    plan: SplitPlan | None = None,
     class_labels: np.ndarray | None = None,
     *,
     largest_p: float = 0.9,
@@ -49,9 +51,9 @@ def start_from_clusters(
     below, top-down, from the groups they serve.
 
     Args:
-      losses: the grouped model's ``SplitLosses``.
-      plan: the plan that the model was grouped with.
-      class_labels: (classes,) top-level groups to start from instead of clusters.
+      grouped: from ``group_model``; or its ``SplitLosses``, then with ``plan``.
+      plan: the plan that the model was grouped with, by default ``plan_of(grouped)``.
+      class_labels: int (classes,), top-level groups to start from instead of clusters.
       largest_p: p of each channel's own group at the start, above 1 / groups and below 1.
       seed: of the clustering.
 
@@ -62,6 +64,8 @@ def start_from_clusters(
       GroupingError: the class space belongs to no split kernel, or labels or a largest_p that it
         cannot have.
     """
+    losses = grouped if isinstance(grouped, SplitLosses) else split_losses(grouped)
+    plan = plan or plan_of(grouped)
     layers = losses.grouped_layers()
     labels: dict[int, np.ndarray] = {}
     top = class_assignment(losses)
@@ -152,15 +156,8 @@ def _energy_sent(assignment, layers, labels) -> np.ndarray:
         known = all(id(a) in labels for a in layer.out_assignments)
         if not known or all(a is not assignment for a in layer.in_assignments):
             continue
-        kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel))
-        squares = np.square(kernel).sum(axis=tuple(range(kernel.ndim - 2)))
-        membership = np.concatenate(
-            [
-                np.eye(layer.num_groups)[np.asarray(layer.out_merges[i])[labels[id(a)]]]
-                for i, a in ((i, layer.out_assignments[i]) for i in layer.out_layout)
-            ]
-        )
-        sent = squares @ membership  # (in, G of the layer)
+        membership = np.eye(layer.num_groups)[layer.out_groups(labels)]
+        sent = kernel_energy(layer.kernel) @ membership  # (in, G of the layer)
         which = next(i for i, a in enumerate(layer.in_assignments) if a is assignment)
         # A layer of fewer groups says nothing of the finer ones: its energy is spread evenly.
         merge = np.asarray(layer.in_merges[which])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
+from splitnet_tf.grouping.blocks import off_block_share
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 # A group is emptying when it holds less than this of an even share.
@@ -36,15 +37,16 @@ class GroupingWatch:
 
     def off_block_shares(self) -> dict[str, float]:
         """The share of squared weights outside the blocks, of every split kernel."""
-        shares = {}
-        for layer in self._losses.grouped_layers():
-            kernel = keras.ops.convert_to_numpy(layer.kernel)
-            energy = np.square(kernel).sum(axis=tuple(range(kernel.ndim - 2)))
-            rows = keras.ops.convert_to_numpy(layer.p).argmax(axis=0)
-            columns = keras.ops.convert_to_numpy(layer.q).argmax(axis=0)
-            outside = rows[:, None] != columns[None, :]
-            shares[layer.name] = float((energy * outside).sum() / max(energy.sum(), 1e-30))
-        return shares
+        labels = {
+            id(a): p.argmax(axis=0)
+            for a, p in zip(self._losses.assignments(), self.memberships(), strict=True)
+        }
+        return {
+            layer.name: off_block_share(
+                layer.kernel, layer.in_groups(labels), layer.out_groups(labels)
+            )
+            for layer in self._losses.grouped_layers()
+        }
 
     def off_block_energy(self) -> float:
         """The mean of ``off_block_shares``."""
@@ -60,7 +62,7 @@ class GroupingWatch:
         decided = np.concatenate([p.max(axis=0) > DECIDED for p in memberships])
         values["split/decided"] = float(np.mean(decided))
         for assignment, p in zip(self._losses.assignments(), memberships, strict=True):
-            name = assignment.name.removeprefix("space_")
+            name = assignment.space
             values[f"largest_p/{name}"] = float(p.max(axis=0).mean())
             sizes = np.bincount(p.argmax(axis=0), minlength=len(p))
             for group, size in enumerate(sizes):
@@ -71,7 +73,7 @@ class GroupingWatch:
         """What is going wrong, with a remedy; each fault once."""
         found = {}
         spaces = [
-            (a.name.removeprefix("space_"), p)
+            (a.space, p)
             for a, p in zip(self._losses.assignments(), self.memberships(), strict=True)
         ]
         for name, p in spaces:
@@ -81,7 +83,7 @@ class GroupingWatch:
                     state = "empty" if sizes[g] == 0 else "emptying"
                     found[name, g, state] = (
                         f"Group {g} of {name} is {state} ({sizes[g]} of {p.shape[1]} channels): "
-                        "raise --gamma3."
+                        "raise `gamma3`."
                     )
         if self._max_steps and step >= UNDECIDED_AFTER * self._max_steps:
             for name, p in spaces:
@@ -89,7 +91,7 @@ class GroupingWatch:
                     found[name, "undecided"] = (
                         f"The assignments of {name} are undecided (mean largest p "
                         f"{p.max(axis=0).mean():.2f}) after {100 * UNDECIDED_AFTER:.0f}% of the "
-                        "steps: raise --assignment_lr_scale."
+                        "steps: raise `pace`."
                     )
         new = [sentence for key, sentence in found.items() if key not in self._warned]
         self._warned.update(found)

@@ -26,7 +26,7 @@ def wordnet_taxonomy(class_names: Sequence[str], wordnet: Any = None) -> dict[st
             from nltk.corpus import wordnet
         except ImportError:
             raise GroupingError(
-                "--grouping=wordnet needs nltk: pip install nltk, then python -m nltk.downloader "
+                "`grouping=wordnet` needs nltk: pip install nltk, then python -m nltk.downloader "
                 "wordnet."
             ) from None
     tree: dict[str, Any] = {}
@@ -35,11 +35,11 @@ def wordnet_taxonomy(class_names: Sequence[str], wordnet: Any = None) -> dict[st
             synset = _synset(name, wordnet)
         except LookupError:
             raise GroupingError(
-                "--grouping=wordnet: nltk has no WordNet; run python -m nltk.downloader wordnet."
+                "`grouping=wordnet`: nltk has no WordNet; run python -m nltk.downloader wordnet."
             ) from None
         if synset is None:
             raise GroupingError(
-                f"--grouping=wordnet: class '{name}' is no noun of WordNet; write a taxonomy as "
+                f"`grouping=wordnet`: class '{name}' is no noun of WordNet; write a taxonomy as "
                 "JSON instead."
             )
         node = tree

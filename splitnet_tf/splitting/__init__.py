@@ -1,6 +1,6 @@
 """Cutting a grouped model into a tree of branches."""
 
-from splitnet_tf.splitting.blocks import block_masks, mask_off_blocks, off_block_energy
+from splitnet_tf.grouping.blocks import block_masks, mask_off_blocks, off_block_energy
 from splitnet_tf.splitting.fuse import fuse_tree
 from splitnet_tf.splitting.split_model import split_model
 from splitnet_tf.splitting.tree import Feed, Node, SplitTree

@@ -123,7 +123,7 @@ def _check_equal(nodes: list[Node], graphs: list[Graph]) -> None:
         if not same:
             raise PlanError(
                 f"'{nodes[0].name}' and '{node.name}' differ in shape; only branches of equal "
-                "shape can be fused (--method=balanced makes them so)."
+                "shape can be fused (`method=balanced` makes them so)."
             )
 
 
@@ -155,7 +155,7 @@ def _fused_call(calls: tuple[Call, ...], traced: Trace, feeds: list):
         parts = layers.Reshape((*shape[1:-1], count, shape[-1]))(x)
         axes = (len(shape) - 1, *range(1, len(shape) - 1), len(shape))
         return layers.Reshape((count * int(np.prod(shape[1:])),))(layers.Permute(axes)(parts))
-    raise PlanError(f"Layer '{name}' ({type(op).__name__}) has no fused form; use --fuse=none.")
+    raise PlanError(f"Layer '{name}' ({type(op).__name__}) has no fused form; use `fuse=none`.")
 
 
 def _beside(weights: list[list]) -> list:

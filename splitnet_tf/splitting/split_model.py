@@ -14,11 +14,11 @@ from keras import ops
 from splitnet_tf.graph.calls import Call, unused
 from splitnet_tf.graph.copying import one_or_all
 from splitnet_tf.graph.slicing import run_calls
-from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.graph.trace import Trace
+from splitnet_tf.grouping.blocks import check_grouping
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import merge_map, node_names
 from splitnet_tf.grouping.plan import SplitPlan
-from splitnet_tf.splitting.blocks import check_grouping
 from splitnet_tf.splitting.tree import HEAD, TRUNK, SplitTree
 
 
@@ -44,9 +44,8 @@ def split_model(
       GroupingError: the grouping is not one of this model's spaces.
       PlanError: the model cannot be split exactly, or the plan is another model's.
     """
-    traced = trace(model)
-    plan = plan or SplitPlan.from_sections(traced, grouping.sections)
-    plan.check_model(traced)
+    plan = plan or SplitPlan.from_sections(model, grouping.sections)
+    traced = plan.trace_of(model)
     check_grouping(plan, grouping)
     return _Splitter(traced, plan, grouping, dropout).split(model.name)
 

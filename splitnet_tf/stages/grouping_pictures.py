@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib import colormaps
 
+from splitnet_tf.graph.kernels import kernel_energy
 from splitnet_tf.grouping import SplitLosses
 from splitnet_tf.grouping.hierarchy import node_names, spread
 from splitnet_tf.grouping.plan import SplitPlan
@@ -45,7 +46,7 @@ def sorted_kernel(kernel: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarra
     Returns:
       (in, out): the root of the summed squares over the window; block-diagonal after a split.
     """
-    size = np.sqrt(np.square(kernel).sum(axis=tuple(range(kernel.ndim - 2))))
+    size = np.sqrt(kernel_energy(kernel))
     rows, columns = (np.argsort(m.argmax(axis=0), kind="stable") for m in (p, q))
     return size[rows][:, columns]
 
@@ -95,7 +96,7 @@ class GroupingPictures:
         to_numpy = keras.ops.convert_to_numpy
         with writer.as_default(step=step):
             for assignment in self._losses.assignments():
-                name, p = assignment.name.removeprefix("space_"), to_numpy(assignment.p())
+                name, p = assignment.space, to_numpy(assignment.p())
                 tf.summary.histogram(f"p/{name}", p.max(axis=0))
                 by_group = p[:, np.argsort(p.argmax(axis=0), kind="stable")]
                 tf.summary.image(f"p_by_group/{name}", picture(by_group))

@@ -15,7 +15,7 @@ from splitnet_tf.data import evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.runs import RunDirectory
-from splitnet_tf.storage.models import save_model
+from splitnet_tf.storage.models import load_model, save_model
 from splitnet_tf.training import TrainOptions
 from tests.cli.small_programs import small_model
 from tests.conftest import random_grouping, to_numpy
@@ -81,7 +81,7 @@ def grouped(handed, tmp_path):
 def split_up(handed, tmp_path, monkeypatch):
     """``split``, of the same model in groups by chance."""
     small_model(tmp_path / "small.keras")
-    model = sn.saving.load_model(tmp_path / "small.keras")
+    model = load_model(tmp_path / "small.keras")
     plan = sn.SplitPlan.from_sections(model, SECTIONS)
     save_model(sn.group_model(model, plan), tmp_path / "grouped.keras")
     names = {"class_names": DATA.class_names}
@@ -162,13 +162,14 @@ def test_the_terminal_warns_once_the_warm_up_is_over(grouped, caplog):
         found.summarize(4, None)
         assert caplog.messages == []
         found.summarize(6, None)
-        name = low.name.removeprefix("space_")
-        empty = f"step 6: Group 1 of {name} is empty (0 of {low.size} channels): raise --gamma3."
+        empty = (
+            f"step 6: Group 1 of {low.space} is empty (0 of {low.size} channels): raise `gamma3`."
+        )
         assert caplog.messages == [empty]
         found.summarize(9, None)
         assert len(caplog.messages) == 3
         late = caplog.messages[1:]
-        assert all("are undecided" in m and "--assignment_lr_scale" in m for m in late)
+        assert all("are undecided" in m and "`pace`" in m for m in late)
 
     grouped(during=watch)
 

@@ -210,6 +210,15 @@ def test_half_precision_computes_losses_in_full():
     assert {keras.backend.standardize_dtype(v.dtype) for v in grouped.losses} == {"float32"}
 
 
+def test_sections_in_place_of_a_plan():
+    plain, plan, grouped = grouped_wrn()
+    again = sn.group_model(plain, [("unit_2_0", 2), ("unit_3_0", 4)], seed=0)
+    assert sn.plan_of(again) == sn.plan_of(grouped)
+    assert [s.name for s in sn.plan_of(again).spaces] == [s.name for s in plan.spaces]
+    with pytest.raises(sn.PlanError, match="A section must be"):
+        sn.group_model(plain, "unit_2_0")
+
+
 def test_a_plan_for_another_model_is_refused():
     plan = sn.SplitPlan.from_sections(small_alexnet(), [("fc6", 2)])
     with pytest.raises(sn.PlanError, match="made for another model: it splits layer 'fc6'"):

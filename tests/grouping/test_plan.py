@@ -38,6 +38,24 @@ def test_deep_split_of_a_wide_resnet(wrn):
     assert plan.merge(plan.space(between), 1) == (0, 0, 1, 1)
 
 
+def test_a_plan_keeps_the_trace_of_its_model(wrn):
+    plan = SplitPlan.from_sections(wrn, [("logits", 4)])
+    assert plan.trace_of(wrn) is plan.trace
+    again = keras.models.clone_model(wrn)
+    other = plan.trace_of(again)
+    assert other.model is again and other is not plan.trace
+    assert plan == SplitPlan.from_sections(again, [("logits", 4)])
+    assert "trace" not in repr(plan)
+
+
+def test_a_model_quantized_after_its_plan_is_traced_anew():
+    model = models.mlp((8,), 4, (6,))
+    plan = SplitPlan.from_sections(model, [("logits", 2)])
+    model.quantize("int8")
+    with pytest.raises(PlanError, match="made for another model"):
+        plan.trace_of(model)
+
+
 def test_the_plan_prints_as_a_table(wrn):
     text = str(SplitPlan.from_sections(wrn, [("logits", 4)]))
     header, rule, row = text.splitlines()

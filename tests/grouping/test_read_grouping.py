@@ -65,9 +65,9 @@ def test_off_block_energy_is_what_masking_takes():
     grouping = random_grouping(plan, np.random.default_rng(0))
     kernel = grouped.get_layer("fc7").kernel
     before = np.square(np.array(kernel)).sum()
-    share = off_block_energy(grouped, plan, grouping)["fc7"]
-    mask_off_blocks(grouped, plan, grouping)
+    share = off_block_energy(grouped, grouping, plan)["fc7"]
+    mask_off_blocks(grouped, grouping, plan)
     after = np.square(np.array(kernel)).sum()
     assert 0.2 < share < 0.8
     assert share == pytest.approx(1 - after / before, rel=1e-5)
-    assert off_block_energy(grouped, plan, grouping)["fc7"] == 0
+    assert off_block_energy(grouped, grouping, plan)["fc7"] == 0

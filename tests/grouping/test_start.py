@@ -114,7 +114,7 @@ def test_the_start_finds_the_blocks_of_a_hidden_block_network():
         layer.kernel.assign(kernel + 0.02 * rng.normal(size=kernel.shape))
     plan = sn.SplitPlan.from_sections(model, [("fc2", 2), ("logits", 2)])
     grouped = sn.group_model(model, plan)
-    labels = sn.start_from_clusters(sn.split_losses(grouped), plan, largest_p=0.8)
+    labels = sn.start_from_clusters(grouped, largest_p=0.8)
     assert {k.removeprefix("space_") for k in labels} == set(parts)
     for name, found in labels.items():
         assert same_partition(found, parts[name.removeprefix("space_")])

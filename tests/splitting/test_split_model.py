@@ -143,7 +143,7 @@ def test_inputs_of_nodes_have_names_of_their_own(start):
     plan = sn.SplitPlan.from_sections(model, [(start, 2)])
     grouping = random_grouping(plan, np.random.default_rng(0))
     tree, masked = sn.split_model(model, grouping, plan).model, sn.plain_copy(model)
-    sn.splitting.mask_off_blocks(masked, plan, grouping)
+    sn.splitting.mask_off_blocks(masked, grouping, plan)
     x = np.random.default_rng(0).normal(size=(3, 6)).astype("float32")
     for found, expected in zip(tree(x), masked(x), strict=True):
         np.testing.assert_allclose(to_numpy(found), to_numpy(expected), rtol=1e-4, atol=1e-5)
@@ -230,7 +230,7 @@ def test_several_inputs_and_outputs():
     grouping = random_grouping(plan, rng)
     tree = sn.split_model(model, grouping)
     masked = sn.plain_copy(model)
-    sn.splitting.mask_off_blocks(masked, plan, grouping)
+    sn.splitting.mask_off_blocks(masked, grouping, plan)
     images = [rng.normal(size=(3, n)).astype("float32") for n in (6, 4)]
     for found, expected in zip(tree.model(images), masked(images), strict=True):
         np.testing.assert_allclose(to_numpy(found), to_numpy(expected), rtol=1e-4, atol=1e-5)
