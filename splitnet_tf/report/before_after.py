@@ -8,13 +8,7 @@ from typing import Any
 from splitnet_tf.report.models import Counted
 from splitnet_tf.report.run_folder import number
 from splitnet_tf.report.runs import Run
-
-STAGES = {
-    "before": "before the cut",
-    "cut": "right after the cut",
-    "recalibrated": "batch norm re-estimated",
-    "finetuned": "after finetuning",
-}
+from splitnet_tf.runs.names import EVALUATION, RESULT, STAGES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +16,8 @@ class Measured:
     """The numbers of a run; None where one is not known.
 
     Attributes:
-      params, flops, seconds, top5, cross_entropy: before and after the cut.
-      accuracy: test accuracy by stage, see ``STAGES``.
+      params, flops, seconds, top5, cross_entropy: values before and after the cut.
+      accuracy: test accuracy by stage, see ``runs.names.STAGES``.
       problems: a sentence for each thing that is missing.
     """
 
@@ -61,9 +55,9 @@ def measure(run: Run, counted: Counted) -> Measured:
     problems = [*counted.problems]
     accuracy = _accuracy(run)
     if not accuracy:
-        problems.append(run.problem("result.json") or "result.json has no test accuracy.")
+        problems.append(run.problem(RESULT) or f"{RESULT} has no test accuracy.")
     if run.split and not any(stage in accuracy for stage in STAGES if stage != "before"):
-        problems.append(run.split.problems.get("result.json", "The split has no accuracy yet."))
+        problems.append(run.split.problems.get(RESULT, "The split has no accuracy yet."))
     stale = _stale(run, accuracy, before, after)
     if stale:
         problems.append(stale)
@@ -83,7 +77,7 @@ def measure(run: Run, counted: Counted) -> Measured:
 
 
 def evaluations(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What ``evaluation.json`` says of the unsplit model and of the tree; empty where nothing."""
+    """Entries of ``evaluation.json`` on the unsplit model and on the tree; empty where none is."""
     before: Any = None
     after: Any = None
     if run.split:
@@ -95,21 +89,19 @@ def evaluations(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _accuracy(run: Run) -> dict[str, float]:
     found = {}
-    if run.group:
-        found["before"] = number(run.group.result, "test_accuracy")
-    if run.split:
-        for stage in STAGES:
-            value = number(run.split.result, "test_accuracy", stage)
-            if value is not None:
-                found[stage] = value
-    return {stage: value for stage, value in found.items() if value is not None}
+    if run.group and run.group.result and run.group.result.test_accuracy is not None:
+        found["before"] = run.group.result.test_accuracy
+    if run.split and run.split.result:
+        found |= run.split.result.test_accuracy
+    return {stage: found[stage] for stage in STAGES if stage in found}
 
 
 def _counts(run: Run, counted: Counted, name: str) -> tuple[float | None, float | None]:
-    """Counted, or else as the split's result has them."""
-    result = run.split.result if run.split else {}
+    """Costs as counted, or else as the split's result has them."""
+    result = run.split.result if run.split else None
+    known = getattr(result, name) if result else {}
     return tuple(
-        getattr(cost, name) if cost else number(result, name, when)
+        getattr(cost, name) if cost else known.get(when)
         for cost, when in ((counted.before, "before"), (counted.after, "after"))
     )
 
@@ -123,7 +115,7 @@ def _stale(run: Run, accuracy: dict[str, float], before: dict, after: dict) -> s
             continue
         if abs(found - expected) > 1e-3:
             return (
-                f"{owner.path / 'evaluation.json'} has {100 * found:.2f}% where result.json has "
+                f"{owner.path / EVALUATION} has {100 * found:.2f}% where {RESULT} has "
                 f"{100 * expected:.2f}%: it is of another model; evaluate again."
             )
     return ""

@@ -9,31 +9,12 @@ import numpy as np
 
 from splitnet_tf.analysis import Agreement, agreement
 from splitnet_tf.analysis.agreement import contingency
+from splitnet_tf.analysis.class_tree import ClassNode, class_tree
 from splitnet_tf.data import cifar100_superclasses, planted_superclasses
 from splitnet_tf.errors import DataError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.grouping.hierarchy import merge_map, node_names, spread
+from splitnet_tf.grouping.hierarchy import merge_map
 from splitnet_tf.report.runs import Run
-
-
-@dataclasses.dataclass(frozen=True)
-class Branch:
-    """A node of the tree.
-
-    Attributes:
-      name: of the node.
-      params, flops: of the node alone; None where they are not known.
-      size: of its classes, all above it among them.
-      classes: of a leaf: (superclass or None, names of its classes).
-      children: the nodes above.
-    """
-
-    name: str
-    params: int | None
-    flops: int | None
-    size: int
-    classes: tuple[tuple[str | None, tuple[str, ...]], ...]
-    children: tuple[Branch, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,41 +64,22 @@ def labels_by_level(grouping: Grouping) -> list[np.ndarray]:
     return [np.array(merge_map(groups, top, level))[labels] for level in range(1, top + 1)]
 
 
-def class_tree(
-    grouping: Grouping, nodes: dict[str, tuple[int, int]], superclasses: Superclasses | None
-) -> Branch:
-    """The tree of a grouping.
-
-    Args:
-      grouping: of the run.
-      nodes: (params, flops) of the nodes that are counted.
-      superclasses: by which the classes of a leaf are put in order.
-    """
+def tree_of(grouping: Grouping) -> ClassNode:
+    """The tree of a grouping's classes, of the levels that ``labels_by_level`` has."""
     by_level = labels_by_level(grouping)
-    groups = (1, *(int(labels.max()) + 1 for labels in by_level))
-    names = node_names(groups)
-
-    def branch(level: int, group: int) -> Branch:
-        inside = [c for c in grouping.classes.members[group]] if level == len(by_level) else []
-        above = ()
-        if level < len(by_level):
-            parents = spread(groups[level + 1], groups[level])
-            above = tuple(branch(level + 1, g) for g, p in enumerate(parents) if p == group)
-        return Branch(
-            names[level, group],
-            *nodes.get(names[level, group], (None, None)),
-            len(inside) + sum(child.size for child in above),
-            _named(grouping, inside, superclasses),
-            above,
-        )
-
-    return branch(0, 0)
+    return class_tree(by_level[-1], (1, *(int(labels.max()) + 1 for labels in by_level)))
 
 
-def _named(
+def named_classes(
     grouping: Grouping, classes: Sequence[int], superclasses: Superclasses | None
 ) -> tuple[tuple[str | None, tuple[str, ...]], ...]:
-    """Names of classes by superclass, those of which most are here first."""
+    """Names of classes by superclass, the superclass with most of them first.
+
+    Args:
+      grouping: gives the names.
+      classes: numbers of the classes.
+      superclasses: of all classes; None for one entry without a superclass.
+    """
     names = grouping.class_names or [str(i) for i in range(grouping.classes.size)]
     if superclasses is None:
         return ((None, tuple(names[c] for c in classes)),) if classes else ()

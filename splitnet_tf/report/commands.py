@@ -9,6 +9,7 @@ from typing import Any
 
 from splitnet_tf.report.run_folder import SPLIT, RunFolder
 from splitnet_tf.report.runs import Run
+from splitnet_tf.runs.names import EVALUATION
 
 # Of config.json: digests of files, and what belongs to one call of a program.
 NO_FLAGS = ("restart",)
@@ -32,7 +33,7 @@ def evaluation_command(run: Run) -> str:
     names = ("dataset", "data_dir", "seed")
     flags = {name: run.setting(name) for name in names}
     flags["basemodel"] = str(run.path)
-    flags["output_file"] = str(run.path / "evaluation.json")
+    flags["output_file"] = str(run.path / EVALUATION)
     return _command("evaluate", flags)
 
 

@@ -14,6 +14,7 @@ from splitnet_tf.report.classes import Superclasses, labels_by_level
 from splitnet_tf.report.drawings import draw_confusion
 from splitnet_tf.report.pictures import Picture, picture
 from splitnet_tf.report.runs import Run
+from splitnet_tf.runs.names import EVALUATION, GROUPING
 
 MOST_CELLS = 250
 
@@ -101,7 +102,7 @@ def confusions_of(run: Run, superclasses: Superclasses | None) -> Confused:
     """Reads, counts and draws the confusions in a run's evaluation."""
     grouping = run.grouping
     if grouping is None:
-        return Confused(problem=run.problem("grouping.json"))
+        return Confused(problem=run.problem(GROUPING))
     before, after = evaluations(run)
     found = []
     for title, entry in (("before the cut", before), ("after the cut", after)):
@@ -111,12 +112,12 @@ def confusions_of(run: Run, superclasses: Superclasses | None) -> Confused:
         elif "confusion" in entry:
             size = grouping.classes.size
             return Confused(
-                problem=f"The confusions in evaluation.json are no {size} by {size} counts, one "
+                problem=f"The confusions in {EVALUATION} are not {size} by {size} counts, one "
                 "for each pair of the grouping's classes; evaluate again."
             )
     if not found:
-        problem = run.problem("evaluation.json")
-        return Confused(problem=problem or "evaluation.json has no confusions; evaluate again.")
+        problem = run.problem(EVALUATION)
+        return Confused(problem=problem or f"{EVALUATION} has no confusions; evaluate again.")
     labels = labels_by_level(grouping)
     order = class_order(labels[-1], superclasses.labels if superclasses else None)
     newest = found[-1][1]

@@ -15,11 +15,10 @@ from splitnet_tf.errors import RunError, SplitNetError
 from splitnet_tf.grouping import SplitPlan
 from splitnet_tf.report.run_folder import RunFolder
 from splitnet_tf.report.runs import Run
+from splitnet_tf.runs.names import TREES, UNSPLIT
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.storage.models import load_model
 
-WHOLE = ("grouped.keras", "model.keras")
-TREES = ("tree.keras", "cut.keras")
 _MOST = 10_000  # bytes of the metadata of a model file
 
 
@@ -35,7 +34,7 @@ class Models:
         if self._run.group is None:
             raise RunError("The folder of the grouping, which has the unsplit model, is not there.")
         path = self._run.group.path
-        for name in WHOLE:
+        for name in UNSPLIT:
             if (path / name).is_file():
                 return load_model(path / name)
         raise RunError(f"{path} has no model yet: the run has not come to its end.")
@@ -101,7 +100,7 @@ def count(run: Run, models: Models) -> Counted:
 
 def saved_with(folder: RunFolder) -> str:
     """The version of Keras that a folder's model was saved with; empty where it is not known."""
-    file = next((folder.path / n for n in (*TREES, *WHOLE) if (folder.path / n).is_file()), None)
+    file = next((folder.path / n for n in (*TREES, *UNSPLIT) if (folder.path / n).is_file()), None)
     if file is None:
         return ""
     try:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import jinja2
 
-from splitnet_tf.report.before_after import STAGES
 from splitnet_tf.report.commands import report_command
 from splitnet_tf.report.drawings import draw_gamma3
 from splitnet_tf.report.overview import gamma3_sizes, imbalance
 from splitnet_tf.report.pictures import picture
 from splitnet_tf.report.runs import read_runs
 from splitnet_tf.report.sections import run_page, versions
+from splitnet_tf.runs.names import STAGES
 from splitnet_tf.storage.atomic import write_atomically
 
 DASH = "–"

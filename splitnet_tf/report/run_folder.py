@@ -1,4 +1,4 @@
-"""What a run folder holds, read as far as it is there and whole."""
+"""A run folder's files, read as far as they are there and whole."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from typing import Any
 
 from splitnet_tf.errors import GroupingError, RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.runs import read_config
+from splitnet_tf.runs import GroupResult, SplitResult, read_config
 from splitnet_tf.runs.json_lines import read_lines
+from splitnet_tf.runs.names import (
+    CONFIG,
+    EVALUATION,
+    GROUPING,
+    METRICS,
+    PLAIN,
+    RESULT,
+    TIMING,
+    TREES,
+)
 from splitnet_tf.storage.json_files import MAX_BYTES, read_json
 
 MOST = 1e100  # of a number
 GROUP, SPLIT = "group", "split"
-_TREES = ("tree.keras", "cut.keras")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +33,8 @@ class RunFolder:
     Attributes:
       path: of the folder.
       kind: ``group`` (or a plain training), or ``split``.
-      config, result, evaluation: JSON documents; empty where the file is missing or damaged.
+      config, evaluation: JSON documents; empty where the file is missing or damaged.
+      result: the end of the run; None where the file is missing or damaged.
       metrics, timing: entries of the logs, each with an integer ``step``.
       grouping: the groups, or None.
       problems: by file name, a sentence on why it is missing, damaged or shortened.
@@ -33,7 +43,7 @@ class RunFolder:
     path: Path
     kind: str
     config: dict[str, Any]
-    result: dict[str, Any]
+    result: GroupResult | SplitResult | None
     evaluation: dict[str, Any]
     metrics: tuple[dict[str, Any], ...]
     timing: tuple[dict[str, Any], ...]
@@ -43,7 +53,7 @@ class RunFolder:
     @property
     def plain(self) -> bool:
         """Whether nothing is grouped: an ordinary training, to compare with."""
-        if (self.path / "model.keras").is_file():
+        if (self.path / PLAIN).is_file():
             return self.kind == GROUP
         logged = any(key.startswith("largest_p/") for entry in self.metrics for key in entry)
         return self.kind == GROUP and bool(self.metrics) and not logged and not self.grouping
@@ -53,44 +63,51 @@ def read_run_folder(path: str | Path) -> RunFolder:
     """Reads a run folder.
 
     Raises:
-      RunError: it is no run folder.
+      RunError: it is not a run folder.
     """
     path = Path(path)
-    if not (path / "config.json").is_file():
-        raise RunError(f"{path} is not a run folder: it has no config.json.")
+    if not (path / CONFIG).is_file():
+        raise RunError(f"{path} is not a run folder: it has no {CONFIG}.")
     problems: dict[str, str] = {}
     try:
         config = read_config(path)
     except RunError as error:
-        config, problems["config.json"] = {}, str(error)
-    tree = any((path / name).is_file() for name in _TREES)
+        config, problems[CONFIG] = {}, str(error)
+    tree = any((path / name).is_file() for name in TREES)
     kind = SPLIT if tree or "recalibrate_batches" in config else GROUP
     return RunFolder(
         path,
         kind,
         config,
-        _document(path / "result.json", "the run has not come to its end", problems),
-        _evaluation(path / "evaluation.json", problems),
-        _lines(path / "metrics.jsonl", problems),
-        _lines(path / "timing.jsonl", problems),
-        _grouping(path / "grouping.json", problems),
+        _result(path, SplitResult if kind == SPLIT else GroupResult, problems),
+        _evaluation(path / EVALUATION, problems),
+        _lines(path / METRICS, problems),
+        _lines(path / TIMING, problems),
+        _grouping(path / GROUPING, problems),
         problems,
     )
 
 
-def _document(file: Path, why: str, problems: dict[str, str]) -> dict[str, Any]:
+def _result(path: Path, kind: type, problems: dict[str, str]) -> GroupResult | SplitResult | None:
     try:
-        return read_json(file)
+        return kind.read(path)
     except FileNotFoundError:
-        problems[file.name] = f"{file} is not there: {why}."
-    except ValueError as error:
-        problems[file.name] = f"{file}: {error}."
-    return {}
+        problems[RESULT] = f"{path / RESULT} is not there: the run has not come to its end."
+    except RunError as error:
+        problems[RESULT] = str(error)
+    return None
 
 
 def _evaluation(file: Path, problems: dict[str, str]) -> dict[str, Any]:
-    """The document, if it is of the test images, as all else in the report is."""
-    found = _document(file, "the run has not been evaluated", problems)
+    """The document if it is of the test images, as everything else in the report is."""
+    try:
+        found = read_json(file)
+    except FileNotFoundError:
+        problems[file.name] = f"{file} is not there: the run has not been evaluated."
+        return {}
+    except ValueError as error:
+        problems[file.name] = f"{file}: {error}."
+        return {}
     images = found.get("images", "test")
     if images == "test":
         return found
@@ -133,7 +150,7 @@ def _grouping(file: Path, problems: dict[str, str]) -> Grouping | None:
 
 
 def number(document: Any, *keys: str) -> float | None:
-    """The number under nested keys of a document, within what can be drawn; None where none is."""
+    """The number under nested keys of a document, or None where none that can be drawn is."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     if isinstance(document, bool) or not isinstance(document, (int, float)):

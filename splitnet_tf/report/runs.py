@@ -12,6 +12,7 @@ from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.report.run_folder import GROUP, SPLIT, RunFolder, read_run_folder
 from splitnet_tf.runs import base_places, may_be_base
+from splitnet_tf.runs.names import CONFIG, GROUPED, GROUPING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _base_of(
     base = split.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
         return None, ("Of which grouping this split was made is not known.",)
-    file = Path(base) if base.endswith(".keras") else Path(base, "grouped.keras")
+    file = Path(base) if base.endswith(".keras") else Path(base, GROUPED)
     places = [place.resolve() for place in base_places(split.path, file.parent)]
     # What is asked for comes before what else is on the disk: runs may have been copied.
     for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
@@ -107,13 +108,13 @@ def _base_of(
 
 def _is_run_folder(path: Path) -> bool:
     try:
-        return (path / "config.json").is_file()
+        return (path / CONFIG).is_file()
     except OSError:  # a name that is too long, say
         return False
 
 
 def _differences(split: RunFolder, group: RunFolder, base: str) -> Iterable[str]:
-    if Path(base).resolve() not in (group.path.resolve(), (group.path / "grouped.keras").resolve()):
+    if Path(base).resolve() not in (group.path.resolve(), (group.path / GROUPED).resolve()):
         yield f"The grouping is taken from {group.path}; the split was made of {base}."
     one, other = split.grouping, group.grouping
     if one and other:
@@ -122,4 +123,4 @@ def _differences(split: RunFolder, group: RunFolder, base: str) -> Iterable[str]
             np.array_equal(one.space(n).labels(), other.space(n).labels()) for n in names
         )
         if not same:
-            yield f"The split has other groups than {group.path / 'grouping.json'}; its own count."
+            yield f"The split has other groups than {group.path / GROUPING}; its own count."

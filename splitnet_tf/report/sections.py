@@ -8,17 +8,18 @@ from importlib import metadata
 
 import numpy as np
 
+from splitnet_tf.analysis.class_tree import ClassNode
 from splitnet_tf.analysis.figures import draw_blocks
 from splitnet_tf.analysis.placement import Placement, make_placement
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.report.before_after import Measured, measure
 from splitnet_tf.report.classes import (
     Agreed,
-    Branch,
     Superclasses,
     agree,
-    class_tree,
+    named_classes,
     superclasses_of,
+    tree_of,
 )
 from splitnet_tf.report.commands import evaluation_command, placed_command, training_command
 from splitnet_tf.report.confusions import Confused, confusions_of
@@ -34,6 +35,7 @@ from splitnet_tf.report.models import Counted, Models, count, saved_with
 from splitnet_tf.report.pictures import Picture, picture
 from splitnet_tf.report.runs import Run
 from splitnet_tf.report.wording import damaged, phase, state, summary, title
+from splitnet_tf.runs.names import GROUPING, METRICS
 
 LOSSES = {"group_weight": "R_W", "disjointness": "R_D", "balance": "R_E"}
 MOST_SPACES = 12  # whose group sizes are drawn
@@ -43,7 +45,7 @@ PACKAGES = ("splitnet-tf", "tensorflow", "keras", "numpy", "scikit-learn", "matp
 
 @dataclasses.dataclass(frozen=True)
 class RunPage:
-    """All that the template needs of one run."""
+    """Everything that the template needs of one run; ``leaves`` has the classes of each leaf."""
 
     run: Run
     title: str
@@ -52,7 +54,8 @@ class RunPage:
     damaged: tuple[str, ...]
     measured: Measured
     counted: Counted
-    tree: Branch | None
+    tree: ClassNode | None
+    leaves: dict[str, tuple[tuple[str | None, tuple[str, ...]], ...]]
     superclasses: Superclasses | None
     agreed: Agreed | None
     agreement: Picture | None
@@ -76,6 +79,8 @@ def run_page(run: Run) -> RunPage:
     measured = measure(run, counted)
     grouping, superclasses = run.grouping, superclasses_of(run)
     agreed = agree(grouping, superclasses) if grouping and superclasses else None
+    tree = tree_of(grouping) if grouping else None
+    leaves = tree.leaves() if tree else ()
     blocks, blocks_problem = _blocks(run, models)
     pictures, problems = _assignment(run)
     return RunPage(
@@ -86,7 +91,8 @@ def run_page(run: Run) -> RunPage:
         damaged=damaged(run),
         measured=measured,
         counted=counted,
-        tree=class_tree(grouping, counted.nodes, superclasses) if grouping else None,
+        tree=tree,
+        leaves={n.name: named_classes(grouping, n.classes, superclasses) for n in leaves},
         superclasses=superclasses,
         agreed=agreed,
         agreement=_agreement(run, agreed) if agreed else None,
@@ -116,7 +122,7 @@ def _agreement(run: Run, agreed: Agreed) -> Picture:
 
 def _blocks(run: Run, models: Models) -> tuple[Picture | None, str]:
     if run.grouping is None:
-        return None, run.problem("grouping.json")
+        return None, run.problem(GROUPING)
     try:
         drawn = picture(
             f"blocks{run.number}",
@@ -133,14 +139,14 @@ def _assignment(run: Run) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
     if run.group is None:
         return (), ("The folder of the grouping, which has its log, is not there.",)
     entries = run.group.metrics
-    problems = [run.group.problems[f] for f in ("metrics.jsonl",) if f in run.group.problems]
+    problems = [run.group.problems[f] for f in (METRICS,) if f in run.group.problems]
     decided = largest_p(entries)
     terms = (read_curve(entries, f"split/{key}", name) for key, name in LOSSES.items())
     losses = [curve for curve in terms if curve]
     energy = read_curve(entries, "split/off_block_energy", "energy off the blocks")
     if not decided and not losses:
         if entries:
-            problems.append(f"{run.group.path / 'metrics.jsonl'} is of a run that groups nothing.")
+            problems.append(f"{run.group.path / METRICS} is of a run that groups nothing.")
         return (), tuple(problems)
     kept = spread_out(decided, MOST_SPACES)
     pictures = [

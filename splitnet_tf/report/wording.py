@@ -60,12 +60,13 @@ def state(run: Run) -> tuple[str, ...]:
     sentences = []
     for folder in run.folders[::-1]:
         name = "Training" if run.plain else {"group": "Grouping", "split": "Split"}[folder.kind]
-        steps, epochs = (number(folder.result, key) for key in ("steps", "epochs"))
-        if steps is not None:
-            length = f" ({epochs:.3g} epochs)" if epochs is not None else ""
-            why = folder.result.get("stopped")
-            why = f", stopped by {why}" if isinstance(why, str) else ""
-            sentences.append(f"{name} ({folder.path}): finished at step {steps:,.0f}{length}{why}.")
+        done = folder.result
+        if done:
+            length = f" ({done.epochs:.3g} epochs)" if done.epochs is not None else ""
+            why = f", stopped by {done.stopped}" if done.stopped else ""
+            sentences.append(
+                f"{name} ({folder.path}): finished at step {done.steps:,}{length}{why}."
+            )
         else:
             last = max((e["step"] for e in folder.metrics), default=None)
             so_far = f"the log ends at step {last:,}" if last is not None else "nothing is logged"

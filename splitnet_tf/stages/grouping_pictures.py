@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib import colormaps
 
+from splitnet_tf.analysis.class_tree import class_tree
 from splitnet_tf.graph.kernels import kernel_energy
 from splitnet_tf.grouping import SplitLosses
-from splitnet_tf.grouping.hierarchy import node_names, spread
 from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.grouping.start import class_assignment
 
@@ -51,32 +51,6 @@ def sorted_kernel(kernel: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarra
     return size[rows][:, columns]
 
 
-def class_tree(labels: np.ndarray, class_names: Sequence[str], groups: tuple[int, ...]) -> str:
-    """The tree with the classes of its leaves, as Markdown.
-
-    Args:
-      labels: (classes,) group of each class at the top level.
-      class_names: one a class.
-      groups: number of groups of each level, from the trunk (1) up.
-    """
-    names, top = node_names(groups), len(groups) - 1
-    lines: list[str] = []
-
-    def add(level: int, group: int) -> None:
-        name = f"{'    ' * level}- **{names[level, group]}**"
-        if level == top:
-            members = [class_names[c] for c in np.flatnonzero(labels == group)]
-            lines.append(f"{name} ({len(members)}): {', '.join(members)}")
-            return
-        lines.append(name)
-        for child, parent in enumerate(spread(groups[level + 1], groups[level])):
-            if parent == group:
-                add(level + 1, child)
-
-    add(0, 0)
-    return "\n".join(lines)
-
-
 class GroupingPictures:
     """Writes p of every space, every split kernel and the class tree.
 
@@ -105,5 +79,5 @@ class GroupingPictures:
                 image = picture(sorted_kernel(*arrays))
                 tf.summary.image(f"kernels_by_group/{layer.name}", image)
             labels = to_numpy(class_assignment(self._losses).p()).argmax(axis=0)
-            tree = class_tree(labels, self._class_names, self._plan.groups)
-            tf.summary.text("classes/tree", tree)
+            tree = class_tree(labels, self._plan.groups)
+            tf.summary.text("classes/tree", tree.as_markdown(self._class_names))

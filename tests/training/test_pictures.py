@@ -9,7 +9,6 @@ from splitnet_tf.grouping import split_losses
 from splitnet_tf.grouping.start import start_from_given
 from splitnet_tf.stages.grouping_pictures import (
     GroupingPictures,
-    class_tree,
     picture,
     sorted_kernel,
 )
@@ -45,18 +44,6 @@ def test_a_kernel_of_blocks_is_block_diagonal_once_sorted():
     inside = np.sort(rows)[:, None] == np.sort(columns)[None, :]
     assert (found[~inside] == 0).all() and (found[inside] > 0).all()
     assert np.square(found).sum() == pytest.approx(np.square(kernel).sum())
-
-
-def test_the_tree_lists_every_class_under_its_branch():
-    text = class_tree(np.array([2, 0, 1, 1, 2]), list("abcde"), (1, 2, 3))
-    assert text.splitlines() == [
-        "- **trunk**",
-        "    - **branch_0**",
-        "        - **branch_0_0** (1): b",
-        "        - **branch_0_1** (2): c, d",
-        "    - **branch_1**",
-        "        - **branch_1_0** (2): a, e",
-    ]
 
 
 def test_events_hold_pictures_tree_settings_and_graph(tmp_path):
