@@ -128,15 +128,16 @@ def one_or_all(values: list) -> Any:
 
 
 def _copy_weights(source: Any, target: Any) -> None:
+    # Copied, since on JAX an assigned array is shared and ``fit`` gives its arrays away.
     if is_keras_operation(source) or not source.weights:
         return
     if twin_of(source) or twin_of(target):
         for name in (*KERNEL_NAMES, "bias"):
             if getattr(source, name, None) is not None and hasattr(target, name):
-                getattr(target, name).assign(getattr(source, name))
+                getattr(target, name).assign(keras.ops.copy(getattr(source, name)))
         return
     for a, b in zip(target.weights, source.weights, strict=True):
-        a.assign(b)
+        a.assign(keras.ops.copy(b))
 
 
 def plain_layer(call: Call) -> keras.layers.Layer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import keras
@@ -31,6 +32,8 @@ class _Paced:
         if not self.built:
             paces = dict(self._paces)
             self._factors = tuple(paces.get(id(v), paces.get(v.path, 1.0)) for v in variables)
+            for variable in getattr(self._after_step, "variables", ()):
+                self._track_variable(variable)
         super().build(variables)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -90,7 +93,8 @@ class SGD(_Paced, keras.optimizers.SGD):
       after_step: called as ``after_step(variables, rate)`` after each update with the trainable
         variables and the learning rate of the step (a scalar tensor, without paces); it assigns
         what it changes. It runs within the compiled step, also in ``fit``, and before averaged
-        weights (``use_ema``) are updated. To be saved it must be registered with Keras.
+        weights (``use_ema``) are updated. To be saved it must be registered with Keras. Its
+        ``variables``, if it has any, are kept with the optimizer's.
     """
 
 
@@ -100,6 +104,21 @@ class AdamW(_Paced, keras.optimizers.AdamW):
 
     Takes all arguments of ``keras.optimizers.AdamW``, and ``paces`` and ``after_step`` as ``SGD``.
     """
+
+
+@functools.cache
+def paced(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optimizer]:
+    """A class of Keras' optimizers with paces and a step after the step.
+
+    Args:
+      kind: class such as ``keras.optimizers.Lion``.
+
+    Returns:
+      A registered subclass that takes ``paces`` and ``after_step`` as ``SGD`` does. A process that
+      loads a model saved with it calls this first.
+    """
+    made = type(f"Paced{kind.__name__}", (_Paced, kind), {"__module__": __name__})
+    return keras.saving.register_keras_serializable(package="splitnet_tf")(made)
 
 
 def optimizer_for(
