@@ -90,8 +90,8 @@ def dataset():
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory, dataset):
     """One undisturbed run, for the tests that disturb it."""
-    from tests.training.small_run import histogram, run_training
+    from tests.training.small_run import Histogram, run_training
 
     folder = tmp_path_factory.mktemp("whole")
-    model, result = run_training(folder, dataset, summarize=histogram)
+    model, result = run_training(folder, dataset, hooks=[Histogram()])
     return folder, [w.numpy() for w in model.variables], result

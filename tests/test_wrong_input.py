@@ -11,9 +11,17 @@ import splitnet_tf as sn
 from splitnet_tf import data
 from splitnet_tf.analysis import cost
 from splitnet_tf.data import Dataset, Split
-from splitnet_tf.errors import DataError, GroupingError, PlacementError, PlanError, RunError
+from splitnet_tf.errors import (
+    ArgumentError,
+    DataError,
+    GroupingError,
+    PlacementError,
+    PlanError,
+    RunError,
+)
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.space_groups import SpaceGroups
+from splitnet_tf.recipe import Phase
 from splitnet_tf.splitting import mask_off_blocks, off_block_energy
 from splitnet_tf.training import TrainOptions, evaluate
 
@@ -201,13 +209,13 @@ OTHERS = [
     (lambda m: evaluate(m, [(images, Y - 1)]), DataError, "got -1 to -1"),
     (
         lambda m: TrainOptions(0),
-        ValueError,
-        "max_steps must be a whole number from 1 to 99,999,999; got 0",
+        ArgumentError,
+        "`max_steps` must be a whole number from 1 to 99,999,999; got 0",
     ),
-    (lambda m: TrainOptions(1, momentum=np.nan), ValueError, "momentum must be from 0 to below 1"),
-    (lambda m: TrainOptions(1, display=0), ValueError, "display must be a whole number from 1"),
-    (lambda m: TrainOptions(10**12), ValueError, "max_steps must be a whole number from 1"),
-    (lambda m: TrainOptions(1.5), ValueError, "max_steps must be a whole number from 1"),
+    (lambda m: Phase(momentum=np.nan), ArgumentError, "`momentum` must be from 0 to below 1"),
+    (lambda m: TrainOptions(1, display=0), ArgumentError, "`display` must be a whole number from"),
+    (lambda m: TrainOptions(10**12), ArgumentError, "`max_steps` must be a whole number from 1"),
+    (lambda m: TrainOptions(1.5), ArgumentError, "`max_steps` must be a whole number from 1"),
     (lambda m: evaluate(m, [(images * np.nan, Y)]), DataError, "Batch 0: its images are not fin"),
     (lambda m: evaluate(m, [(images, Y[:3])]), DataError, "an integer for each of 6 images; got"),
     (lambda m: evaluate(m, [(images, Y / 2)]), DataError, "each of 6 images; got float64 (6,)"),

@@ -35,9 +35,10 @@ from splitnet_tf.grouping import Grouping, SplitPlan, group_model
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Cluster, Timing, interleave, prepare_devices, ratio
 from splitnet_tf.parallel.local_workers import LocalWorkers
+from splitnet_tf.recipe import CrossEntropy, Phase, optimizer_for
 from splitnet_tf.splitting import split_model
 from splitnet_tf.stages.networks import choose_model
-from splitnet_tf.training import TrainOptions, TrainStep
+from splitnet_tf.training import TrainStep
 
 FLAGS = flags.FLAGS
 # What can be timed, and the flags that some cases read and others do not.
@@ -195,21 +196,22 @@ def machine() -> dict:
 
 def grouping_step(model, plan, images, labels) -> dict:
     """A training step of the grouped model against one of the plain model."""
-    options = TrainOptions(max_steps=1)
-    steps = {
-        "plain": TrainStep(model, options),
-        "grouped": TrainStep(group_model(model, plan), options),
-    }
+    steps = {"plain": training_step(model), "grouped": training_step(group_model(model, plan))}
     return compare("grouping_step", runs_of(steps, images, labels), None)
 
 
 def bfloat16_step(model, images, labels) -> dict:
     """A training step whose layers compute in bfloat16 against one in float32."""
     steps = {
-        name: TrainStep(plain_copy(model), TrainOptions(max_steps=1, bfloat16=name == "bfloat16"))
+        name: training_step(plain_copy(model), bfloat16=name == "bfloat16")
         for name in ("float32", "bfloat16")
     }
     return compare("bfloat16_step", runs_of(steps, images, labels), None)
+
+
+def training_step(model, **more) -> TrainStep:
+    """A training step as the programs take it by default."""
+    return TrainStep(model, CrossEntropy(), optimizer_for(Phase()), l2=Phase.l2, **more)
 
 
 def runs_of(steps, images, labels) -> dict:
@@ -237,7 +239,7 @@ def input_pipeline(model, images, labels, rng) -> dict:
     pictures = rng.integers(0, 256, (count, *images.shape[1:]), np.uint8)
     split = Split(pictures, rng.integers(0, FLAGS.num_classes, count).astype(np.int32))
     batches = iter(training_batches(split, FLAGS.batch_size, seed=0))
-    step = TrainStep(model, TrainOptions(max_steps=1))
+    step = training_step(model)
     cases = {
         "step": lambda: float(step(images, labels, 1e-3)["cross_entropy"]),
         "batch": lambda: [next(batches) for _ in range(PIPELINE_BATCHES)],

@@ -27,6 +27,7 @@ from splitnet_tf.cli.given_flags import (
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
+    FREE_SETTINGS,
     check_training_flags,
     data_settings,
     define_data_flags,
@@ -38,6 +39,7 @@ from splitnet_tf.cli.training_flags import (
     settings,
     total_steps,
     train_options,
+    train_step,
 )
 from splitnet_tf.data import evaluation_batches, training_batches
 from splitnet_tf.errors import EmptyGroupError, GroupingError, PlanError
@@ -50,11 +52,12 @@ from splitnet_tf.grouping.split_losses import TERMS
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.grouping.watch import GroupingWatch, grouping_status
 from splitnet_tf.runs import GroupResult, RunDirectory
+from splitnet_tf.runs.names import RESULTS
 from splitnet_tf.splitting import off_block_energy
 from splitnet_tf.stages.grouping_pictures import GroupingPictures
 from splitnet_tf.storage.digests import digest_arrays
 from splitnet_tf.storage.models import save_model
-from splitnet_tf.training import Trainer, compiled_forward, evaluate
+from splitnet_tf.training import Hook, Trainer, compiled_forward, evaluate
 from splitnet_tf.training.options import MAX_STEPS
 from splitnet_tf.training.run_summaries import write_run
 
@@ -167,7 +170,7 @@ def main() -> None:
         config["start_digest"] = digest_arrays(plain.get_weights())
     # What the flags make wrong is found before they are written into the run folder.
     grouped = make_grouped(plain, plan) if plan.kernels else None
-    run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
+    run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart, free=FREE_SETTINGS, results=RESULTS)
     if grouped is not None:
         train_grouped(dataset, grouped, plan, run, known)
     else:
@@ -232,35 +235,26 @@ def train_grouped(dataset, grouped, plan, run, known) -> None:
     faster = 10.0 if FLAGS.finetune else 1.0
     scales = gradient_scales(losses, FLAGS.assignment_lr_scale, still, faster)
 
-    trainer = make_trainer(
-        dataset,
-        grouped,
-        run,
-        learning_rate(dataset, hold=warmup),
-        scale=lambda variable: scales.get(id(variable), 1.0),
-        actions=[
-            ScheduleAction(
-                losses,
-                plan,
-                warmup,
-                grown,
-                FLAGS.gamma1_growth,
-                FLAGS.assignment_init,
-                FLAGS.seed,
-                classes,
-                FLAGS.features,
-            )
-        ],
-        probe=watch.scalars,
-        status=grouping_status,
-        loss_names=TERMS,
-        summarize=_watching(
+    hook = _Grouping(
+        ScheduleAction(
+            losses,
+            plan,
+            warmup,
+            grown,
+            FLAGS.gamma1_growth,
+            FLAGS.assignment_init,
+            FLAGS.seed,
+            classes,
+            FLAGS.features,
+        ),
+        watch,
+        _watching(
             watch,
             GroupingPictures(losses, plan, dataset.class_names),
             warmup,
             train_options(dataset).val_interval,
         ),
-        converged=GroupingConverged(
+        GroupingConverged(
             watch.memberships,
             watch.off_block_energy,
             FLAGS.converged_p,
@@ -269,6 +263,8 @@ def train_grouped(dataset, grouped, plan, run, known) -> None:
             not_before=warmup + 1,
         ),
     )
+    rate = learning_rate(dataset, hold=warmup)
+    trainer = make_trainer(dataset, grouped, run, rate, scales, [hook])
     more = accuracy_at_start(dataset, grouped)
     result = trainer.train()
     save_model(grouped, run.path / "grouped.keras")  # first, as a group may be empty
@@ -297,6 +293,40 @@ def read_trained(grouped, dataset) -> Grouping:
     return dataclasses.replace(grouping, method=grouping_method(FLAGS.method))
 
 
+class _Grouping(Hook):
+    """What happens while the groups are learned."""
+
+    loss_names, loss_group = TERMS, "split_losses"
+
+    def __init__(self, schedule, watch, summarize, converged):
+        self.before_step = schedule
+        self.scalars = watch.scalars
+        self.status = grouping_status
+        self.summarize = summarize
+        self._converged = converged
+
+    @property
+    def state(self):
+        return self._converged.state
+
+    @state.setter
+    def state(self, state):
+        self._converged.state = state
+
+    def stop(self, step):
+        return "converged" if self._converged(step) else ""
+
+
+class Described(Hook):
+    """Writes settings and graph of a run for TensorBoard."""
+
+    def __init__(self, model, config):
+        self._model, self._config = model, config
+
+    def begin(self, writer):
+        write_run(writer, self._model, self._config)
+
+
 def _watching(watch: GroupingWatch, pictures: GroupingPictures, warmup: int, val_interval: int):
     """What happens to a grouping at each evaluation besides scalars."""
     interval = FLAGS.group_summary_interval or 5 * val_interval
@@ -312,22 +342,20 @@ def _watching(watch: GroupingWatch, pictures: GroupingPictures, warmup: int, val
     return summarize
 
 
-def make_trainer(dataset, model, run, schedule, **more) -> Trainer:
+def make_trainer(dataset, model, run, schedule, paces=(), hooks=()) -> Trainer:
     """A trainer on the data set, as the flags say."""
 
     def batches(start):
         return training_batches(dataset.train, FLAGS.batch_size, FLAGS.seed, start, FLAGS.augment)
 
     return Trainer(
-        model,
+        train_step(model, paces),
         train_options(dataset),
         run,
         batches,
         lambda: evaluation_batches(dataset.valid, 200),
         learning_rate=schedule,
-        steps_per_epoch=epoch_steps(dataset),
-        describe=lambda writer: write_run(writer, model, settings()),
-        **more,
+        hooks=[*hooks, Described(model, settings())],
     )
 
 

@@ -13,8 +13,10 @@ from absl import flags
 from splitnet_tf.analysis import cost
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
+from splitnet_tf.cli.group import Described
 from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
+    FREE_SETTINGS,
     check_training_flags,
     data_settings,
     define_data_flags,
@@ -22,21 +24,23 @@ from splitnet_tf.cli.training_flags import (
     epoch_steps,
     learning_rate,
     load_data,
+    make_optimizer,
     settings,
     train_options,
+    train_step,
 )
 from splitnet_tf.data import calibration_batches, evaluation_batches, training_batches, whiten
 from splitnet_tf.errors import EmptyGroupError, GroupingError, RunError
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
-from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.recipe import CrossEntropy, recalibrate_batch_norm
 from splitnet_tf.runs import RunDirectory, SplitResult, base_digest
+from splitnet_tf.runs.names import RESULTS
 from splitnet_tf.splitting import mask_off_blocks, off_block_energy, split_model
 from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
 from splitnet_tf.storage.models import load_model, save_model
 from splitnet_tf.training import Trainer, compiled_forward, evaluate
-from splitnet_tf.training.run_summaries import write_run
 
 FLAGS = flags.FLAGS
 
@@ -99,7 +103,7 @@ def main() -> None:
         **data_settings(dataset),
         "base_digest": base_digest(base, grouping.to_json()),
     }
-    run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart)
+    run = RunDirectory(FLAGS.train_dir, config, FLAGS.restart, free=FREE_SETTINGS, results=RESULTS)
     FLAGS.restart = False  # it is done: after a lost worker the run goes on
     difference = check_tree(base, plan, grouping, tree, dataset)
     logging.info("The tree computes what the masked model computes: %.1e apart.", difference)
@@ -116,13 +120,20 @@ def main() -> None:
         )
         stages["recalibrated"] = test_accuracy(tree.model, dataset)
     save_model(tree.model, run.path / "cut.keras")
-    forward, step = tree.model, None
     if devices:
-        forward = place(tree, devices, FLAGS.trunk)
-        step = PlacedTrainStep(forward, train_options(dataset))
-        logging.info("%s", forward.placement)
+        placed = place(tree, devices, FLAGS.trunk)
+        step = PlacedTrainStep(
+            placed,
+            CrossEntropy(FLAGS.label_smoothing),
+            make_optimizer,
+            l2=FLAGS.l2_weight,
+            bfloat16=FLAGS.bfloat16,
+        )
+        logging.info("%s", placed.placement)
+    else:
+        step = train_step(tree.model)
     trainer = Trainer(
-        forward,
+        step,
         train_options(dataset),
         run,
         lambda start: training_batches(
@@ -130,17 +141,14 @@ def main() -> None:
         ),
         lambda: evaluation_batches(dataset.valid, 200),
         learning_rate=learning_rate(dataset),
-        patience=FLAGS.patience,
-        steps_per_epoch=epoch_steps(dataset),
-        train_step=step,
-        describe=lambda writer: write_run(writer, tree.model, config),
+        hooks=[Described(tree.model, config)],
     )
     result = trainer.train()
     valid_accuracy = result.valid_accuracy
     if FLAGS.patience and trainer.restore_best():
         valid_accuracy = result.best_accuracy
     if devices:
-        forward.gather()
+        placed.gather()
     stages["finetuned"] = test_accuracy(tree.model, dataset)
     save_model(tree.model, run.path / "tree.keras")
     grouping.save(run.path / "grouping.json")

@@ -13,13 +13,30 @@ from splitnet_tf.cli.define import (
     define_text,
 )
 from splitnet_tf.data import Dataset, check_augmentation, load_dataset, steps_per_epoch
-from splitnet_tf.recipe import cosine, step_decay
+from splitnet_tf.recipe import SGD, CrossEntropy, cosine, step_decay
 from splitnet_tf.recipe.schedules import Schedule
-from splitnet_tf.training import TrainOptions
+from splitnet_tf.training import TrainOptions, TrainStep
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
+
+# Settings that do not change how a run trains, and devices: a run may go on elsewhere.
+FREE_SETTINGS = (
+    "data_dir",
+    "train_dir",
+    "basemodel",  # what is in it has a digest among the settings
+    "restart",
+    "method",
+    "on_nan",
+    "group_summary_interval",
+    "devices",
+    "trunk",
+    "cluster",
+    "on_worker_loss",
+    "worker_timeout",
+    "worker_wait",
+)
 
 
 def define_data_flags() -> None:
@@ -116,22 +133,33 @@ def total_steps(dataset: Dataset) -> int:
 def train_options(dataset: Dataset) -> TrainOptions:
     """The options that the flags make."""
     per_epoch = epoch_steps(dataset)
-    try:
-        return TrainOptions(
-            max_steps=total_steps(dataset),
-            momentum=FLAGS.momentum,
-            nesterov=FLAGS.nesterov and FLAGS.momentum > 0,
-            l2_weight=FLAGS.l2_weight,
-            label_smoothing=FLAGS.label_smoothing,
-            display=FLAGS.display,
-            val_interval=FLAGS.val_interval or per_epoch,
-            checkpoint_interval=FLAGS.checkpoint_interval or per_epoch,
-            bfloat16=FLAGS.bfloat16,
-            jit_compile=FLAGS.jit_compile,
-            on_nan=FLAGS.on_nan,
-        )
-    except ValueError as error:
-        raise flags.Error(f"--{error}") from None
+    return TrainOptions(
+        max_steps=total_steps(dataset),
+        steps_per_epoch=per_epoch,
+        display=FLAGS.display,
+        val_interval=FLAGS.val_interval or per_epoch,
+        checkpoint_interval=FLAGS.checkpoint_interval or per_epoch,
+        on_nan=FLAGS.on_nan,
+        patience=FLAGS.patience if "patience" in FLAGS else 0,
+    )
+
+
+def make_optimizer(paces=()):
+    """The optimizer that the flags make; ``paces`` as ``SGD`` takes them."""
+    nesterov = FLAGS.nesterov and FLAGS.momentum > 0
+    return SGD(0.0, momentum=float(FLAGS.momentum), nesterov=nesterov, paces=paces)
+
+
+def train_step(model, paces=()) -> TrainStep:
+    """The training step that the flags make."""
+    return TrainStep(
+        model,
+        CrossEntropy(FLAGS.label_smoothing),
+        make_optimizer(paces),
+        l2=FLAGS.l2_weight,
+        bfloat16=FLAGS.bfloat16,
+        jit_compile=FLAGS.jit_compile,
+    )
 
 
 def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:

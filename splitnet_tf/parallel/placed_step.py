@@ -7,25 +7,30 @@ node has a tape of its own, and the gradients are handed from node to node as th
 from __future__ import annotations
 
 import collections
+import re
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
+from splitnet_tf.errors import ArgumentError
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
 from splitnet_tf.recipe.mixed_precision import bfloat16_layers
-from splitnet_tf.training.options import TrainOptions
 from splitnet_tf.training.step import (
     BaseTrainStep,
+    check_rate,
+    computes_in_float16,
+    finish,
     half_squares,
-    mean_cross_entropy,
+    in_float32,
     step_scalars,
     with_l2,
 )
 
 
 class PlacedTrainStep(BaseTrainStep):
-    """Trains a placed tree on one batch: cross entropy, the layers' own losses, L2, momentum.
+    """Trains a placed tree on one batch: the loss, the layers' own losses, L2, the optimizer.
 
     Copies of the trunk get the sum of their gradients and the mean of their moving statistics, so
     that they stay equal. Under ``shard`` batch norm in the trunk normalizes by the statistics of
@@ -33,68 +38,113 @@ class PlacedTrainStep(BaseTrainStep):
 
     Args:
       placed: of a tree with one input and one output, logits (B, classes).
-      options: momentum, l2_weight, label_smoothing, bfloat16.
+      loss: from ``recipe.losses``.
+      make_optimizer: makes the optimizer of one copy of a node, such as one of
+        ``recipe.optimizers``; each step sets its learning rate. What it does must concern each
+        variable by itself: no clipping by the norm of all gradients.
+      l2: float, weight of half the sum of the squared kernels. Defaults to 0.
+      bfloat16: bool, whether layers of float32 compute in bfloat16 while they train. Defaults to
+        False.
+
+    Raises:
+      ArgumentError: a tree in float16, or an optimizer that cannot be one of several.
     """
 
-    def __init__(self, placed: PlacedTree, options: TrainOptions):
+    def __init__(
+        self,
+        placed: PlacedTree,
+        loss: keras.losses.Loss,
+        make_optimizer: Callable[[], keras.optimizers.Optimizer],
+        *,
+        l2: float = 0.0,
+        bfloat16: bool = False,
+    ):
+        if computes_in_float16(placed.tree.model):
+            raise ArgumentError(
+                "A tree in float16 does not train on several devices, as its loss must be scaled; "
+                "build it with the policy mixed_bfloat16, or train it in float32 with "
+                "`bfloat16=True`."
+            )
         self.placed = placed
-        self.options = options
+        self.model = placed
+        self.loss = loss
+        self._make_optimizer = make_optimizer
+        self._l2 = l2
+        self._bfloat16 = bfloat16
         self._optimizers = {}
         for name, copies in placed.copies.items():
             for c, model in enumerate(copies):
                 if not model.trainable_variables:
                     continue
                 with tf.device(placed.device(name, c)):
-                    optimizer = keras.optimizers.SGD(
-                        0.0, momentum=options.momentum, nesterov=options.nesterov
-                    )
+                    optimizer = make_optimizer()
                     optimizer.build(model.trainable_variables)
+                check_rate(optimizer)
+                if optimizer.global_clipnorm is not None:
+                    raise ArgumentError(
+                        "`global_clipnorm` does not work across devices, each of which has an "
+                        "optimizer of its own; take `clipnorm`."
+                    )
                 self._optimizers[name, c] = optimizer
-        shapes = [(None, *placed.tree.model.input_shape[1:]), (None,), ()]
-        kinds = (placed.tree.model.inputs[0].dtype, tf.int32, tf.float32)
-        self._step = tf.function(
-            self._run,
-            input_signature=[tf.TensorSpec(s, k) for s, k in zip(shapes, kinds, strict=True)],
-            autograph=False,
-        )
+        self._step = tf.function(self._run, autograph=False, reduce_retracing=True)
 
     @property
     def variables(self) -> list[Copies]:
         """Those of ``TrainStep`` on the tree itself, in its order: a run may move."""
-        model, optimizers = self.placed.tree.model, list(self._optimizers.values())
-        momenta = {}
+        trained = self.placed.tree.model.trainable_variables
+        slots = {}  # of a variable by its id and the slot's name
         for name, copies in self.placed.copies.items():
             own = self.placed.nodes[name].model.trainable_variables
-            slots = [self._optimizers[name, c].variables[2:] for c in range(len(copies)) if own]
-            for i, variable in enumerate(own if self.options.momentum else ()):
-                momenta[id(variable)] = Copies([s[i] for s in slots])
+            if not own:
+                continue
+            held = [self._optimizers[name, c].variables for c in range(len(copies))]
+            for (i, slot), *each in zip(self._slots(len(own)), *held, strict=True):
+                slots.setdefault((None if i is None else id(own[i]), slot), []).extend(each)
         return [
             *self.placed.variables,
-            Copies([o.iterations for o in optimizers]),
-            Copies([o.variables[1] for o in optimizers]),
-            *(momenta[id(v)] for v in model.trainable_variables if id(v) in momenta),
+            *(
+                Copies(slots[None if i is None else id(trained[i]), slot])
+                for i, slot in self._slots(len(trained))
+            ),
         ]
 
+    def _slots(self, count: int) -> list[tuple[int | None, str]]:
+        """Variables of an optimizer of ``count`` variables: of which one, and the slot's name."""
+        optimizer = self._make_optimizer()
+        optimizer.build([keras.Variable(0.0, name=f"v{i}") for i in range(count)])
+        found = [re.fullmatch(r"(?:v(\d+)_)?(.+)", v.name) for v in optimizer.variables]
+        return [(None if m[1] is None else int(m[1]), m[2]) for m in found]
+
     def l2(self) -> float:
-        return self.options.l2_weight * sum(
+        return self._l2 * sum(
             half_squares(copies[0].trainable_variables) for copies in self.placed.copies.values()
         )
 
-    def graph(self) -> tf.Graph:
-        """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
-        return self._step.get_concrete_function().graph
+    def finish(self) -> bool:
+        return finish(
+            [
+                (optimizer, self.placed.copies[name][c].trainable_variables)
+                for (name, c), optimizer in self._optimizers.items()
+            ]
+        )
 
-    def _run(self, images, labels, learning_rate):
+    def graph(self, x, y) -> tf.Graph:
+        """The graph for such a batch; the scope of a node's copy is ``<node>.<copy>``."""
+        return self._step.get_concrete_function(x, y, tf.constant(0.0), None).graph
+
+    def _run(self, images, labels, learning_rate, sample_weight):
         placed, head = self.placed, self.placed.tree.head.name
         made, tapes = {}, {}
         for node in placed.placement.nodes:
             for c in range(len(node.devices)):
                 made[node.name, c] = self._forward(node.name, c, images, made, tapes)
         logits = made[head, 0][0]
-        with tf.device(placed.device(head, 0)), tf.GradientTape() as tape:
-            tape.watch(logits)
-            smoothing = self.options.label_smoothing
-            cross_entropy = mean_cross_entropy(labels, tf.cast(logits, tf.float32), smoothing)
+        with tf.device(placed.device(head, 0)):
+            with tf.GradientTape() as tape:
+                tape.watch(logits)
+                outputs = in_float32(logits)
+                cross_entropy = self.loss(labels, outputs, sample_weight=sample_weight)
+            accuracies = self.loss.accuracy(labels, outputs)
         arrived = collections.defaultdict(list)
         arrived[head, 0, 0].append(tape.gradient(cross_entropy, logits))
         gradients = {}
@@ -106,7 +156,7 @@ class PlacedTrainStep(BaseTrainStep):
         applied = self._apply(gradients, learning_rate)
         self._agree()
         own = [v for _, _, losses in tapes.values() for v in losses]
-        return step_scalars(labels, logits, cross_entropy, own, applied)
+        return step_scalars(cross_entropy, own, accuracies, applied)
 
     def _forward(self, name, copy, images, made, tapes) -> list:
         placed, model = self.placed, self.placed.copies[name][copy]
@@ -118,7 +168,7 @@ class PlacedTrainStep(BaseTrainStep):
             with tape:
                 for x in feeds:
                     tape.watch(x)
-                with bfloat16_layers(model, self.options.bfloat16):
+                with bfloat16_layers(model, self._bfloat16):
                     outputs = placed.run(name, copy, feeds, training=True)
                 if shares:
                     outputs = placed.kept(outputs, copy, tf.shape(images)[0])
@@ -168,7 +218,8 @@ class PlacedTrainStep(BaseTrainStep):
                         *(gradients[name, c] for c in range(len(placed.copies[name]))), strict=True
                     )
                 ]
-                total = with_l2(total, variables, self.options.l2_weight)
+                if self._l2:
+                    total = with_l2(total, variables, self._l2)
                 optimizer.learning_rate.assign(learning_rate)
                 optimizer.apply(total, variables)
                 applied += total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,11 @@ from splitnet_tf.runs.names import (
     CONFIG,
     LOCK,
     METRICS,
-    RESULTS,
     TENSORBOARD,
     TIMING,
 )
 from splitnet_tf.storage.atomic import remove_leftovers
 from splitnet_tf.storage.json_files import read_json, write_json
-
-# Settings that do not change how a run trains, and devices: a run may go on elsewhere.
-FREE_SETTINGS = (
-    "data_dir",
-    "train_dir",
-    "basemodel",  # what is in it has a digest among the settings
-    "restart",
-    "method",
-    "on_nan",
-    "group_summary_interval",
-    "devices",
-    "trunk",
-    "cluster",
-    "on_worker_loss",
-    "worker_timeout",
-    "worker_wait",
-)
 
 
 class RunDirectory:
@@ -45,14 +28,27 @@ class RunDirectory:
     Args:
       path: made if it is not there.
       config: the settings that re-create the run.
-      restart: remove what an earlier run left.
+      restart: bool, whether to remove what an earlier run left. Defaults to False.
+      free: names of settings that may change when a run goes on. Defaults to none.
+      results: names of files in the folder that a restart removes besides checkpoints and logs:
+        what is written when the run is done. Defaults to none.
 
     Raises:
       RunError: not writable, in use, or made by other settings.
     """
 
-    def __init__(self, path: str | Path, config: dict[str, Any], restart: bool = False):
+    def __init__(
+        self,
+        path: str | Path,
+        config: dict[str, Any],
+        restart: bool = False,
+        *,
+        free: Collection[str] = (),
+        results: Collection[str] = (),
+    ):
         self.path = Path(path)
+        self._free = frozenset(free)
+        self._results = tuple(results)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock_file = open(self.path / LOCK, "w")  # noqa: SIM115
@@ -82,7 +78,7 @@ class RunDirectory:
             for old in (self.checkpoints, self.tensorboard):
                 if old.exists():
                     shutil.rmtree(old)
-            results = (self.path / name for name in RESULTS)
+            results = (self.path / name for name in self._results)
             for old in (self.metrics, self.timing, self.config, *results):
                 old.unlink(missing_ok=True)
         self._settle(config)
@@ -124,7 +120,7 @@ class RunDirectory:
             changed = [
                 f"{key} {json.dumps(earlier.get(key))} -> {json.dumps(config.get(key))}"
                 for key in keys
-                if key not in FREE_SETTINGS and earlier.get(key) != config.get(key)
+                if key not in self._free and earlier.get(key) != config.get(key)
             ]
             if changed:
                 raise RunError(

@@ -1,4 +1,7 @@
-"""Accuracy, cross entropy, confusions and speed of a classifier."""
+"""Accuracy, cross entropy, confusions and speed of a classifier.
+
+Every example counts once: sample weights are for training, and are passed over here.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +10,83 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.errors import DataError
+from splitnet_tf.recipe.losses import by_output, output_names
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What ``evaluate`` found.
+    """Result of ``evaluate``.
 
     Attributes:
-      images: how many were seen.
-      top1, top5: shares whose class is the first, or among the first five.
-      cross_entropy: mean, in nats.
-      confusion: int64 (classes, classes), rows the true class.
+      images: examples seen.
+      top1, top5: shares whose class is the first, or among the first five. With several classes an
+        example, ``top1`` is the share of right answers over all classes and ``top5`` is None.
+      cross_entropy: mean, in nats; with several classes also over these.
+      confusion: int64 (classes, classes), rows the true class; None with several classes.
       seconds_per_image: median over batches, the first (tracing) apart; None for one batch.
     """
 
     images: int
     top1: float
-    top5: float
+    top5: float | None
     cross_entropy: float
-    confusion: np.ndarray
+    confusion: np.ndarray | None
     seconds_per_image: float | None
 
 
-def compiled_forward(model: Callable) -> Callable:
-    """``model(images, training=False)`` as float32, traced once for batches of any size."""
+def compiled_forward(model: Callable, head: str | None = None) -> Callable:
+    """``model(images, training=False)`` as float32, traced once for batches of any size.
+
+    Args:
+      model: returns logits, or several.
+      head: string, name of the one of several outputs that is returned.
+    """
 
     @tf.function(reduce_retracing=True, autograph=False)
     def forward(images):
-        return tf.cast(model(images, training=False), tf.float32)
+        outputs = model(images, training=False)
+        if head is not None:
+            outputs = by_output(outputs, output_names(model))[head]
+        return tf.cast(outputs, tf.float32)
 
     return forward
 
 
-def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Evaluation:
+def evaluator(model: Callable, loss=None) -> Callable[[Iterable], Evaluation]:
+    """What evaluates a model again and again on batches (x, y) or (x, y, sample_weight).
+
+    Args:
+      model: as ``compiled_forward``.
+      loss: that it is trained by, see ``recipe.losses``: of several outputs the main one is
+        evaluated; an example may have several classes. Defaults to one class an example.
+    """
+    head, several = getattr(loss, "main", None), getattr(loss, "multi_label", False)
+    forward = compiled_forward(model, head)
+
+    def pairs(batches):
+        for batch in batches:
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            yield x, y if head is None else by_output(y, output_names(model))[head]
+
+    return lambda batches: evaluate(forward, pairs(batches), multi_label=several)
+
+
+def evaluate(
+    forward: Callable, batches: Iterable, over: Callable = map, *, multi_label: bool = False
+) -> Evaluation:
     """Evaluates a model that returns logits.
 
     Args:
       forward: from ``compiled_forward``: images to logits, float32 (B, classes).
-      batches: (float32 images (B, H, W, C), int labels (B,)).
+      batches: (images, labels): float32 (B, H, W, C) or what the model takes; labels are int (B,)
+        or (B, 1), or one-hot (B, classes); with ``multi_label`` 0 or 1, (B, classes).
       over: as ``map``; ``splitnet_tf.parallel.stream`` keeps several batches under way.
+      multi_label: bool, whether an example may have several classes. Defaults to False.
 
     Raises:
       DataError: no batch, images that are not finite numbers, or labels that are no classes.
@@ -66,7 +103,7 @@ def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Eval
                 x, batch_labels = next(rest)
             except StopIteration:
                 return
-            if not np.isfinite(np.sum(x)):
+            if not all(np.isfinite(np.sum(part)) for part in keras.tree.flatten(x)):
                 raise DataError(f"Batch {len(labels)}: its images are not finite numbers.")
             labels.append(np.asarray(batch_labels))
             reading += time.perf_counter() - begin
@@ -82,7 +119,8 @@ def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Eval
         raise DataError("evaluate needs one batch or more; got none.")
     # The last batch may be smaller, and is traced anew.
     timed = times[1:-1] or times[1:]
-    return _score(
+    score = _score_several if multi_label else _score
+    return score(
         np.concatenate(logits),
         np.concatenate(labels),
         statistics.median(timed) if timed else None,
@@ -91,6 +129,11 @@ def evaluate(forward: Callable, batches: Iterable, over: Callable = map) -> Eval
 
 def _score(logits: np.ndarray, labels: np.ndarray, seconds: float | None) -> Evaluation:
     classes = logits.shape[1]
+    if labels.shape == (len(logits), 1):
+        labels = labels[:, 0]
+    targets = None
+    if labels.shape == logits.shape:
+        targets, labels = labels, labels.argmax(axis=1)
     if labels.shape != (len(logits),) or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"labels must be an integer for each of {len(logits)} images; got {labels.dtype} "
@@ -107,13 +150,29 @@ def _score(logits: np.ndarray, labels: np.ndarray, seconds: float | None) -> Eva
     rank = np.sum(~yields, axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    if targets is None:
+        likelihoods = log_p[np.arange(len(labels)), labels]
+    else:
+        likelihoods = np.sum(targets * log_p, axis=1)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, logits.argmax(axis=1)), 1)
     return Evaluation(
         len(labels),
         float(np.mean(rank < 1)),
         float(np.mean(rank < 5)),
-        float(-np.mean(log_p[np.arange(len(labels)), labels])),
+        float(-np.mean(likelihoods)),
         confusion,
         seconds,
     )
+
+
+def _score_several(logits: np.ndarray, labels: np.ndarray, seconds: float | None) -> Evaluation:
+    if labels.shape != logits.shape or not np.isin(labels, (0, 1)).all():
+        raise DataError(
+            f"labels must be 0 or 1 for each of {logits.shape[1]} classes of {len(logits)} images; "
+            f"got {labels.dtype} {labels.shape}."
+        )
+    # log(1 + exp(-x)) where the class is there, log(1 + exp(x)) where it is not.
+    losses = np.logaddexp(0.0, np.where(labels == 1, -logits, logits))
+    right = (logits > 0) == (labels == 1)
+    return Evaluation(len(labels), float(right.mean()), None, float(losses.mean()), None, seconds)

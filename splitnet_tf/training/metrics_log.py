@@ -78,7 +78,8 @@ class MetricsLog:
         reason = error.strerror if isinstance(error, OSError) else error.message[-200:]
         return RunError(
             f"The logs in {self._run.path} cannot be written: {reason}; checkpoints are intact. "
-            "Free space or permissions, then run the same command again, without --restart."
+            "Free space or permissions, then run the same command again, without "
+            "`restart=True`."
         )
 
     def _to_tensorboard(self, entry: dict[str, Any], prefix: str = "") -> None:

@@ -1,8 +1,10 @@
-"""Settings of a training run."""
+"""Settings of the loop."""
 
 from __future__ import annotations
 
 import dataclasses
+
+from splitnet_tf.errors import ArgumentError
 
 MAX_STEPS = 99_999_999  # eight digits in the name of a checkpoint
 ON_NAN = ("stop", "rollback")
@@ -10,46 +12,45 @@ ON_NAN = ("stop", "rollback")
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """What the loop does and when.
+    """Length of training, and the intervals of what happens besides.
 
     Attributes:
-      max_steps: training ends here at the latest.
-      momentum, nesterov: of SGD.
-      l2_weight: of half the squared kernels, added to the loss (its exact gradient is used).
-      label_smoothing: of the cross entropy.
-      display: steps between two lines of progress.
-      val_interval: steps between two evaluations on the validation split.
-      checkpoint_interval: steps between two checkpoints.
-      keep: checkpoints kept besides the best.
-      bfloat16: layers compute in bfloat16 while they train; weights, split losses, cross entropy
-        and L2 stay in float32.
-      jit_compile: compile the step with XLA.
-      on_nan: when a loss or a gradient is not finite: ``stop``, or ``rollback``: back to the newest
-        checkpoint with half the learning rate, three times at most.
+      max_steps: int, training ends here at the latest.
+      steps_per_epoch: int, for the epoch in the log.
+      display: int, steps between two lines of progress.
+      val_interval: int, steps between two evaluations on the validation split.
+      checkpoint_interval: int, steps between two checkpoints.
+      keep: int, checkpoints kept besides the best.
+      on_nan: when a loss or a gradient is not finite: ``"stop"``, or ``"rollback"``: back to the
+        newest checkpoint with half the learning rate, three times at most.
+      patience: int, evaluations without a better validation accuracy after which training stops;
+        0 for never.
+
+    Raises:
+      ArgumentError: a value out of its range.
     """
 
     max_steps: int
-    momentum: float = 0.9
-    nesterov: bool = True
-    l2_weight: float = 5e-4
-    label_smoothing: float = 0.0
+    steps_per_epoch: int = 1
     display: int = 100
     val_interval: int = 500
     checkpoint_interval: int = 500
     keep: int = 2
-    bfloat16: bool = False
-    jit_compile: bool = False
     on_nan: str = "stop"
+    patience: int = 0
 
     def __post_init__(self):
         if self.on_nan not in ON_NAN:
-            raise ValueError(f"on_nan must be one of {', '.join(ON_NAN)}; got {self.on_nan!r}.")
-        for name in ("max_steps", "display", "val_interval", "checkpoint_interval", "keep"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
-                raise ValueError(
-                    f"{name} must be a whole number from 1 to {MAX_STEPS:,}; got {value!r}."
+            raise ArgumentError(
+                f"`on_nan` must be one of {', '.join(ON_NAN)}; got {self.on_nan!r}."
+            )
+        for field in dataclasses.fields(self):
+            least = 0 if field.name == "patience" else 1
+            value = getattr(self, field.name)
+            if field.name == "on_nan":
+                continue
+            if type(value) is not int or not least <= value <= MAX_STEPS:
+                raise ArgumentError(
+                    f"`{field.name}` must be a whole number from {least} to {MAX_STEPS:,}; got "
+                    f"{value!r}."
                 )
-        for name in ("momentum", "l2_weight", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must be from 0 to below 1; got {getattr(self, name)}.")

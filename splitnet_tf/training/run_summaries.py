@@ -26,7 +26,9 @@ def write_run(
         if value is not None
     }
     forward = tf.function(lambda images: model(images, training=False), autograph=False)
-    image = tf.TensorSpec((1, *model.input_shape[1:]), model.inputs[0].dtype)
+    inputs = keras.tree.map_structure(
+        lambda x: tf.TensorSpec((1, *x.shape[1:]), x.dtype), model.input
+    )
     with writer.as_default(step=0):
         hparams.hparams(plain)
-        tf.summary.graph(forward.get_concrete_function(image).graph)
+        tf.summary.graph(forward.get_concrete_function(inputs).graph)

@@ -1,17 +1,22 @@
-"""One training step: cross entropy, the model's own losses, L2, SGD with momentum."""
+"""One training step: the loss, the model's own losses, L2, the optimizer."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.graph.kernels import is_kernel
+from splitnet_tf.recipe.losses import HeadLosses, by_output, output_names
 from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
-from splitnet_tf.training.options import TrainOptions
+
+Loss = keras.losses.Loss | HeadLosses
 
 
 def half_squares(variables: Iterable[keras.Variable]) -> float:
@@ -19,48 +24,55 @@ def half_squares(variables: Iterable[keras.Variable]) -> float:
     return sum(float(tf.nn.l2_loss(v.value)) for v in variables if is_kernel(v))
 
 
-def mean_cross_entropy(labels, logits, smoothing: float = 0.0) -> tf.Tensor:
-    """The mean softmax cross entropy of a batch.
-
-    Args:
-      labels: int (B,).
-      logits: float32 (B, classes).
-      smoothing: share of the target spread over all classes.
-    """
-    if not smoothing:
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    else:
-        classes = logits.shape[-1]
-        targets = tf.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
-        losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-    return tf.reduce_mean(losses)
-
-
 def with_l2(
-    gradients: Iterable[tf.Tensor], variables: Iterable[keras.Variable], weight: float
+    gradients: Iterable[tf.Tensor], variables: Iterable[keras.Variable], weight
 ) -> list[tf.Tensor]:
     """Gradients with that of ``weight`` times half the squared kernels added."""
     return [
-        g + weight * v.value if weight and is_kernel(v) else g
+        g + weight * v.value if is_kernel(v) else g
         for g, v in zip(gradients, variables, strict=True)
     ]
 
 
-def step_scalars(labels, logits, cross_entropy, model_losses, gradients) -> dict[str, tf.Tensor]:
-    """What a step returns; ``model_losses`` and ``gradients`` are lists of tensors."""
-    hits = tf.equal(tf.argmax(logits, axis=1, output_type=labels.dtype), labels)
+def step_scalars(cross_entropy, model_losses, accuracies, gradients) -> dict[str, tf.Tensor]:
+    """Scalars that a step returns.
+
+    Args:
+      cross_entropy: the loss of the data.
+      model_losses: list of scalars, the model's own.
+      accuracies: float32 (B,), share of right answers of each example.
+      gradients: list of tensors.
+    """
     own = [tf.cast(v, tf.float32) for v in model_losses]
+    sums = [tf.cast(tf.reduce_sum(g), tf.float32) for g in gradients]
     return {
         "cross_entropy": cross_entropy,
         **{f"model_loss_{i}": value for i, value in enumerate(own)},
         "model_losses": tf.add_n(own) if own else tf.zeros(()),
-        "accuracy": tf.reduce_mean(tf.cast(hits, tf.float32)),
-        "gradients": tf.add_n([tf.cast(tf.reduce_sum(g), tf.float32) for g in gradients]),
+        "accuracy": tf.reduce_mean(accuracies),
+        "gradients": tf.add_n(sums) if sums else tf.zeros(()),
     }
 
 
+def check_rate(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuses an optimizer whose learning rate cannot be set at each step."""
+    if not isinstance(optimizer.learning_rate, keras.Variable):
+        raise ArgumentError(
+            "`optimizer` has a learning rate of its own, a schedule; make it with a number: each "
+            "step sets the rate."
+        )
+
+
 class BaseTrainStep(abc.ABC):
-    """What ``Trainer`` needs of a training step; ``self._step`` is the ``tf.function``."""
+    """Training step as ``Trainer`` uses it; ``self._step`` is the ``tf.function``.
+
+    Attributes:
+      model: callable that is evaluated, ``model(x, training=False)``.
+      loss: loss of the data, see ``recipe.losses``.
+    """
+
+    model: Any
+    loss: Loss
 
     @property
     @abc.abstractmethod
@@ -71,74 +83,122 @@ class BaseTrainStep(abc.ABC):
     def l2(self) -> float:
         """The L2 term as it stands, for logging."""
 
-    def __call__(self, images, labels, learning_rate: float) -> dict[str, tf.Tensor]:
+    @abc.abstractmethod
+    def finish(self) -> bool:
+        """Gives the model its averaged weights, where the optimizer keeps some; True if it did."""
+
+    def __call__(self, x, y, rate: float, sample_weight=None) -> dict[str, tf.Tensor]:
         """Trains on one batch.
 
         Args:
-          images: float32 (B, H, W, C).
-          labels: int32 (B,).
-          learning_rate: of this step.
+          x: what the model takes, such as float32 images (B, H, W, C).
+          y: labels as the loss takes them, such as int32 (B,); for several outputs a dict or list.
+          rate: learning rate of this step.
+          sample_weight: float (B,), factor on the loss of each example. Defaults to 1.
 
         Returns:
-          Scalars: cross_entropy, each of the model's losses and their sum, and accuracy of the
-          batch, before the step, and gradients: their sum, not finite when any of them is not.
+          Scalars: cross_entropy (the loss of the data), each of the model's losses and their sum,
+          and accuracy of the batch (without sample weights), before the step, and gradients: their
+          sum, not finite when any of them is not.
         """
-        return self._step(images, labels, tf.constant(learning_rate, tf.float32))
+        return self._step(x, y, tf.constant(rate, tf.float32), sample_weight)
 
 
 class TrainStep(BaseTrainStep):
     """Trains a model on one batch; a ``tf.function`` after the first call.
 
-    The loss is the mean softmax cross entropy + the sum of ``model.losses`` + l2_weight times
-    half the squared kernels. The gradient of the last is added directly.
+    The loss is that of the data + the sum of ``model.losses`` + l2 times half the squared kernels.
+    The gradient of the last is added directly.
 
     Args:
-      model: returns logits (B, classes).
-      options: momentum, l2_weight and the like.
-      scale: the factor on a variable's gradient; with SGD, a learning rate of its own.
+      model: returns logits (B, classes), or several of them. Layers in float16 train under
+        ``keras.optimizers.LossScaleOptimizer``, which is put around ``optimizer``.
+      loss: from ``recipe.losses``.
+      optimizer: of Keras, such as one of ``recipe.optimizers``; each step sets its learning rate.
+      l2: float, weight of half the sum of the squared kernels. Defaults to 0.
+      bfloat16: bool, whether layers of float32 compute in bfloat16 while they train; weights,
+        losses and L2 stay in float32. Defaults to False.
+      jit_compile: bool, whether XLA compiles the step. Defaults to False.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        options: TrainOptions,
-        scale: Callable[[keras.Variable], float] = lambda variable: 1.0,
+        loss: Loss,
+        optimizer: keras.optimizers.Optimizer,
+        *,
+        l2: float = 0.0,
+        bfloat16: bool = False,
+        jit_compile: bool = False,
     ):
+        check_rate(optimizer)
+        if computes_in_float16(model) and not _scales(optimizer):
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(model.trainable_variables)
         self.model = model
-        self.options = options
-        self.optimizer = keras.optimizers.SGD(
-            0.0, momentum=options.momentum, nesterov=options.nesterov
-        )
-        self.optimizer.build(model.trainable_variables)
-        self._scales = [float(scale(v)) for v in model.trainable_variables]
-        self._step = tf.function(self._run, jit_compile=options.jit_compile, autograph=False)
+        self.loss = loss
+        self.optimizer = optimizer
+        self._l2 = l2
+        self._bfloat16 = bfloat16
+        self._step = tf.function(self._run, jit_compile=jit_compile, autograph=False)
 
     @property
     def variables(self) -> list[keras.Variable]:
         return [*self.model.variables, *self.optimizer.variables]
 
-    def _run(self, images, labels, learning_rate):
-        model = self.model
-        precision = bfloat16_layers(model, self.options.bfloat16)
+    def _run(self, x, y, rate, sample_weight):
+        model, optimizer = self.model, self.optimizer
+        precision = bfloat16_layers(model, self._bfloat16)
         with tf.GradientTape() as tape, precision, fused_batch_norms(model):
-            logits = tf.cast(model(images, training=True), tf.float32)
-            cross_entropy = mean_cross_entropy(labels, logits, self.options.label_smoothing)
+            outputs = in_float32(model(x, training=True))
+            if isinstance(self.loss, HeadLosses):
+                names = output_names(model)
+                y, outputs = by_output(y, names), by_output(outputs, names)
+            cross_entropy = self.loss(y, outputs, sample_weight=sample_weight)
             extra = [tf.cast(loss, tf.float32) for loss in model.losses]
-            loss = tf.add_n([cross_entropy, *extra])
+            total = optimizer.scale_loss(tf.add_n([cross_entropy, *extra]))
         variables = model.trainable_variables
-        gradients = tape.gradient(loss, [v.value for v in variables])
+        gradients = tape.gradient(total, [v.value for v in variables])
         gradients = [
             tf.zeros_like(v.value) if g is None else g
             for g, v in zip(gradients, variables, strict=True)
         ]
-        gradients = with_l2(gradients, variables, self.options.l2_weight)
-        scaled = [
-            g * scale if scale != 1.0 else g
-            for g, scale in zip(gradients, self._scales, strict=True)
-        ]
-        self.optimizer.learning_rate.assign(learning_rate)
-        self.optimizer.apply(scaled, variables)
-        return step_scalars(labels, logits, cross_entropy, extra, scaled)
+        if self._l2:
+            gradients = with_l2(gradients, variables, optimizer.scale_loss(self._l2))
+        optimizer.learning_rate.assign(rate)
+        optimizer.apply(gradients, variables)
+        # Loss scaling looks for gradients that are not finite, and leaves their step out.
+        checked = () if _scales(optimizer) else gradients
+        return step_scalars(cross_entropy, extra, self.loss.accuracy(y, outputs), checked)
 
     def l2(self) -> float:
-        return self.options.l2_weight * half_squares(self.model.trainable_variables)
+        return self._l2 * half_squares(self.model.trainable_variables)
+
+    def finish(self) -> bool:
+        return finish([(self.optimizer, self.model.trainable_variables)])
+
+
+def finish(optimizers: Sequence[tuple[keras.optimizers.Optimizer, list[keras.Variable]]]) -> bool:
+    """Gives variables their averages where the optimizer keeps some; True if any did."""
+    averaging = [
+        (optimizer, variables)
+        for optimizer, variables in optimizers
+        if getattr(optimizer, "inner_optimizer", optimizer).use_ema and len(variables)
+    ]
+    for optimizer, variables in averaging:
+        optimizer.finalize_variable_values(variables)
+    return bool(averaging)
+
+
+def in_float32(outputs: Any) -> Any:
+    """Logits in float32, in the structure they came in."""
+    return keras.tree.map_structure(lambda v: tf.cast(v, tf.float32), outputs)
+
+
+def computes_in_float16(model: keras.Model) -> bool:
+    """True when a layer computes in float16, whose gradients need scaling."""
+    return any(layer.compute_dtype == "float16" for layer in all_layers(model))
+
+
+def _scales(optimizer: keras.optimizers.Optimizer) -> bool:
+    return isinstance(optimizer, keras.optimizers.LossScaleOptimizer)

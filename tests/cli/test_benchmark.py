@@ -60,8 +60,8 @@ def test_only_one_step_of_the_bfloat16_case_is_in_bfloat16(monkeypatch):
         return {name: run() for name, run in runs.items()}
 
     class Step:
-        def __init__(self, model, options):
-            made[model] = options.bfloat16
+        def __init__(self, model, *_, bfloat16, **more):
+            made[model] = bfloat16
 
         def __call__(self, *_):
             return {"cross_entropy": float(len(made))}

@@ -36,10 +36,18 @@ class Recorder:
     last = None
     during = None
 
-    def __init__(self, model, options, run, train_batches, valid_batches, **more):
+    def __init__(self, step, options, run, train_batches, valid_batches, **more):
         run.close()
         images, _ = next(iter(train_batches(0)))
-        Recorder.last = SimpleNamespace(model=model, options=options, images=images.numpy(), **more)
+        paces = step.optimizer.get_config().get("paces", {})
+        Recorder.last = SimpleNamespace(
+            model=step.model,
+            step=step,
+            options=options,
+            images=images.numpy(),
+            scale=lambda variable: paces.get(variable.path, 1),
+            **more,
+        )
 
     def train(self):
         if Recorder.during:
@@ -124,10 +132,9 @@ def test_paces(grouped, arguments, split_part, pace):
 
 
 def strengths(found, steps):
-    for action in found.actions:
-        for step in steps:
-            action(step)
-            yield to_numpy(sn.split_losses(found.model).strength).tolist()
+    for step in steps:
+        found.hooks[0].before_step(step)
+        yield to_numpy(sn.split_losses(found.model).strength).tolist()
 
 
 @pytest.mark.parametrize(("argument", "factor"), [([], 20), (["--gamma1_growth=4"], 4)])
@@ -159,14 +166,14 @@ def test_the_terminal_warns_once_the_warm_up_is_over(grouped, caplog):
         for space in others:
             space.assign(np.arange(space.size) % 2, largest_p=0.6)
         caplog.clear()
-        found.summarize(4, None)
+        found.hooks[0].summarize(4, None)
         assert caplog.messages == []
-        found.summarize(6, None)
+        found.hooks[0].summarize(6, None)
         empty = (
             f"step 6: Group 1 of {low.space} is empty (0 of {low.size} channels): raise `gamma3`."
         )
         assert caplog.messages == [empty]
-        found.summarize(9, None)
+        found.hooks[0].summarize(9, None)
         assert len(caplog.messages) == 3
         late = caplog.messages[1:]
         assert all("are undecided" in m and "`pace`" in m for m in late)
@@ -189,26 +196,20 @@ def program(request):
 def test_options_of_the_loop(program):
     arguments = ["--momentum=0.7", "--l2_weight=0.01", "--label_smoothing=0.2", "--display=3"]
     arguments += ["--val_interval=4", "--checkpoint_interval=5", "--bfloat16", "--jit_compile"]
-    wanted = TrainOptions(
-        max_steps=10,
-        momentum=0.7,
-        l2_weight=0.01,
-        label_smoothing=0.2,
-        display=3,
-        val_interval=4,
-        checkpoint_interval=5,
-        bfloat16=True,
-        jit_compile=True,
-        on_nan="rollback",
+    found = program(*arguments, "--on_nan=rollback")
+    assert found.options == TrainOptions(
+        max_steps=10, display=3, val_interval=4, checkpoint_interval=5, on_nan="rollback"
     )
-    assert program(*arguments, "--on_nan=rollback").options == wanted
+    optimizer = found.step.optimizer
+    assert (optimizer.momentum, optimizer.nesterov) == (0.7, True)
+    assert found.step.loss.label_smoothing == 0.2
 
 
 def test_options_of_the_loop_by_default(program):
     """A batch is an epoch: an evaluation and a checkpoint after each."""
     assert program().options == TrainOptions(10, val_interval=1, checkpoint_interval=1)
-    other = program("--max_steps=7", "--nonesterov").options
-    assert (other.max_steps, other.nesterov) == (7, False)
+    other = program("--max_steps=7", "--nonesterov")
+    assert other.options.max_steps == 7 and not other.step.optimizer.nesterov
 
 
 def test_steps_of_the_learning_rate(program):
@@ -251,8 +252,8 @@ def test_augmentation(program, augment):
 
 
 def test_patience_is_that_of_split(split_up):
-    assert split_up("--patience=4").patience == 4
-    assert split_up().patience == 0
+    assert split_up("--patience=4").options.patience == 4
+    assert split_up().options.patience == 0
 
 
 def test_a_restart_is_not_repeated_when_a_worker_is_lost(split_up, monkeypatch):
@@ -262,9 +263,9 @@ def test_a_restart_is_not_repeated_when_a_worker_is_lost(split_up, monkeypatch):
     def lose(*_):
         device_flags._lost(ClusterError("It is lost."))
 
-    def prepare(*arguments):
+    def prepare(*arguments, **more):
         lose()
-        return RunDirectory(*arguments)
+        return RunDirectory(*arguments, **more)
 
     monkeypatch.setattr(device_flags.os, "execv", lambda _, command: found.append(command[-3:]))
     monkeypatch.setattr(split, "RunDirectory", prepare)

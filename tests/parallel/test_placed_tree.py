@@ -8,11 +8,13 @@ import pytest
 
 import splitnet_tf as sn
 from splitnet_tf.analysis import make_placement
-from splitnet_tf.errors import PlacementError
+from splitnet_tf.errors import ArgumentError, PlacementError
 from splitnet_tf.parallel import PlacedTrainStep, place
+from splitnet_tf.recipe import SGD, AdamW, CrossEntropy
 from splitnet_tf.runs.checkpoints import restore_newest, save_checkpoint
-from splitnet_tf.training import TrainOptions, TrainStep
+from splitnet_tf.training import TrainStep
 from tests.conftest import random_grouping, scramble
+from tests.recipe.test_optimizers import Shrink
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="placement is TensorFlow's"
@@ -31,6 +33,28 @@ SECTIONS = {
 def make_tree(kind):
     model = scramble(sn.models.wide_resnet(10, 1, 10, (8, 8, 3)))
     plan = sn.SplitPlan.from_sections(model, SECTIONS[kind])
+    return sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
+
+
+def nesterov():
+    return SGD(0.0, momentum=0.9, nesterov=True)
+
+
+def placed_step(placed, loss=None, make_optimizer=nesterov):
+    return PlacedTrainStep(placed, loss or CrossEntropy(), make_optimizer, l2=1e-3)
+
+
+def whole_step(model, loss=None, make_optimizer=nesterov):
+    return TrainStep(model, loss or CrossEntropy(), make_optimizer(), l2=1e-3)
+
+
+def dense_tree():
+    """Without batch norm, and with a loss of its own."""
+    inputs = keras.Input((6,))
+    x = keras.layers.Dense(8, activation="relu", kernel_regularizer="l2", name="a")(inputs)
+    x = keras.layers.Dense(8, activation="relu", name="b")(x)
+    model = scramble(keras.Model(inputs, keras.layers.Dense(4, name="logits")(x)))
+    plan = sn.SplitPlan.from_sections(model, [("b", 2)])
     return sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
 
 
@@ -155,10 +179,8 @@ def test_more_devices_than_branches_and_the_reverse():
 def test_a_placed_step_is_the_step_of_the_tree(mode):
     """Weights after three steps, but for ``shard``: its trunk's batch norm sees shares."""
     tree = make_tree("hierarchical")
-    options = TrainOptions(max_steps=3, l2_weight=1e-3)
     placed = place(tree, DEVICES, mode)
-    step = PlacedTrainStep(placed, options)
-    reference = TrainStep(tree.model, options)
+    step, reference = placed_step(placed), whole_step(tree.model)
     rng = np.random.default_rng(0)
     for _ in range(3):
         x = rng.normal(size=(12, 8, 8, 3)).astype("float32")
@@ -180,15 +202,10 @@ def test_a_placed_step_is_the_step_of_the_tree(mode):
 
 
 def test_a_sharded_step_without_batch_norm_is_the_step_of_the_tree():
-    inputs = keras.Input((6,))
-    x = keras.layers.Dense(8, activation="relu", kernel_regularizer="l2", name="a")(inputs)
-    x = keras.layers.Dense(8, activation="relu", name="b")(x)
-    model = scramble(keras.Model(inputs, keras.layers.Dense(4, name="logits")(x)))
-    plan = sn.SplitPlan.from_sections(model, [("b", 2)])
-    tree = sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
-    options = TrainOptions(max_steps=3, label_smoothing=0.1)
+    tree = dense_tree()
+    loss = CrossEntropy(0.1)
     placed = place(tree, DEVICES, "shard")
-    step, reference = PlacedTrainStep(placed, options), TrainStep(tree.model, options)
+    step, reference = placed_step(placed, loss), whole_step(tree.model, loss)
     rng = np.random.default_rng(0)
     for batch in (7, 3, 1):
         x = rng.normal(size=(batch, 6)).astype("float32")
@@ -203,19 +220,51 @@ def test_a_sharded_step_without_batch_norm_is_the_step_of_the_tree():
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_moves_from_one_placement_to_another_and_to_none(tmp_path):
+OPTIMIZERS = {
+    "sgd": lambda: SGD(0.0, momentum=0.9, after_step=Shrink()),
+    "adamw": lambda: AdamW(0.0, after_step=Shrink(), use_ema=True, ema_momentum=0.5),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_sample_weights_one_hot_labels_and_the_step_after_the_step(optimizer, mode):
+    tree, make = dense_tree(), OPTIMIZERS[optimizer]
+    placed = place(tree, DEVICES, mode)
+    step, reference = placed_step(placed, None, make), whole_step(tree.model, None, make)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        x, weights = rng.normal(size=(7, 6)).astype("float32"), rng.random(7).astype("float32")
+        y = np.eye(4, dtype="float32")[rng.integers(0, 4, 7)]
+        found, expected = (s(x, y, 0.05, weights) for s in (step, reference))
+        for name in ("cross_entropy", "accuracy"):
+            assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-5)
+    assert step.finish() == reference.finish() == (optimizer == "adamw")
+    expected = tree.model.get_weights()
+    zeros = sum(np.sum(w == 0) for w in expected if w.ndim == 2)
+    assert zeros > 3 or optimizer == "adamw"
+    placed.gather()
+    for found, wanted in zip(tree.model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [nesterov, lambda: SGD(0.0), lambda: AdamW(0.0, use_ema=True)],
+    ids=["momentum", "plain", "adamw with averages"],
+)
+def test_a_run_moves_from_one_placement_to_another_and_to_none(tmp_path, make):
     tree = make_tree("hierarchical")
-    options = TrainOptions(max_steps=3)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(12, 8, 8, 3)).astype("float32")
     y = rng.integers(0, 10, 12).astype("int32")
-    first = PlacedTrainStep(place(tree, DEVICES, "shard"), options)
+    first = placed_step(place(tree, DEVICES, "shard"), None, make)
     first(x, y, 0.05)
     save_checkpoint(tmp_path, "step", 1, first.variables, {})
     other = make_tree("hierarchical")
     steps = [
-        PlacedTrainStep(place(other, DEVICES[:2], "replicate"), options),
-        TrainStep(other.model, options),
+        placed_step(place(other, DEVICES[:2], "replicate"), None, make),
+        whole_step(other.model, None, make),
     ]
     for step in steps:
         restore_newest(tmp_path, "step", step.variables)
@@ -229,7 +278,8 @@ def test_a_run_moves_from_one_placement_to_another_and_to_none(tmp_path):
 def test_backward_products_run_on_the_device_of_their_node():
     tree = make_tree("deep 3")
     placed = place(tree, DEVICES, "replicate")
-    graph = PlacedTrainStep(placed, TrainOptions(max_steps=1)).graph()
+    batch = np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, "int32")
+    graph = placed_step(placed).graph(*batch)
     counts = dict.fromkeys(DEVICES, 0)
     for op in graph.get_operations():
         if op.type in ("Conv2DBackpropFilter", "Conv2DBackpropInput"):
@@ -248,3 +298,22 @@ def test_impossible_placements_are_refused():
     ):
         with pytest.raises(PlacementError, match=re.escape(sentence)):
             place(tree, devices, mode)
+
+
+def test_optimizers_that_cannot_be_one_of_several_are_refused():
+    placed = place(dense_tree(), DEVICES, "replicate")
+    with pytest.raises(ArgumentError, match="`global_clipnorm` does not work across devices"):
+        placed_step(placed, None, lambda: SGD(0.0, global_clipnorm=1.0))
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    with pytest.raises(ArgumentError, match="`optimizer` has a learning rate of its own"):
+        placed_step(placed, None, lambda: SGD(schedule))
+
+
+def test_a_tree_in_float16_is_refused():
+    inputs = keras.Input((6,))
+    x = keras.layers.Dense(8, name="b", dtype="mixed_float16")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(4, name="logits", dtype="mixed_float16")(x))
+    plan = sn.SplitPlan.from_sections(model, [("b", 2)])
+    tree = sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
+    with pytest.raises(ArgumentError, match="A tree in float16 does not train on several devices"):
+        placed_step(place(tree, DEVICES, "replicate"))

@@ -6,13 +6,20 @@ import pytest
 
 import splitnet_tf as sn
 from splitnet_tf.parallel import PlacedTrainStep, place
+from splitnet_tf.recipe import SGD, CrossEntropy
 from splitnet_tf.recipe.mixed_precision import bfloat16_layers
-from splitnet_tf.training import TrainOptions, TrainStep
+from splitnet_tf.training import TrainStep
 from tests.conftest import random_grouping
 
 SECTIONS = [("unit_2_0", 2), ("unit_3_0", 4)]
-IN_FLOAT32 = TrainOptions(9, l2_weight=1e-3)
-IN_BFLOAT16 = TrainOptions(9, l2_weight=1e-3, bfloat16=True)
+
+
+def make_optimizer():
+    return SGD(0.0, momentum=0.9, nesterov=True)
+
+
+def make_step(model, bfloat16=True):
+    return TrainStep(model, CrossEntropy(), make_optimizer(), l2=1e-3, bfloat16=bfloat16)
 
 
 def make(grouped=True):
@@ -37,7 +44,7 @@ def kernel_types(graph):
 
 def test_a_step_is_near_that_in_float32():
     models = make(), make()
-    steps = [TrainStep(m, o) for m, o in zip(models, (IN_FLOAT32, IN_BFLOAT16), strict=True)]
+    steps = [make_step(m, half) for m, half in zip(models, (False, True), strict=True)]
     start = [v.numpy() for v in models[0].trainable_variables]
     exact, found = (step(*batch(), 0.01) for step in steps)
     assert 0 < abs(float(found["cross_entropy"]) / float(exact["cross_entropy"]) - 1) < 0.03
@@ -55,7 +62,7 @@ def test_a_step_is_near_that_in_float32():
 def test_convolutions_run_in_bfloat16_and_the_model_stays_as_it_was():
     model = make()
     config = model.get_config()
-    step = TrainStep(model, IN_BFLOAT16)
+    step = make_step(model)
     step(*batch(), 0.01)
     (traced,) = step._step._list_all_concrete_functions()
     types = kernel_types(traced.graph)
@@ -85,11 +92,12 @@ def test_a_placed_step_is_that_of_the_tree(mode):
     tree = make(grouped=False)
     branch = tree.branches[0].model.trainable_variables
     start = [v.numpy() for v in branch]
-    step = PlacedTrainStep(place(tree, ["/CPU:0", "/CPU:1"], mode), IN_BFLOAT16)
+    placed = place(tree, ["/CPU:0", "/CPU:1"], mode)
+    step = PlacedTrainStep(placed, CrossEntropy(), make_optimizer, l2=1e-3, bfloat16=True)
     found = step(*batch(), 0.01)
-    types = kernel_types(step.graph())
+    types = kernel_types(step.graph(*batch()))
     assert types and set(types) == {"bfloat16"}
-    exact = TrainStep(tree.model, IN_BFLOAT16)(*batch(), 0.01)
+    exact = make_step(tree.model)(*batch(), 0.01)
     assert float(found["cross_entropy"]) == pytest.approx(float(exact["cross_entropy"]), rel=0.05)
     placed = step.placed.copies[tree.branches[0].name][0].trainable_variables
     ours, theirs = (

@@ -15,8 +15,16 @@ from splitnet_tf.runs.checkpoints import (
     read_checkpoint,
     save_checkpoint,
 )
-from splitnet_tf.training import Trainer, TrainOptions
-from tests.training.small_run import Killed, at, kill, make_model, run_training
+from splitnet_tf.training import TrainOptions
+from tests.training.small_run import (
+    Killed,
+    at,
+    kill,
+    make_model,
+    make_step,
+    make_trainer,
+    run_training,
+)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])
@@ -103,7 +111,7 @@ def test_without_a_best_checkpoint_the_last_weights_stay(tmp_path, dataset, dama
     best.write_bytes(b"") if damage == "cut" else best.unlink()
     run = RunDirectory(tmp_path, {"seed": 1})
     model = make_model()
-    trainer = Trainer(model, TrainOptions(6), run, None, None, learning_rate=lambda step: 0.1)
+    trainer = make_trainer(make_step(model), run, dataset, TrainOptions(6))
     trainer.train()
     last = [w.numpy() for w in model.variables]
     assert not trainer.restore_best()

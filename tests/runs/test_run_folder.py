@@ -10,7 +10,7 @@ from tests.training.small_run import run_training
 def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
     run_training(tmp_path, dataset, steps=3, config={"seed": 1, "batch": 2, "method": "argmax"})
     with pytest.raises(RunError, match=r"other settings \(batch 2 -> 3\).*`restart=True`"):
-        RunDirectory(tmp_path, {"seed": 1, "batch": 3, "method": "balanced"})
+        RunDirectory(tmp_path, {"seed": 1, "batch": 3, "method": "balanced"}, free=["method"])
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(RunError, match="config.json: not valid JSON"):
         RunDirectory(tmp_path, {})
@@ -28,18 +28,24 @@ def test_folders_from_before_a_setting_was_there_go_on(tmp_path):
         RunDirectory(tmp_path, {**now, "data_digest": "cd"})
 
 
-def test_pictures_at_other_steps_are_the_same_run(tmp_path):
-    RunDirectory(tmp_path, {"seed": 1, "group_summary_interval": 5}).close()
-    RunDirectory(tmp_path, {"seed": 1, "group_summary_interval": 0}).close()
+def test_free_settings_may_change(tmp_path):
+    RunDirectory(tmp_path, {"seed": 1, "pictures": 5, "device": "a"}).close()
+    for free in ((), ["device"]):
+        with pytest.raises(RunError, match=r"other settings \(.*pictures 5 -> 0\); use those"):
+            RunDirectory(tmp_path, {"seed": 1, "pictures": 0, "device": "b"}, free=free)
+    config = {"seed": 1, "pictures": 0, "device": "b"}
+    RunDirectory(tmp_path, config, free=["pictures", "device"]).close()
+    assert read_config(tmp_path) == config
 
 
 def test_restart_removes_the_results_of_the_run_before(tmp_path):
     RunDirectory(tmp_path, {"seed": 1}).close()
-    for name in ("grouped.keras", "grouping.json", "evaluation.json", "notes.txt"):
+    results = ("grouped.keras", "grouping.json", "evaluation.json")
+    for name in (*results, "notes.txt"):
         (tmp_path / name).write_text("old")
     RunDirectory(tmp_path, {"seed": 1}).close()
     assert (tmp_path / "grouping.json").exists()
-    RunDirectory(tmp_path, {"seed": 2}, restart=True).close()
+    RunDirectory(tmp_path, {"seed": 2}, restart=True, results=(*results, "missing")).close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "notes.txt", "run.lock"]
 
 

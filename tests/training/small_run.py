@@ -5,8 +5,9 @@ import tensorflow as tf
 from keras import layers
 
 from splitnet_tf import data
+from splitnet_tf.recipe import SGD, CrossEntropy
 from splitnet_tf.runs import RunDirectory
-from splitnet_tf.training import Trainer, TrainOptions
+from splitnet_tf.training import Hook, Trainer, TrainOptions, TrainStep
 
 
 def make_dataset():
@@ -30,20 +31,64 @@ def base_rate(step):
     return 0.1 / (1 + step)
 
 
+class Do(Hook):
+    """Calls functions with the step before each step."""
+
+    def __init__(self, *actions):
+        self._actions = actions
+
+    def before_step(self, step):
+        for action in self._actions:
+            action(step)
+
+
+class Histogram(Hook):
+    """Writes a summary that is no scalar at each evaluation."""
+
+    def summarize(self, step, writer):
+        histogram(step, writer)
+
+
+def make_step(model, l2=1e-3, **more):
+    """A step with what the programs take by default; ``more`` is the optimizer's."""
+    optimizer = SGD(0.0, momentum=0.9, nesterov=True, **more)
+    return TrainStep(model, CrossEntropy(), optimizer, l2=l2)
+
+
+def make_trainer(step, run, dataset, options, learning_rate=base_rate, valid=None, hooks=()):
+    """A trainer on the data set; ``valid`` makes other batches to validate on."""
+    return Trainer(
+        step,
+        options,
+        run,
+        lambda start: data.training_batches(dataset.train, 10, 1, start),
+        valid or (lambda: data.evaluation_batches(dataset.valid, 20)),
+        learning_rate=learning_rate,
+        hooks=hooks,
+    )
+
+
 def run_training(
     folder,
     dataset,
     *,
     steps=24,
     actions=(),
+    hooks=(),
     config=None,
     restart=False,
     on_nan="stop",
+    patience=0,
     spoil=(),
+    pace=1.0,
+    optimizer=None,
+    valid=None,
     learning_rate=base_rate,
-    **more,
 ):
-    """Trains in a folder; before each step of ``spoil`` a kernel is made NaN, once for each."""
+    """Trains in a folder; before each step of ``spoil`` a kernel is made NaN, once for each.
+
+    ``optimizer`` holds more arguments of it, ``valid`` makes validation batches for a model.
+    """
     run = RunDirectory(folder, config or {"seed": 1}, restart)
     model = make_model()
     options = TrainOptions(
@@ -51,8 +96,8 @@ def run_training(
         display=3,
         val_interval=6,
         checkpoint_interval=5,
-        l2_weight=1e-3,
         on_nan=on_nan,
+        patience=patience,
     )
     left = list(spoil)
 
@@ -61,15 +106,15 @@ def run_training(
             left.remove(step)
             model.get_layer("conv").kernel.assign(model.get_layer("conv").kernel * float("nan"))
 
-    trainer = Trainer(
-        model,
-        options,
+    paces = {id(v): pace for v in model.trainable_variables}
+    trainer = make_trainer(
+        make_step(model, paces=paces, **(optimizer or {})),
         run,
-        lambda start: data.training_batches(dataset.train, 10, 1, start),
-        lambda: data.evaluation_batches(dataset.valid, 20),
-        learning_rate=learning_rate,
-        actions=[spoiler, *actions],
-        **more,
+        dataset,
+        options,
+        learning_rate,
+        valid and valid(model),
+        [Do(spoiler, *actions), *hooks],
     )
     try:
         result = trainer.train()

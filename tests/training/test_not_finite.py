@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from splitnet_tf import data
-from splitnet_tf.errors import TrainingError
+from splitnet_tf.errors import ArgumentError, TrainingError
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
-from splitnet_tf.training import Trainer, TrainOptions
-from tests.training.small_run import Killed, base_rate, events, histogram, kill, run_training
+from splitnet_tf.training import Hook, TrainOptions
+from tests.training.small_run import (
+    Histogram,
+    Killed,
+    base_rate,
+    events,
+    kill,
+    make_step,
+    make_trainer,
+    run_training,
+)
 
 
 def halved_from(*starts):
@@ -30,7 +38,7 @@ def halved(tmp_path_factory, dataset):
     """A run whose learning rate halves at step 10, with nothing wrong in it."""
     folder = tmp_path_factory.mktemp("halved")
     return folder, *run_training(
-        folder, dataset, learning_rate=halved_from(10), summarize=histogram
+        folder, dataset, learning_rate=halved_from(10), hooks=[Histogram()]
     )
 
 
@@ -38,7 +46,7 @@ def test_a_rollback_goes_on_from_the_checkpoint_with_half_the_rate(
     tmp_path, dataset, halved, caplog
 ):
     model, result = run_training(
-        tmp_path, dataset, spoil=[13], on_nan="rollback", summarize=histogram
+        tmp_path, dataset, spoil=[13], on_nan="rollback", hooks=[Histogram()]
     )
     assert "Step 14: the cross entropy became nan; back to step 10" in caplog.text
     assert "(rollback 1 of 3)" in caplog.text
@@ -87,13 +95,13 @@ def test_a_run_goes_back_to_its_start_and_three_times_at_most(tmp_path, dataset)
         run_training(tmp_path / "four", dataset, spoil=[1, 3, 6, 6], on_nan="rollback")
     whole = list_checkpoints(tmp_path / "four" / "checkpoints", "step")
     assert [read_checkpoint(p)[1]["step"] for p in whole] == [0, 5]
-    with pytest.raises(ValueError, match="on_nan must be one of stop, rollback; got 'ignore'"):
+    with pytest.raises(ArgumentError, match="`on_nan` must be one of stop, rollback; got 'ignore'"):
         TrainOptions(5, on_nan="ignore")
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(tmp_path, dataset):
     with pytest.raises(TrainingError, match="Step [0-9]+: the cross entropy became (nan|inf)"):
-        run_training(tmp_path, dataset, actions=[], steps=24, scale=lambda v: 1e30)
+        run_training(tmp_path, dataset, pace=1e30)
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -111,15 +119,12 @@ def test_a_gradient_that_is_not_finite_stops_before_a_checkpoint_has_it(tmp_path
     inputs = keras.Input((16, 16, 3))
     x = layers.Dense(4)(layers.GlobalAveragePooling2D()(inputs))
     run = RunDirectory(tmp_path, {})
-    trainer = Trainer(
-        keras.Model(inputs, Root()(x)),
-        TrainOptions(5, checkpoint_interval=1),
-        run,
-        lambda start: data.training_batches(dataset.train, 10, 1, start),
-        lambda: data.evaluation_batches(dataset.valid, 20),
-        learning_rate=lambda step: 0.1,
-    )
-    with pytest.raises(TrainingError, match="Step 1: the gradients became (nan|-?inf);.*--restart"):
+    step = make_step(keras.Model(inputs, Root()(x)))
+    options = TrainOptions(5, checkpoint_interval=1)
+    trainer = make_trainer(step, run, dataset, options, lambda step: 0.1)
+    with pytest.raises(
+        TrainingError, match="Step 1: the gradients became (nan|-?inf);.*`restart=True`"
+    ):
         trainer.train()
     run.close()
     assert list_checkpoints(tmp_path / "checkpoints", "step") == []
@@ -127,8 +132,8 @@ def test_a_gradient_that_is_not_finite_stops_before_a_checkpoint_has_it(tmp_path
 
 def test_an_update_that_is_not_finite_is_never_saved(tmp_path, dataset):
     """The last one too, which no loss would show any more."""
-    with pytest.raises(TrainingError, match="Step 1: .* became not finite; lower --initial_lr"):
-        run_training(tmp_path, dataset, steps=1, scale=lambda v: 1e38, learning_rate=lambda s: 1e6)
+    with pytest.raises(TrainingError, match="Step 1: .* became not finite; lower the `rate`"):
+        run_training(tmp_path, dataset, steps=1, pace=1e38, learning_rate=lambda s: 1e6)
     assert list(tmp_path.rglob("*.npz")) == []
 
 
@@ -141,19 +146,16 @@ class TwoLosses(layers.Layer):
         return x
 
 
+class Named(Hook):
+    loss_names = ("group_weight", "disjointness")
+
+
 def test_the_loss_of_the_model_that_is_to_blame_is_named(tmp_path, dataset):
     inputs = keras.Input((16, 16, 3))
     x = TwoLosses()(layers.Dense(4)(layers.GlobalAveragePooling2D()(inputs)))
     run = RunDirectory(tmp_path, {})
-    trainer = Trainer(
-        keras.Model(inputs, x),
-        TrainOptions(5),
-        run,
-        lambda start: data.training_batches(dataset.train, 10, 1, start),
-        lambda: data.evaluation_batches(dataset.valid, 20),
-        learning_rate=lambda step: 0.1,
-        loss_names=("group_weight", "disjointness"),
-    )
-    with pytest.raises(TrainingError, match="Step 1: the disjointness became nan; .*--on_nan="):
+    step = make_step(keras.Model(inputs, x))
+    trainer = make_trainer(step, run, dataset, TrainOptions(5), hooks=[Named()])
+    with pytest.raises(TrainingError, match="Step 1: the disjointness became nan; .*`on_nan="):
         trainer.train()
     run.close()

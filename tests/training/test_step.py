@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from splitnet_tf.errors import ArgumentError
 from splitnet_tf.grouping.convergence import GroupingConverged
+from splitnet_tf.recipe import SGD, CrossEntropy
 from splitnet_tf.training import TrainOptions, TrainStep
 from splitnet_tf.training.stopping import Patience
 
@@ -21,10 +23,9 @@ def test_steps_are_sgd_with_momentum_and_l2_in_the_loss(nesterov, smoothing):
     rng = np.random.default_rng(0)
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3, name="dense")(inputs))
-    options = TrainOptions(
-        9, momentum=0.8, nesterov=nesterov, l2_weight=0.1, label_smoothing=smoothing
-    )
-    step = TrainStep(model, options, lambda v: 3.0 if v.name == "bias" else 1.0)
+    paces = {id(model.get_layer("dense").bias): 3.0}
+    optimizer = SGD(0.0, momentum=0.8, nesterov=nesterov, paces=paces)
+    step = TrainStep(model, CrossEntropy(smoothing), optimizer, l2=0.1)
     w, b = (x.astype("float64") for x in model.get_layer("dense").get_weights())
     speed = [np.zeros_like(w), np.zeros_like(b)]
     for rate in (0.1, 0.2, 0.05):
@@ -52,8 +53,8 @@ def test_steps_are_sgd_with_momentum_and_l2_in_the_loss(nesterov, smoothing):
 def test_a_step_is_compiled_by_xla_when_asked(jit_compile):
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3)(inputs))
-    step = TrainStep(model, TrainOptions(1, jit_compile=jit_compile))
-    batch = np.ones((2, 4), "float32"), np.zeros(2, "int32"), np.float32(0.1)
+    step = TrainStep(model, CrossEntropy(), SGD(), jit_compile=jit_compile)
+    batch = np.ones((2, 4), "float32"), np.zeros(2, "int32"), np.float32(0.1), None
     if jit_compile:
         assert "HloModule" in step._step.experimental_get_compiler_ir(*batch)("hlo")
     else:
@@ -65,7 +66,7 @@ def test_batch_norm_and_biases_have_no_l2():
     inputs = keras.Input((4,))
     x = keras.layers.BatchNormalization(name="bn")(keras.layers.Dense(3)(inputs))
     model = keras.Model(inputs, x)
-    step = TrainStep(model, TrainOptions(1, l2_weight=0.5))
+    step = TrainStep(model, CrossEntropy(), SGD(), l2=0.5)
     assert step.l2() == pytest.approx(
         0.25 * np.square(model.layers[1].get_weights()[0]).sum(), rel=1e-5
     )
@@ -92,9 +93,9 @@ def test_patience():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"max_steps": 0}, {"momentum": 1.0}, {"l2_weight": -1}, {"display": 0}]
+    "changes", [{"max_steps": 0}, {"steps_per_epoch": 0}, {"patience": -1}, {"display": 1.5}]
 )
 def test_wrong_options_are_named(changes):
     name = next(iter(changes))
-    with pytest.raises(ValueError, match=f"{name} must be"):
+    with pytest.raises(ArgumentError, match=f"`{name}` must be a whole number from [01] to"):
         TrainOptions(**{"max_steps": 5, **changes})

@@ -1,12 +1,10 @@
 """Training that stops by itself: when, what it says, and the same when it was cut off before."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
 from splitnet_tf.grouping.convergence import GroupingConverged
-from splitnet_tf.training import trainer
+from splitnet_tf.training import Hook
 from tests.training.small_run import Killed, at, kill, run_training
 
 LONG = 60  # steps, of which none of these runs needs all
@@ -16,42 +14,66 @@ UNDECIDED = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.9]])
 DECIDED = np.array([[0.999, 0.999, 0.001], [0.001, 0.001, 0.999]])
 
 
-class Stops:
-    """Runs with one stop condition, whose scores or memberships depend on the step alone."""
+class Grouping(Hook):
+    """Converged, or not, by memberships that depend on the step alone."""
 
-    def __init__(self, reason, dataset, monkeypatch):
-        self.reason = reason
-        self._dataset = dataset
+    def __init__(self):
         self._step = 0
-        evaluate = trainer.evaluate
-
-        def scripted(forward, batches):
-            found = evaluate(forward, batches)
-            return dataclasses.replace(found, top1=SCORES.get(self._step, 0.1))
-
-        monkeypatch.setattr(trainer, "evaluate", scripted)
-
-    def _count(self, step):
-        self._step = step + 1  # once the step is done
+        self._converged = GroupingConverged(self._memberships, lambda: 0.0, hold=2)
 
     def _memberships(self):
         # Decided after six steps, in groups that still change; the last change is seen at 18.
         p = UNDECIDED if self._step <= 6 else DECIDED
         return [p, p[::-1] if self._step <= 12 else p]
 
+    @property
+    def state(self):
+        return self._converged.state
+
+    @state.setter
+    def state(self, state):
+        self._converged.state = state
+
+    def stop(self, step):
+        self._step = step
+        return "converged" if self._converged(step) else ""
+
+
+class Stops:
+    """Runs with one stop condition."""
+
+    def __init__(self, reason, dataset):
+        self.reason = reason
+        self._dataset = dataset
+
     def run(self, folder, *, steps=LONG, actions=()):
-        if self.reason == "patience":
-            more = {"patience": 3}
-        else:
-            more = {"converged": GroupingConverged(self._memberships, lambda: 0.0, hold=2)}
-        actions = [self._count, *actions]
+        steps_done = [0]
+
+        def scored(model):
+            """Validation batches of which a share by the step is labelled as the model has it."""
+
+            def batches():
+                images = self._dataset.valid.images[:10].astype("float32")
+                labels = model(images).numpy().argmax(axis=1)
+                wrong = 10 - round(10 * SCORES.get(steps_done[0], 0.1))
+                labels[:wrong] = (labels[:wrong] + 1) % 4
+                return [(images, labels)]
+
+            return batches
+
+        def count(step):
+            steps_done[0] = step + 1  # once the step is done
+
+        more = {"patience": 3, "valid": scored}
+        if self.reason == "converged":
+            more = {"hooks": [Grouping()]}
+        actions = [count, *actions]
         return run_training(folder, self._dataset, steps=steps, actions=actions, **more)
 
 
 @pytest.fixture(scope="module", params=["patience", "converged"])
 def stops(request, dataset):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        yield Stops(request.param, dataset, monkeypatch)
+    return Stops(request.param, dataset)
 
 
 @pytest.fixture(scope="module")

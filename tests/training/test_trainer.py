@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from splitnet_tf.runs.checkpoints import list_checkpoints
-from tests.training.small_run import Killed, at, events, histogram, kill, run_training
+from tests.training.small_run import Histogram, Killed, at, events, kill, run_training
 
 
 @pytest.mark.parametrize("step", [1, 7, 14, 20])
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path, dataset, whole, step):
     """Promise 6."""
     with pytest.raises(Killed):
-        run_training(tmp_path, dataset, actions=[at(step, kill)], summarize=histogram)
-    model, result = run_training(tmp_path, dataset, summarize=histogram)
+        run_training(tmp_path, dataset, actions=[at(step, kill)], hooks=[Histogram()])
+    model, result = run_training(tmp_path, dataset, hooks=[Histogram()])
     folder, weights, expected = whole
     assert result == expected
     for found, wanted in zip(model.variables, weights, strict=True):
@@ -40,7 +40,7 @@ def test_sigterm_saves_and_exits_with_143(tmp_path, dataset, whole, caplog):
             tmp_path, dataset, actions=[at(8, lambda: os.kill(os.getpid(), signal.SIGTERM))]
         )
     assert stopped.value.code == 143
-    assert "run the same command to go on, without --restart." in caplog.text
+    assert "run the same command to go on, without `restart=True`." in caplog.text
     assert list_checkpoints(tmp_path / "checkpoints", "step")[-1].name.startswith("step-00000009")
     model, _ = run_training(tmp_path, dataset)
     for found, wanted in zip(model.variables, whole[1], strict=True):
