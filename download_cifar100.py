@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.data import load_cifar100, save_arrays
+from splitnet_tf.data import Dataset, load_cifar100, save_arrays
 from splitnet_tf.data.archive import FOLDER, check_archive
 from splitnet_tf.data.cifar100 import default_data_dir, is_complete, make_builder
 from splitnet_tf.errors import DataError
@@ -78,9 +78,8 @@ def set_aside(data_dir: str) -> None:
         print(f"{found} is not complete; moved to {aside}.")
 
 
-def check(data_dir: str) -> str:
+def check(data: Dataset, data_dir: str) -> str:
     """Counts what is there; returns a line that says so."""
-    data = load_cifar100(data_dir)
     for name, split, each in (
         ("training", data.train, 450),
         ("validation", data.valid, 50),
@@ -112,9 +111,10 @@ def main() -> None:
         download(data_dir, archive)
     elif archive:
         print(f"CIFAR-100 is in {data_dir} already; {archive} is not read.")
-    print(check(data_dir))
+    data = load_cifar100(data_dir)
+    print(check(data, data_dir))
     if flags.FLAGS.npz:
-        save_arrays(load_cifar100(data_dir), flags.FLAGS.npz)
+        save_arrays(data, flags.FLAGS.npz)
         print(f"Written to {flags.FLAGS.npz}.")
 
 

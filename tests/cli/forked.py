@@ -1,81 +1,84 @@
-"""Runs many programs in one go: imports them once, then forks a child for each.
+"""Programs in processes of their own that begin with TensorFlow imported.
 
-Most of a program's start is the import of TensorFlow; a hundred checks of flags need it once.
+Most of a program's start is the import of TensorFlow. A server imports it once for all tests of a
+process, and forks a child for each program: no program finds what another has left in memory.
 """
 
-import json
+import multiprocessing
 import os
 import runpy
-import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
-from tests.conftest import ROOT
+# Not from conftest, which sets up devices that a program would find.
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = multiprocessing.get_context("forkserver")
+PROGRAMS = (
+    *("benchmark", "compare", "cost", "evaluate", "export", "group", "report", "split"),
+    "worker",
+)
+SERVER.set_forkserver_preload([f"splitnet_tf.cli.{p}" for p in PROGRAMS])
+
+
+def begin(function, arguments, output, errors=None, cwd="."):
+    """Calls a function in a child, which appends what it prints to a file, or to two."""
+    streams = (str(output), str(errors or output))
+    process = SERVER.Process(target=_redirected, args=(function, arguments, streams, str(cwd)))
+    process.start()
+    return process
+
+
+def start(program, arguments, output, errors=None, cwd="."):
+    """A program as its user starts it, in a child.
+
+    Args:
+      program: a module of ``splitnet_tf.cli``, ``experiments.<module>``, or a file at the top
+        level such as ``download_cifar100.py``.
+      arguments: of its command line.
+      output, errors: files that what it prints is appended to; both to ``output`` by default.
+      cwd: where it is started.
+    """
+    return begin(_program, (program, *map(str, arguments)), output, errors, cwd)
+
+
+def call(function, arguments, output, cwd="."):
+    """Calls a function in a child; (exit code, what it printed)."""
+    output.write_text("")
+    process = begin(function, arguments, output, cwd=cwd)
+    process.join()
+    return process.exitcode, output.read_text()
+
+
+def run(program, arguments, output, cwd="."):
+    """Runs a program to its end; (exit code, what it printed)."""
+    return call(_program, (program, *map(str, arguments)), output, cwd)
 
 
 def run_programs(commands, cwd):
-    """Runs [(program, arguments)]; returns [(exit code, stderr)].
-
-    A program is the name of a module of ``splitnet_tf.cli``, ``experiments.<module>``, or of a
-    file at the top level.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cli.forked", str(cwd)],
-        input=json.dumps([[p, list(map(str, a))] for p, a in commands]),
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return [tuple(row) for row in json.loads(done.stdout.splitlines()[-1])]
+    """Runs [(program, arguments)], one after the other; [(exit code, what it printed)]."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "output")
+        return [run(program, arguments, output, cwd) for program, arguments in commands]
 
 
-def _run(program, arguments, cwd):
-    """One program in a child of its own."""
-    with tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if child == 0:
-            os.dup2(err.fileno(), 2)
-            os.dup2(err.fileno(), 1)
-            os.chdir(cwd)
-            code = 0
-            try:
-                if program.endswith(".py"):
-                    sys.argv = [str(ROOT / program), *arguments]
-                    runpy.run_path(str(ROOT / program), run_name="__main__")
-                elif program.startswith("experiments."):
-                    sys.path.insert(0, str(ROOT))
-                    sys.argv = [program, *arguments]
-                    runpy.run_module(program, run_name="__main__")
-                else:
-                    sys.argv = [program, *arguments]
-                    __import__(f"splitnet_tf.cli.{program}", fromlist=["cli"]).cli()
-            except SystemExit as end:
-                code = end.code or 0
-            except BaseException as error:
-                print(f"Traceback: {error!r}", file=sys.stderr)
-                code = 70
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        _, status = os.waitpid(child, 0)
-        err.seek(0)
-        return os.waitstatus_to_exitcode(status), err.read()
+def _redirected(function, arguments, streams, cwd):
+    for stream, path in enumerate(streams, 1):
+        with open(path, "a") as file:
+            os.dup2(file.fileno(), stream)
+    os.chdir(cwd)
+    function(*arguments)
 
 
-def main():
-    import splitnet_tf.cli.benchmark
-    import splitnet_tf.cli.cost
-    import splitnet_tf.cli.evaluate
-    import splitnet_tf.cli.export
-    import splitnet_tf.cli.group
-    import splitnet_tf.cli.report
-    import splitnet_tf.cli.split  # noqa: F401
-
-    cwd = sys.argv[1]
-    print(json.dumps([_run(p, a, cwd) for p, a in json.load(sys.stdin)]))
-
-
-if __name__ == "__main__":
-    main()
+def _program(program, *arguments):
+    sys.argv = [program, *arguments]
+    # For a program that starts itself anew.
+    sys.orig_argv = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *arguments]
+    os.environ["PYTHONPATH"] = str(ROOT)
+    if program.endswith(".py"):
+        sys.argv[0] = str(ROOT / program)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    elif "." in program:
+        runpy.run_module(program, run_name="__main__")
+    else:
+        __import__(f"splitnet_tf.cli.{program}", fromlist=["cli"]).cli()

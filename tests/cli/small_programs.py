@@ -1,9 +1,6 @@
-"""Whole programs on a small model, each in a process of its own, soon at its first step."""
+"""A small model for whole programs, soon at its first step; comparisons of what they leave."""
 
 import io
-import multiprocessing
-import os
-import sys
 import zipfile
 
 import h5py
@@ -15,36 +12,6 @@ COMMON = ["--dataset=planted", "--batch_size=32", "--deterministic", "--max_step
 COMMON += ["--display=4", "--val_interval=8", "--checkpoint_interval=2"]
 SPLIT = ["--recalibrate_batches=5"]
 GROUP = ["--splits=second:2,logits:2", "--warmup_epochs=0.1"]
-# Every process begins with what this one has imported, so that it is soon at its first step.
-SPAWN = multiprocessing.get_context("forkserver")
-PROGRAMS = ("group", "split", "evaluate", "cost", "export", "report", "benchmark")
-SPAWN.set_forkserver_preload([f"splitnet_tf.cli.{p}" for p in PROGRAMS])
-
-
-def program(name, arguments, output, errors, cwd):
-    """In a process of its own: a program as its user starts it."""
-    for stream, path in ((1, output), (2, errors)):
-        with open(path, "a") as file:
-            os.dup2(file.fileno(), stream)
-    os.chdir(cwd)
-    sys.argv = [name, *map(str, arguments)]
-    __import__(f"splitnet_tf.cli.{name}", fromlist=["cli"]).cli()
-
-
-def start(name, arguments, output, errors=None, cwd="."):
-    """A program as a process of its own that appends what it prints to a file, or to two."""
-    more = (output, errors or output, cwd)
-    process = SPAWN.Process(target=program, args=(name, arguments, *more))
-    process.start()
-    return process
-
-
-def run(name, arguments, output, cwd="."):
-    """Runs a program to its end; (exit code, what it printed)."""
-    output.write_text("")
-    process = start(name, arguments, output, cwd=cwd)
-    process.join()
-    return process.exitcode, output.read_text()
 
 
 def weights(path):

@@ -8,7 +8,7 @@ import pytest
 from experiments.table5 import SCALES
 from splitnet_tf.cli import benchmark
 from splitnet_tf.cli.benchmark import DEVICES, READS, as_text, refuse_ignored
-from tests.cli.small_programs import start
+from tests.cli.forked import start
 from tests.cli.test_flags import flags_of
 from tests.test_readme import commands
 

@@ -7,15 +7,8 @@ import pytest
 from splitnet_tf.report.commands import training_command
 from splitnet_tf.report.run_folder import read_run_folder
 from splitnet_tf.runs import read_config
-from tests.cli.small_programs import (
-    COMMON,
-    GROUP,
-    SPLIT,
-    run,
-    same_files,
-    same_weights,
-    small_model,
-)
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, same_files, same_weights, small_model
 
 # Of each kind a flag that is not as by default: a number, a switch, a list, a text.
 OTHERS = ["--max_steps=18", "--seed=5", "--noaugment", "--momentum=0.8", "--l2_weight=1e-05"]

@@ -11,7 +11,8 @@ from absl import flags
 from splitnet_tf.cli import compare
 from splitnet_tf.cli.compare import add_differences, summarize
 from splitnet_tf.storage.json_files import read_json, write_json
-from tests.cli.small_programs import small_model, start
+from tests.cli.forked import start
+from tests.cli.small_programs import small_model
 
 
 @pytest.mark.slow  # four programs, one after the other

@@ -8,15 +8,8 @@ import shutil
 import pytest
 
 from splitnet_tf.runs.checkpoints import list_checkpoints
-from tests.cli.small_programs import (
-    COMMON,
-    GROUP,
-    SPLIT,
-    run,
-    same_files,
-    same_weights,
-    small_model,
-)
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, same_files, same_weights, small_model
 
 HOWS = ("cut all", "cut half", "cut last", "flip first", "flip last", *5 * ("flip any",))
 MODELS = {"group": "grouped.keras", "split": "tree.keras"}

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
-from tests.cli.small_programs import COMMON, GROUP, run, small_model
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, small_model
 from tests.conftest import ROOT
 
 

@@ -8,7 +8,8 @@ from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.grouping.given import random_classes
 from splitnet_tf.storage.json_files import read_json
 from splitnet_tf.storage.models import load_model
-from tests.cli.small_programs import COMMON, GROUP, run, small_model
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, small_model
 
 
 @pytest.mark.parametrize(

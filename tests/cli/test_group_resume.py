@@ -8,7 +8,8 @@ import pytest
 from splitnet_tf.data import planted_groups, save_arrays
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.storage.json_files import read_json
-from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, small_model
 
 NAMES = [f"group{g}-{k}" for g in (0, 1) for k in range(4)]
 

@@ -3,7 +3,8 @@
 import pytest
 
 from splitnet_tf.runs.json_lines import read_lines
-from tests.cli.small_programs import COMMON, GROUP, run, small_model, weights
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, small_model, weights
 
 SETTINGS = [*COMMON, *GROUP, "--max_steps=16", "--model=small.keras"]
 

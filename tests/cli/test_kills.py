@@ -6,16 +6,8 @@ import time
 
 import pytest
 
-from tests.cli.small_programs import (
-    COMMON,
-    GROUP,
-    SPLIT,
-    run,
-    same_files,
-    same_weights,
-    small_model,
-    start,
-)
+from tests.cli.forked import run, start
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, same_files, same_weights, small_model
 from tests.training.small_run import events
 
 

@@ -9,7 +9,8 @@ from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.storage.json_files import read_json
 from splitnet_tf.storage.models import load_model
-from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, small_model
 
 DATA = ["--dataset=planted"]
 

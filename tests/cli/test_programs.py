@@ -11,8 +11,8 @@ import pytest
 from splitnet_tf.data import load_dataset
 from splitnet_tf.grouping.watch import grouping_status
 from splitnet_tf.models.short_forms import parse_splits
-from tests.cli.small_programs import run as run_to_end
-from tests.cli.small_programs import start
+from tests.cli.forked import run as run_to_end
+from tests.cli.forked import start
 from tests.conftest import ROOT
 from tests.report.html_page import Page
 

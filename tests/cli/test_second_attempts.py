@@ -8,7 +8,8 @@ from keras import layers
 
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.storage.json_files import read_json
-from tests.cli.small_programs import COMMON, GROUP, run, same_weights, small_model
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, same_weights, small_model
 
 # Eight classes at random into eight groups, and nothing is learned: some group gets none.
 EMPTY = ["--splits=second:2,logits:8", "--assignment_init=random", "--warmup_epochs=0"]

@@ -8,7 +8,8 @@ from splitnet_tf.data import planted_groups
 from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.storage.json_files import read_json
 from splitnet_tf.storage.models import load_model
-from tests.cli.small_programs import COMMON, GROUP, SPLIT, run, small_model
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, GROUP, SPLIT, small_model
 
 
 def test_a_split_is_finetuned_on_devices_and_resumed(tmp_path):

@@ -146,21 +146,3 @@ def test_it_is_read_without_tensorflow(arrays, tmp_path):
         env={"KERAS_BACKEND": "jax", "PATH": "/usr/bin"},
     )
     assert found.stdout == "3\n", found.stderr
-
-
-def test_cifar100_is_checked_and_written_whole(cifar_dir, tmp_path):
-    found = subprocess.run(
-        [
-            *(sys.executable, "download_cifar100.py", f"--data_dir={cifar_dir}"),
-            f"--npz={tmp_path / 'cifar100.npz'}",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert found.returncode == 0, found.stderr
-    counts = "45000 training, 5000 validation and 10000 test images of 100 classes"
-    assert counts in found.stdout
-    one, other = data.load_arrays(tmp_path / "cifar100.npz"), data.load_cifar100(cifar_dir)
-    np.testing.assert_array_equal(one.train.images, other.train.images)
-    np.testing.assert_array_equal(one.superclasses, other.superclasses)

@@ -1,43 +1,40 @@
 """Runs of download_cifar100.py after one that failed or was killed; each is a new process."""
 
+import hashlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tensorflow_datasets.core.download.checksums import UrlInfo
+from tensorflow_datasets.image_classification.cifar import Cifar100
 
+import download_cifar100
+from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import archive
 from splitnet_tf.data.cifar100 import make_builder, open_builder
 from splitnet_tf.errors import DataError
-from tests.conftest import ROOT
+from tests.cli.forked import call
 from tests.hostile.test_archives import write_archive
 
 IMAGES = {"train.bin": 4, "test.bin": 2}
 
-# The program with six images instead of 60,000 and a file's path as their address: while that
-# file is missing, tfds fails as it does without a network.
-PROGRAM = f"""
-import hashlib, sys
-from pathlib import Path
-from tensorflow_datasets.core.download.checksums import UrlInfo
-from tensorflow_datasets.image_classification.cifar import Cifar100
-import download_cifar100
-from splitnet_tf.cli.program import run_program
-from splitnet_tf.data import archive
-from splitnet_tf.data.cifar100 import open_builder
 
-official, address = Path(sys.argv.pop(1)), sys.argv.pop(1)
-sha256 = hashlib.sha256(official.read_bytes()).hexdigest()
-Cifar100.url_infos = {{address: UrlInfo(official.stat().st_size, sha256, official.name)}}
-original = Cifar100._cifar_info.fget
-Cifar100._cifar_info = property(lambda self: original(self)._replace(url=address))
-archive.IMAGES, archive._CHUNK = {IMAGES}, 2
-download_cifar100.check = lambda folder: f"{{open_builder(folder).info.splits}}"
-download_cifar100.define_flags()
-sys.argv[0] = "download_cifar100.py"
-run_program(download_cifar100.main)
-"""
+def download(official, address, *flags):
+    """The program with six images instead of 60,000 and a file's path as their address.
+
+    While that file is missing, tfds fails as it does without a network.
+    """
+    sha256 = hashlib.sha256(official.read_bytes()).hexdigest()
+    Cifar100.url_infos = {address: UrlInfo(official.stat().st_size, sha256, official.name)}
+    original = Cifar100._cifar_info.fget
+    Cifar100._cifar_info = property(lambda self: original(self)._replace(url=address))
+    archive.IMAGES, archive._CHUNK = IMAGES, 2
+    download_cifar100.load_cifar100 = open_builder
+    download_cifar100.check = lambda builder, folder: f"{builder.info.splits}"
+    sys.argv = ["download_cifar100.py", *flags]
+    download_cifar100.define_flags()
+    run_program(download_cifar100.main)
 
 
 class Downloads:
@@ -47,6 +44,7 @@ class Downloads:
         self.data_dir = folder / "data"
         self.cifar = self.data_dir / "cifar100"
         self.archive = write_archive(folder / "cifar-100-binary.tar.gz")
+        self.output = folder / "output"
         self.address = folder / "network" / "cifar-100-binary.tar.gz"
 
     def connect(self):
@@ -54,18 +52,14 @@ class Downloads:
         os.link(self.archive, self.address)
 
     def run(self, *flags):
-        command = [sys.executable, "-c", PROGRAM, self.archive, self.address]
-        return subprocess.run(
-            [*command, f"--data_dir={self.data_dir}", *flags],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-        )
+        """Runs the program in a process of its own; (exit code, what it printed)."""
+        arguments = (self.archive, str(self.address), f"--data_dir={self.data_dir}", *flags)
+        return call(download, arguments, self.output)
 
     def fail(self):
-        done = self.run()
-        assert done.returncode == 1 and "Traceback" not in done.stderr
-        last = done.stderr.splitlines()[-1]
+        code, printed = self.run()
+        assert code == 1 and "Traceback" not in printed
+        last = printed.splitlines()[-1]
         assert last.startswith(
             f"download_cifar100.py: error: CIFAR-100 could not be downloaded to {self.data_dir} ("
         )
@@ -73,8 +67,9 @@ class Downloads:
         assert self.cifar.is_dir()  # what tfds leaves, and what must not pass for the data
 
     def assert_all_there(self, done):
-        assert done.returncode == 0, done.stderr
-        assert "num_examples=4" in done.stdout and "num_examples=2" in done.stdout
+        code, printed = done
+        assert code == 0, printed
+        assert "num_examples=4" in printed and "num_examples=2" in printed
         splits = open_builder(str(self.data_dir)).info.splits
         assert {name: split.num_examples for name, split in splits.items()} == {
             "train": 4,
@@ -95,7 +90,7 @@ def test_a_download_that_failed_is_tried_again(downloads):
     prepared = {file: file.stat().st_mtime_ns for file in downloads.cifar.rglob("*")}
     again = downloads.run("--archive=none.tar.gz")
     downloads.assert_all_there(again)
-    assert "already; none.tar.gz is not read." in again.stdout
+    assert "already; none.tar.gz is not read." in again[1]
     assert prepared == {file: file.stat().st_mtime_ns for file in downloads.cifar.rglob("*")}
 
 
@@ -110,7 +105,7 @@ def test_the_archive_is_taken_whatever_lies_there(downloads):
         open_builder(str(downloads.data_dir))
     done = downloads.run(f"--archive={downloads.archive}")
     downloads.assert_all_there(done)
-    assert f"{version} is not complete; moved to {downloads.cifar}/incomplete." in done.stdout
+    assert f"{version} is not complete; moved to {downloads.cifar}/incomplete." in done[1]
     kept = downloads.cifar.glob("incomplete.*/**/cifar100-train.tfrecord-*")
     assert sorted(file.read_text() for file in kept) == [
         version.name,

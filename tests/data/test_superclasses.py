@@ -1,18 +1,11 @@
-"""Superclasses from class names: against the data sets themselves."""
+"""Superclasses from class names."""
 
 import numpy as np
 import pytest
 
-from splitnet_tf.data import load_cifar100, planted_groups
+from splitnet_tf.data import planted_groups
 from splitnet_tf.data.superclasses import cifar100_superclasses, planted_superclasses
 from splitnet_tf.errors import DataError
-
-
-def test_cifar100_superclasses_are_those_of_the_data(cifar_dir):
-    data = load_cifar100(cifar_dir)
-    names, labels = cifar100_superclasses(data.class_names)
-    assert names == data.superclass_names
-    np.testing.assert_array_equal(labels, data.superclasses)
 
 
 def test_twenty_superclasses_of_five_in_any_order():

@@ -17,12 +17,11 @@ import splitnet_tf as sn
 from splitnet_tf.parallel.cluster import check_addresses, find_lost
 from splitnet_tf.parallel.network import free_port, is_loopback, keep_to_interface, own_address
 from splitnet_tf.storage.models import save_model
-from tests.conftest import ROOT
+from tests.cli.forked import start
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="placement is TensorFlow's"
 )
-ENV = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
 LOST = "Worker 1 at 127.0.0.1:{port} is lost: "
 
 
@@ -36,13 +35,8 @@ class Workers:
         self.wait()
 
     def start(self, task):
-        with open(self.logs[task], "w") as out:
-            return subprocess.Popen(
-                [sys.executable, "-m", "splitnet_tf.cli.worker", f"--port={self.ports[task]}"],
-                env=ENV,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+        self.logs[task].write_text("")
+        return start("worker", [f"--port={self.ports[task]}"], self.logs[task])
 
     def wait(self):
         for log, process in zip(self.logs, self.processes, strict=True):
@@ -54,16 +48,20 @@ class Workers:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def signal(self, number):
+        """Sends a signal to the second worker."""
+        os.kill(self.processes[1].pid, number)
+
     def restart(self):
         self.processes[1].kill()
-        self.processes[1].wait()
+        self.processes[1].join()
         self.processes[1] = self.start(1)
         self.wait()
 
     def close(self):
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.join()
 
     @property
     def flag(self):
@@ -73,7 +71,7 @@ class Workers:
 def wait_until(condition, process, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"ended with {process.returncode}"
+        assert process.exitcode is None, f"ended with {process.exitcode}"
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
 
@@ -108,8 +106,13 @@ class Program:
 
     def __init__(self, name, base, folder, *flags):
         own = {
-            # One image at a time, so that it is still running when a worker is lost.
-            "evaluate": [f"--basemodel={base / 'tree.keras'}", "--batch_size=1", "--format=json"],
+            # Many images one at a time: it is still running when a worker is lost.
+            "evaluate": [
+                f"--basemodel={base / 'tree.keras'}",
+                "--images=train",
+                "--batch_size=1",
+                "--format=json",
+            ],
             "split": [
                 f"--basemodel={base}",
                 "--batch_size=64",
@@ -121,16 +124,9 @@ class Program:
             ],
         }[name]
         self.out, self.err = folder / "out", folder / "err"
-        with open(self.out, "w") as out, open(self.err, "w") as err:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", f"splitnet_tf.cli.{name}", "--dataset=planted"),
-                    *(*own, *flags),
-                ],
-                env=ENV,
-                stdout=out,
-                stderr=err,
-            )
+        for file in (self.out, self.err):
+            file.write_text("")
+        self.process = start(name, ["--dataset=planted", *own, *flags], self.out, self.err)
         self.name = name
 
     def wait_until_busy(self, workers):
@@ -142,8 +138,8 @@ class Program:
         wait_until(lambda: workers.cpu_seconds() > before + 1, self.process, 120)
 
     def finish(self, seconds):
-        code = self.process.wait(seconds)
-        error = self.err.read_text()
+        self.process.join(seconds)
+        code, error = self.process.exitcode, self.err.read_text()
         assert "Traceback" not in error, error[-2000:]
         return code, error
 
@@ -152,7 +148,7 @@ def lose(workers, program, number):
     """Sends a signal to the second worker; seconds until the program has ended, and how."""
     program.wait_until_busy(workers)
     start = time.monotonic()
-    workers.processes[1].send_signal(number)
+    workers.signal(number)
     code, error = program.finish(120)
     return time.monotonic() - start, code, error
 
@@ -185,28 +181,18 @@ def test_a_lost_worker_is_named(workers, base, tmp_path):
     assert program.out.read_text() == ""  # no figure of half an evaluation
 
 
-def test_finetuning_goes_on_without_a_frozen_worker(workers, base, tmp_path):
-    program = Program(
-        *("split", base, tmp_path, workers.flag, "--restart"),
-        *("--worker_timeout=5", "--on_worker_loss=local"),
-    )
-    _, code, error = lose(workers, program, signal.SIGSTOP)
-    assert code == 0
-    assert LOST.format(port=workers.ports[1]) + "it does not answer within 5 s" in error
-    assert "Going on without workers." in error
-    assert "resumed from" in error
-    check_result(program, tmp_path, base)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["evaluate", "split"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("choice", ["stop", "local", "retry"])
 def test_a_worker_is_lost(workers, base, tmp_path, name, number, choice):
-    program = Program(name, base, tmp_path, workers.flag, f"--on_worker_loss={choice}")
+    program = Program(
+        *(name, base, tmp_path, workers.flag),
+        *(f"--on_worker_loss={choice}", "--worker_timeout=5"),
+    )
     if choice == "retry":
         program.wait_until_busy(workers)
-        workers.processes[1].send_signal(number)
+        workers.signal(number)
         wait_until(lambda: "Waiting for it." in program.err.read_text(), program.process, 30)
         workers.restart()
         code, error = program.finish(120)
@@ -214,6 +200,12 @@ def test_a_worker_is_lost(workers, base, tmp_path, name, number, choice):
         seconds, code, error = lose(workers, program, number)
         assert choice == "local" or seconds < 30
     assert LOST.format(port=workers.ports[1]) in error
+    if number == signal.SIGSTOP:
+        assert "it does not answer within 5 s" in error
+    if choice == "local":
+        assert "Going on without workers." in error
+    if choice != "stop" and name == "split":
+        assert "resumed from" in error
     assert code == (1 if choice == "stop" else 0)
     if choice != "stop":
         check_result(program, tmp_path, base)
@@ -228,12 +220,11 @@ def test_the_workers_compute_what_one_process_computes(lasting_workers, base, tm
     check_result(program, tmp_path, base)
 
 
-def test_a_worker_that_is_not_there_is_named(base, tmp_path):
-    port = free_port()
-    program = Program("evaluate", base, tmp_path, f"--cluster=127.0.0.1:{port}")
-    code, error = program.finish(60)
-    assert code == 1
-    assert f"Worker 0 at 127.0.0.1:{port} is lost: nothing answers there." in error
+def test_a_worker_that_is_not_there_is_named():
+    address = f"127.0.0.1:{free_port()}"
+    assert str(find_lost([address], 5.0)) == (
+        f"Worker 0 at {address} is lost: nothing answers there."
+    )
 
 
 def test_what_answers_may_be_no_worker_or_answer_nothing():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.small_programs import GROUP, small_model, start
+from tests.cli.forked import start
+from tests.cli.small_programs import GROUP, small_model
 
 MORE = ["--dataset=planted", "--batch_size=32", "--display=100", "--val_interval=100"]
 MORE += ["--checkpoint_interval=100", "--max_steps=2200", "--group_summary_interval=1"]
