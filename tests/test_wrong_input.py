@@ -184,13 +184,13 @@ def test_labels_of_groups(labels):
 
 
 SETTINGS = [
-    ({"gamma1": float("nan")}, "gamma1 must be a number of 0 or more; got nan"),
-    ({"gamma2": float("inf")}, "gamma2 must be a number of 0 or more; got inf"),
-    ({"gamma3": -1}, "gamma3 must be a number of 0 or more; got -1"),
-    ({"gamma1": "1"}, "gamma1 must be a number of 0 or more; got '1'"),
-    ({"stddev": float("nan")}, "stddev must be a number of 0 or more; got nan"),
-    ({"scaling": "none"}, "scaling must be one of unit, paper; got 'none'"),
-    ({"reduction": "sum"}, "reduction must be one of mean, weighted; got 'sum'"),
+    ({"gamma1": float("nan")}, "`gamma1` must be a number of 0 or more; got nan"),
+    ({"gamma2": float("inf")}, "`gamma2` must be a number of 0 or more; got inf"),
+    ({"gamma3": -1}, "`gamma3` must be a number of 0 or more; got -1"),
+    ({"gamma1": "1"}, "`gamma1` must be a number of 0 or more; got '1'"),
+    ({"stddev": float("nan")}, "`stddev` must be a number of 0 or more; got nan"),
+    ({"scaling": "none"}, "`scaling` must be one of unit, paper; got 'none'"),
+    ({"reduction": "sum"}, "`reduction` must be one of mean, weighted; got 'sum'"),
 ]
 
 
@@ -245,13 +245,16 @@ def test_other_calls(mine, call, kind, sentence):
 def test_what_is_done_with_a_tree(mine, tmp_path):
     tree = sn.split_model(mine, Grouping.even(plan_of(mine, SECTIONS)))
     for devices, trunk, sentence in (
-        ([], "replicate", "devices must name one device or more"),
+        ([], "replicate", "`devices` must name one device or more"),
         (["x"], "replicate", "'x' is no device; a name is such as /CPU:0"),
-        (["/CPU:0"], "x", "trunk must be one of replicate, separate, shard; got 'x'"),
+        (["/CPU:0"], "x", "`trunk` must be one of replicate, separate, shard; got 'x'"),
         (["/CPU:0", "/CPU:77"], "replicate", "Device '/CPU:77' is not there; there are CPU:0"),
     ):
         refused(lambda d=devices, t=trunk: sn.place(tree, d, t), PlacementError, sentence)
-    for formats, sentence in ((["x"], "must be of saved_model"), ([], "No formats given; choose")):
+    for formats, sentence in (
+        (["x"], "must be of saved_model"),
+        ([], "`formats` is empty"),
+    ):
         refused(lambda f=formats: sn.export_tree(tree, tmp_path / "e", f), RunError, sentence)
     (tmp_path / "file").touch()
     refused(lambda: sn.export_tree(tree, tmp_path), RunError, "is not empty; choose another")

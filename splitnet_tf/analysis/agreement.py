@@ -1,4 +1,4 @@
-"""How well groups of classes agree with a taxonomy."""
+"""Agreement of groups of classes with a taxonomy."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ class Agreement:
     """Agreement of groups with superclasses.
 
     Attributes:
-      nmi: normalized mutual information (arithmetic mean), 0 to 1.
-      ari: adjusted Rand index, 0 for chance, 1 for the same partition.
-      together: share of the classes that lie in the group which holds most of their superclass.
+      nmi: float from 0 to 1, normalized mutual information (arithmetic mean).
+      ari: float, adjusted Rand index: 0 for chance, 1 for the same partition.
+      together: float, share of the classes in the group that holds most of their superclass.
       random_nmi, random_nmi_std: NMI of random groups of the same sizes, mean and deviation.
-      purity: share of the classes that are of the superclass which most of their group are of.
-      random_ari, random_ari_std, random_purity, random_purity_std: likewise of random groups.
-      most_nmi: the NMI that groups of these sizes cannot exceed.
+      purity: float, share of the classes that belong to the commonest superclass of their group.
+      random_ari, random_ari_std, random_purity, random_purity_std: ARI and purity of random groups,
+        mean and deviation.
+      most_nmi: float, NMI that groups of these sizes cannot exceed.
     """
 
     nmi: float
@@ -42,10 +43,10 @@ def agreement(
     """Compares groups of classes with their superclasses.
 
     Args:
-      labels: (classes,) group of each class.
-      superclasses: (classes,) superclass of each class.
-      draws: random groupings of the same sizes to compare with.
-      seed: of those.
+      labels: int (classes,), group of each class.
+      superclasses: int (classes,), superclass of each class.
+      draws: int, random groupings of the same sizes to compare with. Defaults to 200.
+      seed: int, seed of the random groupings. Defaults to 0.
     """
     labels, superclasses = np.asarray(labels), np.asarray(superclasses)
     rng = np.random.default_rng(seed)
@@ -69,7 +70,7 @@ def agreement(
 
 
 def contingency(labels: np.ndarray, superclasses: np.ndarray) -> np.ndarray:
-    """How many classes of each superclass are in each group, (superclasses, groups)."""
+    """Counts the classes of each superclass in each group, int (superclasses, groups)."""
     table = np.zeros((superclasses.max() + 1, labels.max() + 1), int)
     np.add.at(table, (superclasses, labels), 1)
     return table
@@ -85,6 +86,6 @@ def _scores(labels: np.ndarray, superclasses: np.ndarray) -> tuple[float, float,
 
 
 def _most_nmi(labels: np.ndarray, superclasses: np.ndarray) -> float:
-    """The information that both share is at most that of the poorer of them."""
+    """NMI when all the information of the poorer of the two is shared."""
     a, b = (entropy(np.bincount(x)) for x in (labels, superclasses))
     return float(2 * min(a, b) / (a + b)) if a + b else 1.0

@@ -1,4 +1,4 @@
-"""Which classes a classifier confuses most often."""
+"""Confusions: classes that a classifier mistakes for others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def most_frequent(confusion: np.ndarray, most: int = 12) -> list[tuple[int, int, int]]:
-    """(true class, answer, times) of the most frequent confusions, the most frequent first.
+    """Lists (true class, answer, times) of the most frequent confusions, most frequent first.
 
     Args:
-      confusion: (classes, classes) counts, rows the true class.
-      most: this many at most.
+      confusion: int (classes, classes), counts by true class and answer.
+      most: int, longest list. Defaults to 12.
     """
     wrong = confusion * ~np.eye(len(confusion), dtype=bool)
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]

@@ -25,13 +25,13 @@ from splitnet_tf.grouping.plan import SplitPlan
 
 @dataclasses.dataclass(frozen=True)
 class LayerCost:
-    """One layer's share.
+    """Cost of one layer.
 
     Attributes:
-      name, kind: of the layer.
-      groups: into how many its kernel is split (1: not).
-      params: kernel and dense bias elements.
-      flops: for one example.
+      name, kind: str, name and class of the layer.
+      groups: int, groups of its kernel; 1 where it is not split.
+      params: int, kernel and dense bias elements.
+      flops: int, FLOPs for one example.
     """
 
     name: str
@@ -43,11 +43,11 @@ class LayerCost:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of a model, or of the tree that a plan makes of it.
+    """Cost of a model, or of the tree that a plan makes of it.
 
     Attributes:
-      params, flops: totals.
-      layers: each layer's share, in topological order.
+      params, flops: int, totals.
+      layers: ``LayerCost`` of each layer, in topological order.
       nodes: (params, flops) of each node of the tree; only the trunk without a split.
     """
 
@@ -63,14 +63,21 @@ def cost(
     """Counts a model as it is, or predicts the tree that a plan makes of it.
 
     Args:
-      model: functional, or its trace; a split model is counted through all its nodes.
-      plan: predicts the cost after this split.
-      grouping: with the groups as they are; equal groups without it.
+      model: functional ``keras.Model``, or its ``Trace``; a split model is counted through all its
+        nodes.
+      plan: ``SplitPlan`` of the split to predict. Defaults to None, no split.
+      grouping: ``Grouping`` whose groups to count. Defaults to None, equal groups.
 
     Raises:
       PlanError: the model has no graph or inputs of no fixed shape, or the plan was made for
         another model.
       GroupingError: the grouping is not one of the plan's spaces.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> sn.cost(net).params  # kernels 6x8 and 8x4, biases of 8 and 4
+    92
+    >>> sn.cost(net, sn.SplitPlan.from_sections(net, [("logits", 2)])).params  # two of 4x2
+    76
     """
     if isinstance(model, Trace):
         traced = model
@@ -117,7 +124,7 @@ def cost(
 
 
 def _blocks(call: Call, traced: Trace, plan: SplitPlan, grouping: Grouping):
-    """The level of a call, and the (input, output) channels of each group of that level."""
+    """Level of a call, and the (input, output) channels of each group of that level."""
     level = plan.call_levels[call.name]
     if not 0 < level < plan.tail:
         return level, [None]
@@ -141,7 +148,7 @@ def _kernels(op) -> list[tuple[int, ...]]:
 
 
 def _share(call: Call, shapes, graph: Graph, block: tuple[int, int] | None) -> tuple[int, int]:
-    """(params, flops) of one call, or of its block of (input, output) channels."""
+    """Costs (params, flops) of one call, or of its block of (input, output) channels."""
     op = call.op
     if block is not None:
         if isinstance(op, keras.layers.SeparableConv1D | keras.layers.SeparableConv2D):
@@ -158,7 +165,7 @@ def _share(call: Call, shapes, graph: Graph, block: tuple[int, int] | None) -> t
 
 
 def _positions(call: Call, graph: Graph) -> int:
-    """At how many places the kernel is applied."""
+    """Number of places at which the kernel is applied."""
     transposed = "Transpose" in type(call.op).__name__
     shape = graph.shapes[call.inputs[0] if transposed else call.outputs[0]][1:]
     first = getattr(call.op, "data_format", None) == "channels_first"

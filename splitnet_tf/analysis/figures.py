@@ -16,11 +16,11 @@ from splitnet_tf.grouping.plan import SplitPlan
 
 
 def block_figure(model: keras.Model, grouping: Grouping, path: str | Path, most: int = 4) -> None:
-    """Writes ``draw_blocks`` to a file.
+    """Writes the figure of ``draw_blocks`` to a file.
 
     Args:
       model, grouping, most: see ``draw_blocks``.
-      path: of the image; the suffix chooses the format.
+      path: path of the image; the suffix chooses the format.
     """
     figure = draw_blocks(model, grouping, most)
     figure.suptitle("Weight magnitude of split kernels before the cut")
@@ -34,10 +34,10 @@ def draw_blocks(
     """Draws the energy of split kernels, as trained and sorted by group (the paper's Figure 3).
 
     Args:
-      model: grouped or plain, before the split.
-      grouping: its groups.
-      most: kernels drawn, spread from the bottom to the top.
-      cmap: a colour map of matplotlib.
+      model: functional ``keras.Model`` before the split, grouped or plain.
+      grouping: ``Grouping`` of its spaces.
+      most: int, kernels drawn, spread from the bottom to the top. Defaults to 4.
+      cmap: str, colour map of matplotlib. Defaults to ``"magma"``.
 
     Raises:
       PlanError, GroupingError: the grouping splits nothing, or was made for another model.

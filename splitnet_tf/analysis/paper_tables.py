@@ -1,4 +1,4 @@
-"""The rows of the paper's Tables 2, 3 and 4, and the costs that it prints for them."""
+"""Rows of the paper's Tables 2, 3 and 4, and the costs that it prints for them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class PaperRow:
     """One split.
 
     Attributes:
-      splits: as ``--splits`` takes it; None: no split.
-      params: published, in millions; None: not known here.
-      flops: published, in billions; None: not known here.
+      splits: str, short form of its sections; None for no split.
+      params: float, published parameters in millions; None where they are not known here.
+      flops: float, published FLOPs in billions; None where they are not known here.
     """
 
     splits: str | None
@@ -25,10 +25,10 @@ class PaperTable:
     """A table of the paper.
 
     Attributes:
-      title: of the table.
-      model: as ``--model`` takes it.
-      rows: its splits.
-      note: what to know when comparing.
+      title: str, title of the table.
+      model: str, short name of its model.
+      rows: ``PaperRow`` of each of its splits.
+      note: str, remark for who compares.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Which node of a tree runs on which device, and what crosses between devices."""
+"""Placement: the device of each node of a tree, and the bytes that cross between devices."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TRUNK_MODES = ("replicate", "separate", "shard")
 
 @dataclasses.dataclass(frozen=True)
 class PlacedNode:
-    """Where a node runs.
+    """A node and its devices.
 
     Attributes:
-      name: of the node.
+      name: str, name of the node.
       devices: indices into the placement's devices; several for a trunk on each of them.
-      params, flops: of one copy; under ``shard`` each copy does its share of the flops.
+      params, flops: int, cost of one copy; under ``shard`` each copy does its share of the FLOPs.
     """
 
     name: str
@@ -34,12 +34,12 @@ class PlacedNode:
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """What goes from one device to another for each image.
+    """Tensor that goes from one device to another for each image.
 
     Attributes:
       source, target: indices of devices; -1 is the caller, who has the images.
-      what: ``images``, or the node whose output it is.
-      bytes: for each image; a mean under ``shard``.
+      what: ``images``, or name of the node whose output it is.
+      bytes: float, bytes for each image; a mean under ``shard``.
     """
 
     source: int
@@ -54,9 +54,9 @@ class Placement:
 
     Attributes:
       trunk: ``replicate``, ``separate`` or ``shard``.
-      devices: names.
-      nodes: in the order in which they can run.
-      transfers: between devices.
+      devices: names of the devices.
+      nodes: ``PlacedNode`` of each node, in the order in which they can run.
+      transfers: ``Transfer`` of each tensor between devices.
     """
 
     trunk: str
@@ -65,15 +65,15 @@ class Placement:
     transfers: tuple[Transfer, ...]
 
     def device_of(self, name: str) -> int:
-        """Index of the device on which a node runs; the first, of a trunk on several."""
+        """Returns the index of a node's device; the first, of a trunk on several."""
         return next(n.devices[0] for n in self.nodes if n.name == name)
 
     def params_on(self, device: int) -> int:
-        """Parameters that a device holds."""
+        """Counts the parameters that a device holds."""
         return sum(n.params for n in self.nodes if device in n.devices)
 
     def flops_on(self, device: int) -> float:
-        """FLOPs of a device for each image; under ``shard`` with its share of the trunk."""
+        """Counts a device's FLOPs for each image; under ``shard`` with its share of the trunk."""
         return sum(
             n.flops / (len(n.devices) if self.trunk == "shard" else 1)
             for n in self.nodes
@@ -82,7 +82,7 @@ class Placement:
 
     @property
     def bytes_crossing(self) -> float:
-        """Bytes between devices for each image, those of the images themselves left out."""
+        """Bytes between devices for each image, without the bytes of the images themselves."""
         return sum(t.bytes for t in self.transfers if t.source >= 0)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ def make_placement(tree: SplitTree, devices: Sequence[str], trunk: str = "replic
     """Decides where each node runs: subtrees spread by their FLOPs, the heaviest first.
 
     Args:
-      tree: to place.
+      tree: ``SplitTree`` to place.
       devices: names, such as ``/CPU:0``; more or fewer than there are branches.
       trunk: ``replicate``: on every device that has branches; ``separate``: alone on the first
         device; ``shard``: on every device, each with its share of the batch.
@@ -124,13 +124,14 @@ def make_placement(tree: SplitTree, devices: Sequence[str], trunk: str = "replic
     """
     devices = tuple(devices)
     if trunk not in TRUNK_MODES:
-        raise PlacementError(f"trunk must be one of {', '.join(TRUNK_MODES)}; got '{trunk}'.")
+        raise PlacementError(f"`trunk` must be one of {', '.join(TRUNK_MODES)}; got '{trunk}'.")
     if not devices or len(set(devices)) != len(devices):
         raise PlacementError(
-            f"devices must name one device or more, each once; got {', '.join(devices) or 'none'}."
+            "`devices` must name one device or more, each once; got "
+            f"{', '.join(devices) or 'none'}."
         )
     if trunk == "separate" and len(devices) < 2:
-        raise PlacementError("trunk=separate needs two devices or more; name another device.")
+        raise PlacementError("`trunk=separate` needs two devices or more; name another device.")
     hosts = list(range(1 if trunk == "separate" else 0, len(devices)))
     counted = {n.name: cost(n.model) for n in tree.nodes()}
     homes = _spread(tree, hosts, {name: c.flops for name, c in counted.items()})
@@ -218,5 +219,5 @@ def _transfers(tree, trunk, trunks, homes):
 
 
 def tensor_bytes(shape: Sequence[int | None], dtype: str) -> int:
-    """Bytes of one example of a tensor (B, ...)."""
+    """Counts the bytes of one example of a tensor (B, ...)."""
     return math.prod(shape[1:]) * np.dtype(dtype).itemsize  # Keras has registered bfloat16

@@ -1,4 +1,4 @@
-"""The processor's name, for what is measured on it."""
+"""Name of the processor, for measurements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 
 
 def processor_name() -> str:
-    """As Linux has it, or else as Python has it."""
+    """Finds the processor's name as Linux has it, or else as Python has it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":")[1].strip() for line in file if "model name" in line)

@@ -13,10 +13,10 @@ SPEED_UP_HEADER = (
 
 
 def speed_up_cells(document: dict) -> list[tuple[str, ...]]:
-    """One line a way to compute, under ``SPEED_UP_HEADER``.
+    """Makes the cells of a table, one line a way to compute, under ``SPEED_UP_HEADER``.
 
     Args:
-      document: of ``splitnet_tf.cli.benchmark``, as its ``--format=json`` prints it.
+      document: dict that ``splitnet_tf.cli.benchmark`` prints as JSON.
     """
     return [
         (
@@ -35,11 +35,11 @@ def speed_up_cells(document: dict) -> list[tuple[str, ...]]:
 
 
 def draw_speed_ups(document: dict, path: str | Path) -> None:
-    """Draws speed-ups as bars, each with its bound by FLOPs and the paper's.
+    """Draws speed-ups as bars, each with its bound by FLOPs and the paper's speed-up.
 
     Args:
       document: see ``speed_up_cells``.
-      path: of the image; the suffix chooses the format.
+      path: path of the image; the suffix chooses the format.
     """
     rows = document["rows"][1:]
     figure = Figure(figsize=(8, 0.32 * len(rows) + 1.2), layout="constrained")

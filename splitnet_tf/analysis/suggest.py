@@ -122,7 +122,7 @@ def suggest_cuts(model: keras.Model, num_groups: int = 2) -> Suggestions:
 
 
 def _starts(names: list[str]) -> list[str]:
-    """Each name, and before it each beginning of it that ends at a ``_`` and names a block."""
+    """Names, and before each its beginnings that end at a ``_`` and name a block."""
     found: dict[str, None] = {}
     for name in names:
         parts = name.split("_")

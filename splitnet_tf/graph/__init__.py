@@ -1,4 +1,4 @@
-"""Channel spaces of functional models, layer rules."""
+"""Functional models as data: channel spaces, layer rules, copying, slicing."""
 
 from splitnet_tf.graph.activations import register_activation
 from splitnet_tf.graph.calls import Call, Graph

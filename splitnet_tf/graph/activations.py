@@ -1,4 +1,4 @@
-"""Which activation functions treat every element alone, and which mix channels."""
+"""Activation functions: those that treat every element alone, and those that mix channels."""
 
 from __future__ import annotations
 
@@ -18,13 +18,24 @@ _ELEMENTWISE: set[Any] = {
 
 
 def register_activation(function: Callable) -> Callable:
-    """Says that an activation function of one's own treats every element alone."""
+    """Says that an activation function treats every element alone.
+
+    Its layers then run inside the branches of a tree. Returns the function, so that it serves as a
+    decorator.
+
+    Args:
+      function: callable, the one that layers are given as ``activation``.
+
+    >>> @sn.register_activation
+    ... def leaky(x):
+    ...     return keras.ops.maximum(x, 0.2 * x)
+    """
     _ELEMENTWISE.add(function)
     return function
 
 
 def is_elementwise(function: Any) -> bool:
-    """Whether an activation function treats every element alone, as far as is known."""
+    """True for a function, name or layer known to treat every element alone."""
     if isinstance(function, keras.layers.Layer):
         kinds = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
         return type(function) in kinds or (
@@ -34,10 +45,10 @@ def is_elementwise(function: Any) -> bool:
 
 
 def activation_name(function: Any) -> str:
-    """Its name, for a sentence."""
+    """Name of an activation function, for a sentence."""
     return getattr(function, "__name__", type(function).__name__)
 
 
 def mixes_channels(op: Any) -> bool:
-    """Whether the layer's ``activation`` may mix channels (a softmax, or a function unknown)."""
+    """True when a layer's ``activation`` may mix channels: a softmax, or a function unknown."""
     return not is_elementwise(getattr(op, "activation", None))

@@ -23,9 +23,9 @@ class Call:
     """One call of a layer or of a ``keras.ops`` operation.
 
     Attributes:
-      name: unique within the graph; the layer's name, with ``#1``, ``#2`` for repeated calls.
-      op: the layer or operation called; the same object for every call of a shared layer.
-      args, kwargs: the arguments, with ``TensorRef`` where a tensor stands.
+      name: str, unique within the graph: the layer's name, with ``#1``, ``#2`` for repeated calls.
+      op: layer or operation called, the same object for every call of a shared layer.
+      args, kwargs: arguments, with ``TensorRef`` where a tensor stands.
       inputs, outputs: ids of the tensors read and made, in order.
       overrides: settings in which a copy of the layer differs: a softmax over the channels (or
         an unknown function) in a layer's ``activation`` is read as a call of its own, and the
@@ -56,8 +56,9 @@ class Graph:
 
     Attributes:
       inputs, outputs: ids of the model's input and output tensors, in order.
-      calls: in topological order.
-      shapes, dtypes, names: of each tensor, by id; a shape's batch axis is None.
+      calls: calls in topological order.
+      shapes, dtypes, names: shape, dtype and name of each tensor, by id; a shape's batch axis is
+        None.
     """
 
     inputs: tuple[int, ...]
@@ -68,11 +69,11 @@ class Graph:
     names: tuple[str, ...]
 
     def producers(self) -> dict[int, int]:
-        """Tensor id to the index of the call that makes it (model inputs are absent)."""
+        """Maps tensor ids to the index of the call that makes them; model inputs are absent."""
         return {t: i for i, call in enumerate(self.calls) for t in call.outputs}
 
     def consumers(self) -> dict[int, list[int]]:
-        """Tensor id to the indices of the calls that read it."""
+        """Maps tensor ids to the indices of the calls that read them."""
         readers = collections.defaultdict(list)
         for i, call in enumerate(self.calls):
             for t in dict.fromkeys(call.inputs):
@@ -96,7 +97,7 @@ def layer_name(call_name: str) -> str:
 
 
 def unused(name: str, taken: set[str]) -> str:
-    """``name``, or a longer one where it is taken; it is taken then."""
+    """Returns ``name``, or a longer name where it is taken, and marks it as taken."""
     while name in taken:
         name += "_"
     taken.add(name)

@@ -47,7 +47,7 @@ class ChannelSets:
             object.__setattr__(self, "size", sum(len(m) for m in self.members))
 
     def labels(self) -> np.ndarray:
-        """The set of each channel, int (size,); -1 for a channel that is in none."""
+        """Finds the set of each channel, int (size,); -1 for a channel that is in none."""
         labels = np.full(self.size, -1)
         for i, channels in enumerate(self.members):
             labels[list(channels)] = i
@@ -71,7 +71,7 @@ class ChannelSets:
 
 @dataclasses.dataclass(frozen=True)
 class SetsFile:
-    """The JSON files of one kind of channel sets.
+    """JSON files of one kind of channel sets.
 
     Attributes:
       noun: str, name of such a file in a sentence, lower case.
@@ -88,12 +88,12 @@ class SetsFile:
     version: int = 1
 
     def to_json(self, document: dict[str, Any]) -> str:
-        """Text of a file: the document with its format and checksum, a set of channels a line."""
+        """Returns the text of a file: the document with its format and checksum."""
         document = {"format": self.format, "version": self.version, **document}
         return _compact_json({**document, CHECKSUM: checksum(document)})
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Document of a text; raises ``error`` when it is not JSON or was changed."""
+        """Returns the document of a text; raises ``error`` when it is not JSON or was changed."""
         try:
             return parse_json(text)
         except ValueError as error:
@@ -133,13 +133,13 @@ class SetsFile:
             )
 
     def typed(self, value: Any, kind: type, key: str) -> Any:
-        """``value``, which must be of a type; a bool is not an int."""
+        """Returns a value that must be of a type; a bool is not an int."""
         if not isinstance(value, kind) or isinstance(value, bool):
             raise self.error(f"'{key}' must be of type {kind.__name__}; got {str(value)[:40]!r}.")
         return value
 
     def name(self, value: Any, key: str) -> str:
-        """``value``, which must be a name that fits into a sentence."""
+        """Returns a value that must be a name that fits into a sentence."""
         name = self.typed(value, str, key)
         if len(name) > MAX_NAME or not name.isprintable():
             raise self.error(
@@ -148,11 +148,11 @@ class SetsFile:
         return name
 
     def items(self, document: dict[str, Any], key: str) -> list:
-        """The list under a key."""
+        """Returns the list under a key."""
         return self.typed(document.get(key), list, key)
 
     def spaces(self, document: dict[str, Any], kind: type[ChannelSets]) -> tuple:
-        """The sets of each space, of class ``kind``, under the key ``spaces``."""
+        """Returns the sets of each space, of class ``kind``, under the key ``spaces``."""
         spaces = []
         for entry in self.items(document, "spaces"):
             if not isinstance(entry, dict):
@@ -175,7 +175,7 @@ class SetsFile:
 
 
 def space_entry(sets: ChannelSets) -> dict[str, Any]:
-    """The sets of one space as a file holds them."""
+    """Sets of one space as a file holds them."""
     return {"name": sets.name, "size": sets.size, "members": [list(m) for m in sets.members]}
 
 

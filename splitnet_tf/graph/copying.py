@@ -34,6 +34,11 @@ def plain_copy(model: keras.Model) -> keras.Model:
 
     Raises:
       PlanError: the model has no graph, or Keras cannot make a layer from its settings.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> grouped = sn.group_model(net, [("logits", 2)])
+    >>> type(sn.plain_copy(grouped).get_layer("logits")).__name__
+    'Dense'
     """
     return rebuild(model.name, read_graph(model), plain_layer)
 
@@ -50,6 +55,11 @@ def logits_model(model: keras.Model) -> keras.Model:
     Raises:
       PlanError: the model is not a classifier of one label: several outputs, an output that is
         not (batch, classes), or another function than a softmax at its end.
+
+    >>> images = keras.Input((6,))
+    >>> net = keras.Model(images, keras.layers.Dense(4, activation="softmax")(images))
+    >>> sn.logits_model(net).layers[-1].activation.__name__
+    'linear'
     """
     graph = read_graph(model)
     if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
@@ -90,9 +100,9 @@ def rebuild(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model
     """Builds the model of a graph anew, with the same weights.
 
     Args:
-      name: of the new model.
-      graph: as ``read_graph`` returns it.
-      make: gives the new layer in place of ``call.op``; called once for a shared layer.
+      name: str, name of the new model.
+      graph: ``Graph``, as ``read_graph`` returns it.
+      make: call -> the new layer in place of ``call.op``; asked once for a shared layer.
     """
     inputs = [
         keras.Input(batch_shape=graph.shapes[t], dtype=graph.dtypes[t], name=graph.names[t])
@@ -123,7 +133,7 @@ def apply_call(call: Call, op: Any, tensors: dict[int, Any]) -> None:
 
 
 def one_or_all(values: list) -> Any:
-    """The value of a list of one, or the list: as Keras takes inputs and outputs."""
+    """Returns the value of a list of one, or the list, as Keras takes inputs and outputs."""
     return values[0] if len(values) == 1 else values
 
 
@@ -141,18 +151,18 @@ def _copy_weights(source: Any, target: Any) -> None:
 
 
 def plain_layer(call: Call) -> keras.layers.Layer:
-    """A stock layer of the settings of the layer called, unbuilt."""
+    """Makes an unbuilt stock layer of the settings of the layer called."""
     return copy_layer(call.op, call.layer_name, call.overrides)
 
 
 def copy_layer(layer: Any, name: str, overrides: dict, kind: type | None = None) -> Any:
-    """A new, unbuilt layer of the same settings; weights are not copied.
+    """Makes an unbuilt layer of the settings of another; weights are not copied.
 
     Args:
-      layer: to copy.
-      name: of the copy.
+      layer: ``keras.layers.Layer`` to copy.
+      name: str, name of the copy.
       overrides: settings in which the copy differs.
-      kind: class of the copy, by default the stock class of ``layer``.
+      kind: class of the copy. Defaults to the stock class of ``layer``.
 
     Raises:
       PlanError: Keras cannot make the layer from its settings.
@@ -170,7 +180,7 @@ def copy_layer(layer: Any, name: str, overrides: dict, kind: type | None = None)
 
 
 def copy_operation(op: Any, name: str, settings: dict) -> Any:
-    """A ``keras.ops`` operation under a name of its own: in a model no two may have the same.
+    """Copies a ``keras.ops`` operation under a name of its own: a model has each name once.
 
     Keras counts such names up through a process, so that those in a file come again.
     """

@@ -23,14 +23,14 @@ from splitnet_tf.graph.calls import Call, Graph, TensorRef, is_keras_operation, 
 
 
 def operation_key(op: Any) -> str | None:
-    """``"ops.Add"`` and the like for a ``keras.ops`` operation, None for a layer."""
+    """Key of a ``keras.ops`` operation in the registry, such as ``"ops.Add"``; None for a layer."""
     if is_keras_operation(op) and type(op).__module__.startswith("keras.src.ops"):
         return f"ops.{type(op).__name__}"
     return None
 
 
 def class_name(cls: type) -> str:
-    """``module.Name`` of a class, without the private part of Keras' module names."""
+    """Path ``module.Name`` of a class, without the private part of Keras' module names."""
     return f"{cls.__module__}.{cls.__qualname__}".replace("keras.src.", "keras.")
 
 
@@ -52,7 +52,7 @@ def _functional(model: Any) -> Any | None:
 
 
 def read_graph(model: keras.Model) -> Graph:
-    """Reads a functional (or built sequential) model.
+    """Reads a functional (or built sequential) model as a ``Graph``.
 
     Raises:
       PlanError: the model is subclassed or not built, so that it has no graph to read.
@@ -170,7 +170,7 @@ def _numbered(path: str, use: int) -> str:
 
 
 def _paths(functional: Any, prefix: str = "") -> Iterator[str]:
-    """The name of every layer and operation of a model and the models inside it."""
+    """Name of every layer and operation of a model and the models inside it."""
     for op in functional.operations:
         inner = _functional(op)
         if inner is not None:

@@ -13,7 +13,7 @@ from splitnet_tf.graph.spaces import Layout
 
 @register_rule(layers.Dense)
 class DenseRule(LayerRule):
-    """``kernel`` (in, out) on the last axis."""
+    """Dense layers: ``kernel`` (in, out) on the last axis."""
 
     kernel = True
 
@@ -30,7 +30,7 @@ class DenseRule(LayerRule):
 
 @register_rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 class ConvRule(LayerRule):
-    """``kernel`` (window..., in, out).
+    """Convolutions: ``kernel`` (window..., in, out).
 
     With one group a channel (``groups == in == out``) it is a depthwise convolution and works on
     each channel alone; with any other number above 1 it is whole.
@@ -66,7 +66,7 @@ class ConvRule(LayerRule):
 
 @register_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 class DepthwiseConvRule(LayerRule):
-    """``kernel`` (window..., channels, multiplier): each channel alone.
+    """Depthwise convolutions: ``kernel`` (window..., channels, multiplier), each channel alone.
 
     A multiplier above 1 makes output channel ``c * multiplier + j``; such a layer is whole.
     """
@@ -90,7 +90,7 @@ class DepthwiseConvRule(LayerRule):
 
 @register_rule(layers.SeparableConv1D, layers.SeparableConv2D)
 class SeparableConvRule(LayerRule):
-    """A depthwise convolution, then the ``pointwise_kernel`` (1..., in, out), which is split.
+    """Separable convolutions: depthwise, then the ``pointwise_kernel`` (1..., in, out) to split.
 
     A depth multiplier above 1 makes the layer whole.
     """

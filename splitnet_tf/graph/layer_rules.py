@@ -12,12 +12,12 @@ from splitnet_tf.graph.spaces import Layout
 
 
 def data_axis(op, rank: int) -> int:
-    """The channel axis of a layer with a ``data_format``."""
+    """Channel axis of a layer with a ``data_format``, counted from 0."""
     return 1 if getattr(op, "data_format", None) == "channels_first" else rank - 1
 
 
 def same_axis(ctx: TraceContext) -> int:
-    """The axis on which the layer expects its channels, which must be that of its input."""
+    """Axis on which the layer expects its channels, which must be that of its input."""
     axis = data_axis(ctx.op, len(ctx.input_shapes[0]))
     if axis != ctx.inputs[0].axis:
         raise ctx.refuse("takes another axis for the channels than the layer before it")
@@ -52,7 +52,7 @@ ELEMENTWISE = (
     *(f"ops.{name}" for name in ELEMENTWISE),
 )
 class KeepRule(LayerRule):
-    """Element-wise: the output has the layout of the input."""
+    """Element-wise layers: the output has the layout of the input."""
 
     def is_whole(self, ctx: TraceContext) -> bool:
         return mixes_channels(ctx.op)
@@ -106,7 +106,7 @@ ADAPTIVE = [
     "ops.Resize",
 )
 class SpatialRule(LayerRule):
-    """Works on each channel alone: the space of the input is kept."""
+    """Layers that work on each channel alone: the space of the input is kept."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         same_axis(ctx)
@@ -122,7 +122,7 @@ class SpatialRule(LayerRule):
     layers.GlobalMaxPooling3D,
 )
 class GlobalPoolRule(LayerRule):
-    """Removes the positions, keeps the space."""
+    """Global pooling: removes the positions, keeps the space."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         axis = same_axis(ctx)
@@ -131,7 +131,7 @@ class GlobalPoolRule(LayerRule):
 
 @register_rule(layers.Rescaling)
 class RescalingRule(KeepRule):
-    """Element-wise with one scale, or one scale a channel (then only in the trunk)."""
+    """Element-wise layers with one scale, or one scale a channel (then only in the trunk)."""
 
     ordered = True
 
@@ -140,7 +140,7 @@ class RescalingRule(KeepRule):
 
 
 class PerChannelRule(KeepRule):
-    """Element-wise with weights of shape (channels,)."""
+    """Element-wise layers with weights of shape (channels,)."""
 
     def slice(self, op, ins, outs):
         return {}, [w[outs[0]] if np.ndim(w) else w for w in op.get_weights()]
@@ -148,7 +148,7 @@ class PerChannelRule(KeepRule):
 
 @register_rule(layers.BatchNormalization)
 class BatchNormalizationRule(PerChannelRule):
-    """One scale, offset, mean and variance a channel."""
+    """Batch normalization: one scale, offset, mean and variance a channel."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         axis = ctx.op.axis % len(ctx.input_shapes[0])
@@ -159,7 +159,7 @@ class BatchNormalizationRule(PerChannelRule):
 
 @register_rule(layers.PReLU)
 class PReLURule(KeepRule):
-    """One slope a channel, in an array of the input's shape without the batch axis."""
+    """Slopes, one a channel, in an array of the input's shape without the batch axis."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         if ctx.inputs[0].axis != len(ctx.input_shapes[0]) - 1:
@@ -172,7 +172,7 @@ class PReLURule(KeepRule):
 
 @register_rule("keras.applications.convnext.LayerScale")
 class LayerScaleRule(PerChannelRule):
-    """One factor a channel, on the last axis; ``projection_dim`` is their number."""
+    """Factors, one a channel, on the last axis; ``projection_dim`` is their number."""
 
     def slice(self, op, ins, outs):
         return {"projection_dim": len(outs[0])}, super().slice(op, ins, outs)[1]
@@ -180,7 +180,7 @@ class LayerScaleRule(PerChannelRule):
 
 @register_rule(layers.LayerNormalization, layers.RMSNormalization)
 class LayerNormalizationRule(PerChannelRule):
-    """Its statistics run over the channels: exact in the trunk, impossible in a branch."""
+    """Statistics over the channels: exact in the trunk, impossible in a branch."""
 
     whole = True
 
@@ -196,7 +196,7 @@ class LayerNormalizationRule(PerChannelRule):
 
 
 class MixRule(LayerRule):
-    """Needs all channels in their order; its output starts a new space, never split."""
+    """Layers that need all channels in their order; the output starts a new space, never split."""
 
     whole = True
     ordered = True
@@ -219,7 +219,7 @@ class MixRule(LayerRule):
     "ops.Sparsemax",
 )
 class WholeRule(MixRule):
-    """Needs all channels in their order, and keeps their space."""
+    """Layers that need all channels in their order, and keep their space."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         return [ctx.inputs[0]]

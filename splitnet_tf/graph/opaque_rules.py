@@ -1,4 +1,4 @@
-"""The rule of what no rule describes: it may stand where no channels are permuted."""
+"""Rule of calls that no rule describes: they may stand where no channels are permuted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPAQUE_LAYERS = (
     ANY_OPERATION, *(getattr(layers, name) for name in OPAQUE_LAYERS if hasattr(layers, name))
 )
 class OpaqueRule(MixRule):
-    """May stand in the trunk where nothing is permuted; refused anywhere else."""
+    """Calls that may stand in the trunk where nothing is permuted, refused anywhere else."""
 
 
 OPAQUE = OpaqueRule()
@@ -36,7 +36,7 @@ OPAQUE = OpaqueRule()
 
 @register_rule(layers.Lambda)
 class LambdaRule(MixRule):
-    """Keras does not make a ``Lambda`` again in safe mode."""
+    """Refusal of ``Lambda`` layers, which Keras does not make again in safe mode."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         raise PlanError(

@@ -1,4 +1,4 @@
-"""Layer rules: how a kind of layer treats the channels of its tensors, and how to slice it.
+"""Layer rules: each says how a kind of layer treats its channels, and how to slice it.
 
 A rule answers two questions. ``trace``: given the layouts of the inputs, what are the layouts
 of the outputs? ``slice``: keep these input and output channels, in this order; what settings and
@@ -31,19 +31,20 @@ ANY_OPERATION = "ops.*"  # stands for the ``keras.ops`` operations that have no 
 
 
 class OpaqueCall(Exception):
-    """A rule cannot describe this call: it may stand only where no channels are permuted."""
+    """Raised for a call that a rule cannot describe: it may stand where nothing is permuted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TraceContext:
-    """What a rule sees of one call.
+    """One call, as a rule sees it.
 
     Attributes:
-      name: the call's name.
-      op: the layer or operation.
-      args, kwargs: the call's arguments (tensors as ``TensorRef``).
+      name: str, name of the call.
+      op: layer or operation called.
+      args, kwargs: arguments of the call, tensors as ``TensorRef``.
       inputs: layout of each input tensor.
-      input_shapes, output_shapes: with None for the batch axis.
+      input_shapes, output_shapes: shapes with None for the batch axis.
+      book: spaces of the model so far.
     """
 
     name: str
@@ -56,7 +57,7 @@ class TraceContext:
     book: SpaceBook
 
     def new(self, size: int, axis: int) -> Layout:
-        """The layout of a tensor whose channels start a new space."""
+        """Makes the layout of a tensor whose channels start a new space."""
         return Layout(axis, (self.book.new(self.name, size),))
 
     def unify(self, a: Layout, b: Layout) -> None:
@@ -64,20 +65,20 @@ class TraceContext:
         self.book.unify(a.spaces, b.spaces, self.name)
 
     def refuse(self, reason: str) -> OpaqueCall:
-        """To be raised for a call that the rule cannot describe."""
+        """Makes the exception to raise for a call that the rule cannot describe."""
         return OpaqueCall(reason)
 
 
 class LayerRule(abc.ABC):
-    """Base of all rules.
+    """Base class of all rules.
 
     Attributes:
-      kernel: the layer has a kernel that mixes input channels into output channels, which a
-        plan may split.
-      whole: the layer needs all channels at once (a softmax, a layer normalization): it cannot
-        run inside a branch.
-      ordered: it also needs them in their original order, so that it cannot follow a permuted
-        space even in the trunk.
+      kernel: bool, the layer has a kernel that mixes input channels into output channels, which
+        a plan may split.
+      whole: bool, the layer needs all channels at once (a softmax, a layer normalization): it
+        cannot run inside a branch.
+      ordered: bool, the layer also needs them in their original order, so that it cannot follow
+        a permuted space even in the trunk.
     """
 
     kernel = False
@@ -85,30 +86,30 @@ class LayerRule(abc.ABC):
     ordered = False
 
     def has_kernel(self, op: Any) -> bool:
-        """Whether this layer's kernel is one to split; by default the class attribute."""
+        """True when this layer's kernel may be split; by default the class attribute."""
         return self.kernel
 
     def kernel_of(self, layer: Any) -> Any:
-        """The variable (window..., in, out) to split."""
+        """Returns the variable (window..., in, out) to split."""
         return layer.kernel
 
     @abc.abstractmethod
     def trace(self, ctx: TraceContext) -> Sequence[Layout]:
-        """The layout of each output tensor; may unify layouts through ``ctx``."""
+        """Returns the layout of each output tensor; may unify layouts through ``ctx``."""
 
     def is_whole(self, ctx: TraceContext) -> bool:
-        """Whether this call needs all channels at once; by default the class attribute."""
+        """True when this call needs all channels at once; by default the class attribute."""
         return self.whole
 
     def slice(
         self, op: Any, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]
     ) -> tuple[dict, list[np.ndarray]]:
-        """Settings to override and weights of the layer that keeps some channels.
+        """Returns settings to override and weights of the layer that keeps some channels.
 
         Args:
-          op: the layer.
-          ins, outs: for each input and output tensor, the channels to keep, as indices into
-            its channel axis, in their new order.
+          op: layer or operation.
+          ins, outs: for each input and output tensor the channels to keep, int arrays of indices
+            into its channel axis, in their new order.
         """
         return {}, op.get_weights() if hasattr(op, "get_weights") else []
 
@@ -126,6 +127,18 @@ def register_rule(*layer_types: type | str) -> Callable[[type[LayerRule]], type[
     A rule holds for subclasses too, if they keep what computes the class's outputs: ``call``,
     ``convolution_op`` and the like. A class that cannot be imported from a public module is given
     by name, ``"keras.applications.convnext.LayerScale"``.
+
+    Args:
+      *layer_types: classes, or names.
+
+    >>> class Scale(keras.layers.Layer):
+    ...     def build(self, shape):
+    ...         self.scale = self.add_weight(shape=shape[-1:], initializer="ones")
+    ...     def call(self, x):
+    ...         return x * self.scale
+    >>> @sn.register_rule(Scale)
+    ... class ScaleRule(sn.graph.PerChannelRule):
+    ...     pass
     """
 
     def decorate(rule: type[LayerRule]) -> type[LayerRule]:
@@ -142,7 +155,7 @@ def share_rule(layer_type: type, known: type) -> None:
 
 
 def rule_for(op: Any, name: str) -> LayerRule:
-    """The rule for a layer or operation.
+    """Finds the rule for a layer or operation.
 
     Raises:
       UnknownLayerError: there is none; the sentence names the layer and the remedy.
@@ -166,10 +179,10 @@ def rule_for(op: Any, name: str) -> LayerRule:
 
 
 def split_kernel(layer: Any) -> Any:
-    """The kernel (window..., in, out) of a layer that a plan may split."""
+    """Returns the kernel (window..., in, out) of a layer that a plan may split."""
     return rule_for(layer, layer.name).kernel_of(layer)
 
 
 def registered_types() -> tuple[Any, ...]:
-    """Every layer class and operation name that has a rule of its own."""
+    """Lists every layer class and operation name that has a rule of its own."""
     return tuple(_RULES)

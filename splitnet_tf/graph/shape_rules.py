@@ -29,7 +29,7 @@ PAIRWISE = (
     *(f"ops.{name}" for name in PAIRWISE),
 )
 class JoinRule(LayerRule):
-    """Element-wise on several tensors: their spaces become one; one channel broadcasts.
+    """Element-wise layers of several tensors: their spaces become one; one channel broadcasts.
 
     A tensor with a single channel beside wider ones keeps a space of its own, which every
     branch reads whole (``Trace.broadcast``).
@@ -62,7 +62,7 @@ class JoinRule(LayerRule):
 
 @register_rule(layers.Concatenate, "ops.Concatenate")
 class ConcatenateRule(LayerRule):
-    """Along the channels: the spaces end to end. Along another axis: they become one."""
+    """Concatenation: spaces end to end along the channels, made one along another axis."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         first = ctx.inputs[0]
@@ -89,7 +89,7 @@ class ReshapeRule(LayerRule):
 
     @staticmethod
     def _repeats(ctx: TraceContext) -> int | None:
-        """How often the channels are repeated along the new last axis; None: not traceable."""
+        """Repeats of the channels along the new last axis; None: not traceable."""
         shape, out = ctx.input_shapes[0], ctx.output_shapes[0]
         axis = ctx.inputs[0].axis
         # Keras' Flatten moves a first axis, of channels as it thinks, to the end beforehand.
@@ -173,7 +173,7 @@ class PermuteRule(LayerRule):
 
 @register_rule("ops.ExpandDims", "ops.Squeeze")
 class InsertRule(LayerRule):
-    """Puts axes of length 1 in, or takes them out."""
+    """Inserts axes of length 1, or removes them."""
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         layout, rank = ctx.inputs[0], len(ctx.input_shapes[0])

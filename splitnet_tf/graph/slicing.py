@@ -46,7 +46,7 @@ def run_calls(
 
 
 def _sliced(traced: Trace, call: Call, name: str, ins, outs, more: dict) -> tuple[Any, list]:
-    """The layer or operation in place of ``call.op``, and its weights."""
+    """Layer or operation in place of ``call.op``, and its weights."""
     settings, weights = traced.rule(call).slice(call.op, ins, outs)
     if is_keras_operation(call.op):
         return copy_operation(call.op, name, settings), []
@@ -57,8 +57,8 @@ def _sliced(traced: Trace, call: Call, name: str, ins, outs, more: dict) -> tupl
 def _initializers_for_fewer(layer: Any) -> dict[str, str]:
     """Zeros instead of initializers that may be made for the channels of the whole layer alone.
 
-    Those are constant arrays and initializers of one's own. Keras' others stay, so that the new
-    layer can be trained from scratch.
+    These are constant arrays and initializers that Keras does not have. Keras' others stay, so
+    that the new layer can be trained from scratch.
     """
     found = {k: v for k, v in vars(layer).items() if k.endswith("_initializer") and v is not None}
     return {

@@ -15,10 +15,10 @@ from splitnet_tf.errors import PlanError
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """The channel axis of one tensor.
+    """Channel axis of one tensor.
 
     Attributes:
-      axis: index of the channel axis, counted from 0 (the batch axis).
+      axis: int, index of the channel axis, counted from 0 (the batch axis).
       spaces: ids of the spaces laid end to end along the axis.
     """
 
@@ -28,7 +28,7 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """A channel space: its name (that of the layer that first made it) and its size."""
+    """Channel space: its name (that of the layer that first made it) and its size."""
 
     name: str
     size: int
@@ -49,7 +49,7 @@ class SpaceBook:
         return sum(self._spaces[s].size for s in spaces)
 
     def resolve(self, spaces: tuple[int, ...]) -> tuple[int, ...]:
-        """The present ids for a sequence of ids, split spaces expanded."""
+        """Returns the present ids for a sequence of ids, split spaces expanded."""
         out: list[int] = []
         stack = list(reversed(spaces))
         while stack:
@@ -89,7 +89,7 @@ class SpaceBook:
         )
 
     def final(self, layouts: dict[int, Layout]) -> tuple[dict[int, Layout], tuple[Space, ...]]:
-        """Layouts with resolved ids, renumbered in order of first use, and their spaces."""
+        """Returns layouts with resolved ids, renumbered in order of first use, and their spaces."""
         numbers: dict[int, int] = {}
         done = {}
         for t, layout in layouts.items():

@@ -16,17 +16,17 @@ from splitnet_tf.graph.spaces import Layout, Space, SpaceBook
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """The channel spaces of a graph.
+    """Channel spaces of a graph.
 
     Attributes:
-      graph: the graph traced.
+      graph: ``Graph`` traced.
       layouts: tensor id to the layout of its channel axis.
-      spaces: the spaces, by the ids that the layouts use.
+      spaces: spaces, by the ids that the layouts use.
       kernels: names of the calls whose kernel can be split.
       whole: names of the calls that need all their channels at once.
-      ordered: those among them that need the original order as well.
-      opaque: those among these that no rule describes, with the reason.
-      model: the model traced.
+      ordered: names among ``whole`` of the calls that need the original order as well.
+      opaque: names among ``ordered`` of the calls that no rule describes, with the reason.
+      model: ``keras.Model`` traced.
     """
 
     graph: Graph
@@ -45,15 +45,15 @@ class Trace:
         )
 
     def rule(self, call: Call) -> LayerRule:
-        """The rule by which ``call`` is sliced."""
+        """Returns the rule by which ``call`` is sliced."""
         return OPAQUE if call.name in self.opaque else rule_for(call.op, call.name)
 
     def size(self, tensor: int) -> int:
-        """Channels of a tensor."""
+        """Counts the channels of a tensor."""
         return sum(self.spaces[s].size for s in self.layouts[tensor].spaces)
 
     def by_channel(self, call: Call) -> bool:
-        """Whether a call makes each channel from the same channel of its inputs alone.
+        """True when a call makes each channel from the same channel of its inputs alone.
 
         All tensors have the same spaces, on their last axis.
         """
@@ -64,7 +64,7 @@ class Trace:
         return alone and last and len(spaces) == 1
 
     def broadcast(self, call: Call) -> frozenset[int]:
-        """Input tensors of ``call`` that every branch reads whole.
+        """Finds the input tensors of ``call`` that every branch reads whole.
 
         They are a mask of the positions, or have one channel that the wider inputs share.
         """
@@ -138,13 +138,13 @@ def _quantized(call: Call) -> bool:
 
 
 def _sides(call: Call) -> list[int]:
-    """The tensors whose channels a call's weights have; a mask has none."""
+    """Tensors whose channels a call's weights have; a mask has none."""
     mask = mask_of(call)
     return [t for t in (*call.inputs, *call.outputs) if t != mask]
 
 
 def _input_axis(graph: Graph, tensor: int) -> int:
-    """The channel axis of a model input, as the first layers that read it understand it."""
+    """Channel axis of a model input, as the first layers that read it understand it."""
     rank, consumers = len(graph.shapes[tensor]), graph.consumers()
     queue, seen = [tensor], {tensor}
     for t in queue:

@@ -14,7 +14,7 @@ class Twin:
     """A learning class beside its stock class.
 
     Attributes:
-      stock: class of Keras that computes the same.
+      stock: class of Keras that computes the same outputs.
       settings: names in the learning class's ``get_config`` that the stock class does not take.
     """
 
@@ -41,11 +41,11 @@ def register_twin(learning: type, stock: type, settings: Iterable[str]) -> None:
 
 
 def twin_of(layer: Any) -> Twin | None:
-    """The stock class behind a learning layer and what it does not take; None for any other."""
+    """Returns the twin behind a learning layer, None for any other layer."""
     return next((_TWINS[cls] for cls in type(layer).__mro__ if cls in _TWINS), None)
 
 
 def stock_type(layer: Any) -> type:
-    """The stock class behind a learning layer; its own class for any other."""
+    """Returns the stock class behind a learning layer, its own class for any other layer."""
     twin = twin_of(layer)
     return twin.stock if twin else type(layer)

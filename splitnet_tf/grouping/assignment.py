@@ -1,4 +1,4 @@
-"""Assignment variables: which group each channel of a space belongs to."""
+"""Assignment variables: soft membership of the channels of a space in its groups."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from splitnet_tf.errors import GroupingError
+from splitnet_tf.errors import ArgumentError, GroupingError
 
 # Start of an assignment layer's name, before that of its space.
 PREFIX = "space_"
@@ -22,17 +22,18 @@ class Assignment(keras.layers.Layer):
     it. It is one variable, so this layer is shared by them all (a raw variable cannot be).
 
     Args:
-      num_groups: G, rows of the variable.
-      size: channels of the space.
-      stddev: of the random start around the uniform assignment, which is a saddle.
-      seed: of the random start.
+      num_groups: int, G, rows of the variable.
+      size: int, channels of the space.
+      stddev: float, standard deviation of the random start around the uniform assignment, which is
+        a saddle. Defaults to 0.01.
+      seed: int, seed of the random start. Defaults to None, a new one each time.
     """
 
     def __init__(self, num_groups, size, stddev=0.01, seed=None, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         if not 0 <= stddev < math.inf:
-            raise ValueError(f"stddev must be a number of 0 or more; got {stddev!r}.")
+            raise ArgumentError(f"`stddev` must be a number of 0 or more; got {stddev!r}.")
         self.num_groups = num_groups
         self.size = size
         self.stddev = stddev
@@ -52,11 +53,11 @@ class Assignment(keras.layers.Layer):
         return self.name.removeprefix(PREFIX)
 
     def p(self):
-        """Group membership, (num_groups, size): softmax over the groups, columns sum to 1."""
+        """Computes memberships (num_groups, size): softmax over the groups, columns sum to 1."""
         return ops.softmax(self.logits, axis=0)
 
     def checked(self, labels) -> np.ndarray:
-        """The labels as an array.
+        """Returns labels as an array (size,) of ints from 0 to ``num_groups`` - 1.
 
         Raises:
           GroupingError: labels of another length or range.
@@ -74,16 +75,16 @@ class Assignment(keras.layers.Layer):
         """Starts from given groups: p of each channel's own group is ``largest_p``.
 
         Args:
-          labels: (size,) integers in [0, num_groups).
-          largest_p: above 1 / num_groups and below 1.
+          labels: int (size,), from 0 to ``num_groups`` - 1.
+          largest_p: float, above 1 / num_groups and below 1. Defaults to 0.9.
 
         Raises:
-          GroupingError: labels of another length or range, or such a largest_p.
+          GroupingError: labels or a ``largest_p`` out of their range.
         """
         labels = self.checked(labels)
         if not 1.0 / self.num_groups < largest_p < 1.0:
             raise GroupingError(
-                f"largest_p must be above 1/{self.num_groups} and below 1 for the "
+                f"`largest_p` must be above 1/{self.num_groups} and below 1 for the "
                 f"{self.num_groups} groups of '{self.name}'; got {largest_p!r}."
             )
         height = np.log(largest_p * (self.num_groups - 1) / (1.0 - largest_p))

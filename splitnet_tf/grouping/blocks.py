@@ -107,6 +107,12 @@ def off_block_energy(
 
     Raises:
       PlanError, GroupingError: the plan or the grouping was made for another model.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> net.get_layer("logits").set_weights([np.ones((8, 4)), np.zeros(4)])
+    >>> plan = sn.SplitPlan.from_sections(net, [("logits", 2)])
+    >>> sn.off_block_energy(net, sn.Grouping.even(plan))
+    {'logits': 0.5}
     """
     plan = plan or SplitPlan.from_sections(model, grouping.sections)
     kernels = split_kernels(model, grouping, plan)

@@ -1,4 +1,4 @@
-"""Spectral clusters of classes, from what a trained network knows of them."""
+"""Spectral clusters of classes, from the weights or the confusions of a trained network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from splitnet_tf.grouping.plan import SplitPlan
 
 
 def kernel_similarity(kernel: np.ndarray) -> np.ndarray:
-    """Cosine similarity of a kernel's columns, (out, out); negative ones count 0.
+    """Computes the cosine similarity of a kernel's columns, (out, out), negative values as 0.
 
     Args:
-      kernel: (in, out).
+      kernel: array (in, out).
     """
     columns = kernel - kernel.mean(axis=1, keepdims=True)
     columns = columns / np.maximum(np.linalg.norm(columns, axis=0, keepdims=True), 1e-12)
@@ -27,10 +27,10 @@ def kernel_similarity(kernel: np.ndarray) -> np.ndarray:
 
 
 def confusion_similarity(confusion: np.ndarray) -> np.ndarray:
-    """How often two classes are taken for each other, (classes, classes), symmetric.
+    """Computes the rate at which two classes are confused, (classes, classes), symmetric.
 
     Args:
-      confusion: (classes, classes) counts, true class by predicted class.
+      confusion: int (classes, classes), counts by true and predicted class.
     """
     rates = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     similarity = (rates + rates.T) / 2
@@ -41,20 +41,20 @@ def confusion_similarity(confusion: np.ndarray) -> np.ndarray:
 def spectral_clusters(
     similarity: np.ndarray, num_groups: int, seed: int = 0, sizes: Sequence[int] | None = None
 ) -> np.ndarray:
-    """Spectral clusters, of given sizes or as they come.
+    """Finds spectral clusters, of given sizes or as they come.
 
     With sizes the centres are those of k-means in the spectral embedding, and members are then
     dealt to them in these numbers (two equal groups: a cut at the median of the second
     eigenvector). Without, scikit-learn's ``SpectralClustering``.
 
     Args:
-      similarity: (size, size), symmetric, 0 or more.
-      num_groups: at most ``size``.
-      seed: of the embedding and of k-means.
-      sizes: members of each group.
+      similarity: float (size, size), symmetric, 0 or more.
+      num_groups: int, number of clusters, at most ``size``.
+      seed: int, seed of the embedding and of k-means. Defaults to 0.
+      sizes: members of each group. Defaults to None, sizes as they come.
 
     Returns:
-      Labels (size,), integers in [0, num_groups).
+      Labels, int (size,), from 0 to ``num_groups`` - 1.
     """
     size = len(similarity)
     if num_groups == 1:
@@ -86,17 +86,18 @@ def cluster_classes(
     seed: int = 0,
     equal: bool = True,
 ) -> np.ndarray:
-    """Groups of the classes at the plan's top level: clusters within clusters, top-down.
+    """Groups the classes at the plan's top level: clusters within clusters, top-down.
 
     Args:
-      similarity_of: indices of some classes to their similarity.
-      num_classes: of the model.
-      plan: gives the number of groups of each level.
-      seed: of ``spectral_clusters``.
-      equal: groups of the top level have sizes that differ by at most one, or nearly so.
+      similarity_of: indices of some classes -> their similarity, see ``spectral_clusters``.
+      num_classes: int, classes of the model.
+      plan: ``SplitPlan``; its levels give the numbers of groups.
+      seed: int, seed of ``spectral_clusters``. Defaults to 0.
+      equal: bool, whether sizes of the top level's groups differ by at most one, or nearly so.
+        Defaults to True.
 
     Returns:
-      Labels (classes,), numbered so that they merge into the clusters of the lower levels.
+      Labels, int (classes,), numbered so that they merge into the clusters of the lower levels.
 
     Raises:
       GroupingError: without ``equal``, a cluster has fewer classes than groups above it.
@@ -112,16 +113,16 @@ def cluster_classes(
 def divide_classes(
     divide: Callable[[np.ndarray, tuple[int, ...]], np.ndarray], num_classes: int, plan: SplitPlan
 ) -> np.ndarray:
-    """Groups of the classes at the plan's top level, divided level by level from the bottom.
+    """Groups the classes at the plan's top level, divided level by level from the bottom.
 
     Args:
-      divide: some classes (indices), and for each of their parts the number of top-level groups in
-        it, to the part of each class.
-      num_classes: of the model.
-      plan: gives the number of groups of each level.
+      divide: (indices of some classes, number of top-level groups in each of their parts) -> the
+        part of each class.
+      num_classes: int, classes of the model.
+      plan: ``SplitPlan``; its levels give the numbers of groups.
 
     Returns:
-      Labels (classes,), numbered so that they merge into the groups of the lower levels.
+      Labels, int (classes,), numbered so that they merge into the groups of the lower levels.
 
     Raises:
       GroupingError: a part has fewer classes than top-level groups.

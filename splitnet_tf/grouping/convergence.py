@@ -1,4 +1,4 @@
-"""When to stop: groupings that have converged."""
+"""Convergence of groupings: the end of learning them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import numpy as np
 
 
 class GroupingConverged:
-    """The ``until`` of the paper's Algorithm 1, made definite.
+    """Test of the ``until`` of the paper's Algorithm 1, made definite.
 
     Converged: in every space the mean over channels of the largest p is at least ``decided``,
     no channel has changed its group over ``hold`` checks in a row, and the cut would take at
     most ``off_block`` of the energy (squared weights) of the split kernels.
 
     Args:
-      read: returns the memberships p (G, size) of every space.
-      energy: returns the share of energy outside the blocks, on average over kernels.
-      decided, hold, off_block: see above.
-      not_before: step before which training never stops.
+      read: () -> memberships p (G, size) of every space.
+      energy: () -> share of energy outside the blocks, on average over kernels.
+      decided: float, see above. Defaults to 0.99.
+      hold: int, see above. Defaults to 3.
+      off_block: float, see above. Defaults to 0.005.
+      not_before: int, step before which training never stops. Defaults to 0.
     """
 
     def __init__(

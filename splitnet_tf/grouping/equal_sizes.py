@@ -1,4 +1,4 @@
-"""The best assignment of channels to groups of given sizes."""
+"""Assignment of channels to groups of given sizes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from scipy.optimize import linear_sum_assignment
 
 
 def assign_with_sizes(p: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """Labels that maximize the sum of each channel's p in its group, at given group sizes.
+    """Finds labels that maximize the sum of each channel's p in its group, at given group sizes.
 
     Args:
-      p: (G, size), the preference of each channel for each group.
-      sizes: members of each group; they add up to size.
+      p: float (G, size), preference of each channel for each group.
+      sizes: members of each group; they add up to ``size``.
 
     Returns:
-      Labels (size,). SciPy's linear sum assignment on G groups repeated ``sizes`` times.
+      Labels, int (size,). SciPy's linear sum assignment on G groups repeated ``sizes`` times.
     """
     slots = np.repeat(np.arange(len(sizes)), sizes)
     channels, chosen = linear_sum_assignment(np.asarray(p, "float64").T[:, slots], maximize=True)

@@ -24,10 +24,15 @@ _DEEPEST = 100
 
 
 def random_classes(num_classes: int, plan: SplitPlan, seed: int = 0) -> np.ndarray:
-    """Random groups of the classes, of sizes that differ by at most one, or two over levels.
+    """Groups classes at random, in sizes that differ by at most one, or two over levels.
+
+    Args:
+      num_classes: int, classes of the model.
+      plan: ``SplitPlan``; its levels give the numbers of groups.
+      seed: int, seed of the groups. Defaults to 0.
 
     Returns:
-      Labels (classes,) at the plan's top level.
+      Labels, int (classes,), at the plan's top level.
     """
     rng = np.random.default_rng([seed, 41])
 
@@ -41,19 +46,18 @@ def random_classes(num_classes: int, plan: SplitPlan, seed: int = 0) -> np.ndarr
 def taxonomy_classes(
     class_names: Sequence[str], taxonomy: dict[str, Any], plan: SplitPlan
 ) -> np.ndarray:
-    """Groups of the classes along a taxonomy, as even as it allows.
+    """Groups classes along a taxonomy, as evenly as it allows.
 
-    The classes stand in the order of the tree's leaves; a group is a run of them. Where it ends
-    is the boundary highest in the tree among those within a quarter of a group of where equal
-    groups would end.
+    The classes stand in the order of the tree's leaves; a group is a run of them. It ends at the
+    boundary highest in the tree among those within a quarter of a group of an equal group's end.
 
     Args:
-      class_names: of the data set.
+      class_names: names of the data set's classes, in order.
       taxonomy: names to further trees or to lists of class names.
-      plan: gives the number of groups of each level.
+      plan: ``SplitPlan``; its levels give the numbers of groups.
 
     Returns:
-      Labels (classes,) at the plan's top level.
+      Labels, int (classes,), at the plan's top level.
 
     Raises:
       GroupingError: a class is not in the taxonomy, or is there twice.
@@ -85,7 +89,7 @@ def taxonomy_classes(
 
 
 def _cut_run(depth: np.ndarray, weights: Sequence[int]) -> np.ndarray:
-    """The part of each leaf of a run; ``depth[i]``: what it takes to cut before leaf i."""
+    """Part of each leaf of a run; ``depth[i]`` is the price of a cut before leaf i."""
     size, bounds = len(depth), [0]
     ideals = np.cumsum(shares(size, weights))
     for part in range(1, len(weights)):
@@ -110,7 +114,7 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 
 
 def _leaf_paths(tree: Any, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The path to every leaf, in order."""
+    """Path to every leaf, in order."""
     if len(above) > _DEEPEST:
         raise GroupingError(f"The taxonomy is deeper than {_DEEPEST} levels.")
     if isinstance(tree, list) and all(isinstance(name, str) for name in tree):
@@ -125,10 +129,15 @@ def _leaf_paths(tree: Any, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]
 
 
 def read_classes(path: str | Path, class_names: Sequence[str], plan: SplitPlan) -> np.ndarray:
-    """Groups of the classes from a file: a grouping, or a taxonomy as JSON.
+    """Reads groups of the classes from a file: a grouping, or a taxonomy as JSON.
+
+    Args:
+      path: path of the file.
+      class_names: names of the data set's classes, in order.
+      plan: ``SplitPlan``; its levels give the numbers of groups.
 
     Returns:
-      Labels (classes,) at the plan's top level.
+      Labels, int (classes,), at the plan's top level.
 
     Raises:
       GroupingError: the file is missing, is neither, or is of other classes or group numbers.

@@ -1,4 +1,4 @@
-"""From a plain model and a plan to the grouped model: same weights, split losses added."""
+"""The grouped model of a plain model and a plan: same weights, split losses added."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ def group_model(
     stddev: float = 0.01,
     seed: int | None = None,
 ) -> keras.Model:
-    """The same network with its split kernels in layers that carry assignment variables.
+    """Puts the split kernels of a model into layers that carry assignment variables.
 
     Args:
-      model: a plain functional model, trained or not; it is left as it is.
-      plan: from ``SplitPlan.from_sections(model, ...)``.
-      gamma1, gamma2, gamma3: weights of R_W, R_D and R_E.
-      scaling, reduction: of the losses; see ``SplitLosses``.
-      stddev, seed: of the random start of the assignments.
+      model: plain functional ``keras.Model``, trained or not; it is left as it is.
+      plan: ``SplitPlan`` of the model, or its sections: (layer or block, number of groups) from
+        the bottom up.
+      gamma1, gamma2, gamma3: float of 0 or more, weights of R_W, R_D and R_E. Default to 1, 1, 10.
+      scaling: ``"unit"`` or ``"paper"``, see ``SplitLosses``. Defaults to ``"unit"``.
+      reduction: ``"mean"`` or ``"weighted"``, see ``SplitLosses``. Defaults to ``"mean"``.
+      stddev, seed: random start of the assignments, see ``Assignment``.
 
     Returns:
       A functional model with copies of the weights. ``model.losses`` after a call holds the
@@ -41,6 +43,11 @@ def group_model(
 
     Raises:
       PlanError: the plan was made for another model, or splits nothing.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> grouped = sn.group_model(net, [("logits", 2)])
+    >>> tuple(grouped.get_layer("logits").p.shape)  # membership of its 8 inputs in 2 groups
+    (2, 8)
     """
     if not isinstance(plan, SplitPlan):
         plan = SplitPlan.from_sections(model, plan)
@@ -105,10 +112,15 @@ def _legal(name: str) -> str:
 
 
 def split_losses(grouped: keras.Model) -> SplitLosses:
-    """The ``SplitLosses`` layer of a grouped model.
+    """Finds the ``SplitLosses`` layer of a grouped model.
 
     Raises:
       GroupingError: the model has no grouped layers.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> grouped = sn.group_model(net, [("logits", 2)])
+    >>> sorted(sn.split_losses(grouped).terms())
+    ['balance', 'disjointness', 'group_weight']
     """
     for layer in grouped.layers:
         if isinstance(layer, GroupedKernel):

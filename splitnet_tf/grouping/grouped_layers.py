@@ -12,19 +12,19 @@ from splitnet_tf.graph.twins import register_twin
 
 
 class GroupedKernel:
-    """Mixed into a stock layer with a ``kernel`` of shape (window..., in, out).
+    """Mixin of a stock layer with a ``kernel`` of shape (window..., in, out).
 
     Adds nothing to what the layer computes. Its channels' spaces are given by the assignment
     layers along each axis, laid end to end in the order of ``*_layout``; a space with more
     groups than this layer's is read through ``*_merges`` (paper, section 2.3).
 
     Args:
-      num_groups: G of this layer's section.
-      in_assignments, out_assignments: the ``Assignment`` layers of its spaces, each once.
-      in_layout, out_layout: indices into those, in channel order.
+      num_groups: int, G of this layer's section.
+      in_assignments, out_assignments: ``Assignment`` layers of its spaces, each once.
+      in_layout, out_layout: indices into the assignment layers, in channel order.
       in_merges, out_merges: for each assignment layer, the group of this layer that each of its
         groups belongs to.
-      split_losses: the ``SplitLosses`` shared by the model's grouped layers.
+      split_losses: ``SplitLosses`` shared by the model's grouped layers.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class GroupedKernel:
 
     @property
     def q(self):
-        """Membership of the output channels, (num_groups, out), likewise."""
+        """Membership of the output channels, (num_groups, out), after softmax and merging."""
         return _membership(self.out_assignments, self.out_layout, self.out_merges, self.num_groups)
 
     def in_groups(self, labels: Mapping[int, np.ndarray]) -> np.ndarray:

@@ -16,11 +16,11 @@ from splitnet_tf.storage.atomic import write_atomically
 
 @dataclasses.dataclass(frozen=True)
 class Grouping:
-    """The groups of every space that is split: what learning hands to the cut.
+    """Groups of every space that is split, as learning hands them to the cut.
 
     Attributes:
       model: str, name of the model it was read from.
-      sections: (start, number of groups) of the plan, from the bottom up.
+      sections: (start, number of groups) of the plan's sections, from the bottom up.
       method: str, how it was decided: ``argmax``, ``balanced`` or the name of a given grouping.
       spaces: groups of each space that carries assignments.
       class_space: str, name of the space of the model's output.
@@ -81,7 +81,7 @@ class Grouping:
 
     @property
     def classes(self) -> SpaceGroups:
-        """The groups of the classes."""
+        """Groups of the classes."""
         return self.space(self.class_space)
 
     def class_groups(self) -> list[list[str]]:
@@ -94,7 +94,11 @@ class Grouping:
         return FILE.to_json(to_document(self))
 
     def save(self, path: str | Path) -> None:
-        """Writes the JSON file, beside and renamed."""
+        """Writes the JSON file, beside and renamed.
+
+        Args:
+          path: path of the file.
+        """
         write_atomically(path, self.to_json().encode())
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The JSON file of a grouping: readable, exact, checked when it is read."""
+"""JSON file of a grouping: readable, exact, checked when it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = SetsFile("grouping file", "splitnet_tf.grouping", "splitnet_tf.cli.group"
 
 
 def to_document(grouping: Grouping) -> dict[str, Any]:
-    """Document of a grouping, without its format and checksum."""
+    """Returns the document of a grouping, without its format and checksum."""
     names = grouping.class_names
     return {
         "model": grouping.model,
@@ -29,7 +29,7 @@ def to_document(grouping: Grouping) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the ``Grouping`` that a document holds.
+    """Returns the arguments of the ``Grouping`` that a document holds.
 
     Raises:
       GroupingError: with a sentence that names the key at fault.

@@ -1,4 +1,4 @@
-"""How the groups of an upper section are spread over those of a lower one."""
+"""Hierarchy: groups of an upper section spread over the groups of a lower section."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ import numpy as np
 
 
 def spread(upper: int, lower: int) -> tuple[int, ...]:
-    """The lower group of each upper group: as even as they go, in order.
+    """Finds the lower group of each upper group: as even as they go, in order.
 
-    ``spread(4, 2) == (0, 0, 1, 1)``, ``spread(5, 2) == (0, 0, 0, 1, 1)``.
+    >>> spread(5, 2)
+    (0, 0, 0, 1, 1)
     """
     return tuple(g * lower // upper for g in range(upper))
 
 
 def merge_map(groups: tuple[int, ...], upper: int, lower: int) -> tuple[int, ...]:
-    """The group at level ``lower`` of each group at level ``upper``, through those between.
+    """Finds the group at a lower level of each group at an upper level, through those between.
 
     Args:
       groups: number of groups of each level, from the trunk (1) up.
@@ -29,18 +30,18 @@ def merge_map(groups: tuple[int, ...], upper: int, lower: int) -> tuple[int, ...
 
 
 def even_sizes(size: int, num_groups: int) -> tuple[int, ...]:
-    """Sizes of ``num_groups`` groups of ``size`` members that differ by at most one."""
+    """Divides ``size`` members into ``num_groups`` sizes that differ by at most one."""
     bounds = [g * size // num_groups for g in range(num_groups + 1)]
     return tuple(b - a for a, b in zip(bounds, bounds[1:], strict=False))
 
 
 def even_labels(size: int, num_groups: int) -> np.ndarray:
-    """Group of each of ``size`` members in ``num_groups`` runs of equal length, int (size,)."""
+    """Finds the group of each of ``size`` members in runs of equal length, int (size,)."""
     return np.repeat(np.arange(num_groups), even_sizes(size, num_groups))
 
 
 def shares(size: int, weights: Sequence[int]) -> tuple[int, ...]:
-    """Sizes of parts of ``size`` members in proportion to weights, to within one.
+    """Divides ``size`` members into parts in proportion to weights, to within one.
 
     With at least as many members as the weights add up to, every part has its weight or more.
     """
@@ -50,7 +51,7 @@ def shares(size: int, weights: Sequence[int]) -> tuple[int, ...]:
 
 
 def node_names(groups: tuple[int, ...]) -> dict[tuple[int, int], str]:
-    """Names of the tree's nodes by (level, group): ``branch_1_0`` is a child of ``branch_1``.
+    """Names the tree's nodes by (level, group): ``branch_1_0`` is a child of ``branch_1``.
 
     Args:
       groups: number of groups of each level, from the trunk (1) up.

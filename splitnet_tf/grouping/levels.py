@@ -1,4 +1,4 @@
-"""Levels: which calls of a model belong to the trunk, to the branches, or come after the merge."""
+"""Levels: trunk, branches or after the merge, for each call of a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from splitnet_tf.graph.trace import Trace
 
 
 def calls_named(names: Sequence[str], start: str) -> frozenset[str]:
-    """The calls at which a section starts: of the layer of that name, or else of that block.
+    """Finds the calls at which a section starts: of the layer of that name, or else of that block.
 
     A block is the common beginning of names: ``unit_2`` is that of ``unit_2_0_conv_1``, not of
     ``unit_20``. A layer's own name comes first, or ``dense`` would mean ``dense_1`` as well.
@@ -24,11 +24,11 @@ def calls_named(names: Sequence[str], start: str) -> frozenset[str]:
 def call_levels(
     traced: Trace, sections: tuple[tuple[str, int], ...], groups: tuple[int, ...]
 ) -> dict[str, int]:
-    """The level of each call: that of the highest section that starts at it or below it.
+    """Finds the level of each call: that of the highest section that starts at it or below it.
 
     Args:
-      traced: the model.
-      sections: (start, num_groups) from the bottom up.
+      traced: ``Trace`` of the model.
+      sections: (start, number of groups) from the bottom up.
       groups: number of groups of each level; the level ``len(groups)`` is the tail.
 
     Raises:
@@ -72,7 +72,7 @@ def call_levels(
 
 
 def _feeds_kernel(traced: Trace, call: Call) -> bool:
-    """Whether a kernel that can be split lies above a call."""
+    """True when a kernel that can be split lies above a call."""
     consumers, stack, seen = traced.graph.consumers(), list(call.outputs), set()
     while stack:
         t = stack.pop()
@@ -107,6 +107,6 @@ def _promote(traced: Trace, levels: dict[str, int], tail: int) -> None:
 
 
 def why(traced: Trace, call: Call, need: str = "needs all channels at once") -> str:
-    """What a call needs, with the reason where no rule describes it."""
+    """Says what a call needs, with the reason where no rule describes it."""
     reason = traced.opaque.get(call.name)
     return f"{need} ({reason})" if reason else need

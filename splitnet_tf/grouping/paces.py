@@ -1,4 +1,4 @@
-"""How fast each variable learns while the network is grouped."""
+"""Paces: how fast each variable learns while the network is grouped."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from splitnet_tf.grouping.split_losses import SplitLosses
 def gradient_scales(
     losses: SplitLosses, pace: float, still: Iterable[Assignment] = (), split_part: float = 1.0
 ) -> dict[int, float]:
-    """Factor on the gradient of a variable by its ``id``; those not named have 1.
+    """Finds the factor on the learning rate of variables by ``id``; a variable not named has 1.
 
     Args:
-      losses: of the grouped model.
-      pace: of the assignments.
-      still: assignments that are given and not learned: 0.
-      split_part: of kernels and biases that are split; the 2017 code's ``--finetune`` has 10.
+      losses: ``SplitLosses`` of the grouped model.
+      pace: float, factor of the assignments.
+      still: assignments that are given and not learned, with factor 0. Defaults to none.
+      split_part: float, factor of kernels and biases that are split. Defaults to 1; the fine-tuning
+        of the 2017 code has 10.
     """
     layers = losses.grouped_layers()
     found = {id(w): split_part for x in layers for w in (x.kernel, x.bias) if w is not None}

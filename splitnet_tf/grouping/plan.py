@@ -1,4 +1,4 @@
-"""The plan: which kernels are split into how many groups, and which spaces carry assignments."""
+"""The plan: kernels to split, their numbers of groups, and the spaces that carry assignments."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class PlannedSpace:
     """A space that carries assignment variables.
 
     Attributes:
-      name, size: of the channel space.
-      level: the level whose groups its variables count.
-      num_groups: rows of its variable.
+      name: str, name of the channel space.
+      size: int, channels of the space.
+      level: int, level whose groups its variables count.
+      num_groups: int, rows of its variable.
     """
 
     name: str
@@ -36,10 +37,10 @@ class PlannedKernel:
     """A kernel to split.
 
     Attributes:
-      name: of the call; the layer's name in a flat model.
-      kind: class name of the layer.
+      name: str, name of the call; the layer's name in a flat model.
+      kind: str, class name of the layer.
       kernel_shape: (window..., in, out).
-      level, num_groups: of its section.
+      level, num_groups: int, level of its section and groups there.
       in_spaces, out_spaces: names of the spaces along its two channel axes.
     """
 
@@ -54,19 +55,19 @@ class PlannedKernel:
 
 @dataclasses.dataclass(frozen=True)
 class SplitPlan:
-    """Where a model is split, and into how many groups. Prints as a table.
+    """Places where a model is split, and into how many groups. Prints as a table.
 
     Levels number the distinct group counts from the trunk (level 0, one group) up; consecutive
     sections with as many groups are one level, and so become one node of the tree a group.
 
     Attributes:
-      sections: (start, num_groups) from the bottom up, as given.
+      sections: (start, number of groups) from the bottom up, as given.
       groups: number of groups of each level; ``groups[0] == 1``.
-      kernels: the kernels to split, in topological order.
-      spaces: the spaces that carry assignment variables, in order of first use.
+      kernels: kernels to split, in topological order.
+      spaces: spaces that carry assignment variables, in order of first use.
       call_levels: level of each call of the model, by name; ``tail`` for calls after the merge.
-      class_spaces: the space or spaces of the model's first output.
-      trace: of the model planned; neither compared nor printed.
+      class_spaces: names of the space or spaces of the model's first output.
+      trace: ``Trace`` of the model planned; neither compared nor printed.
     """
 
     sections: tuple[tuple[str, int], ...]
@@ -79,15 +80,15 @@ class SplitPlan:
 
     @property
     def tail(self) -> int:
-        """The level of what runs after the branches are merged (a softmax over the classes)."""
+        """Level of the calls after the branches are merged (a softmax over the classes)."""
         return len(self.groups)
 
     def merge(self, space: PlannedSpace, level: int) -> tuple[int, ...]:
-        """The group at ``level`` of each group of ``space``'s variable."""
+        """Finds the group at ``level`` of each group of ``space``'s variable."""
         return merge_map(self.groups, space.level, level)
 
     def space(self, name: str) -> PlannedSpace:
-        """The planned space called ``name``.
+        """Returns the planned space called ``name``.
 
         Raises:
           PlanError: the plan has no such space.
@@ -106,14 +107,21 @@ class SplitPlan:
         """Plans to split every kernel from each section's start up to the next one's.
 
         Args:
-          model: a functional model, or its trace.
-          sections: (start, num_groups) from the bottom up. A start is the name of a layer, or of
-            a block: the common beginning of its layers' names, such as ``unit_2_0``. Sections of
-            one group belong to the trunk.
+          model: functional ``keras.Model``, or its ``Trace``.
+          sections: (start, number of groups) from the bottom up. A start is the name of a layer,
+            or of a block: the common beginning of its layers' names, such as ``unit_2_0``.
+            Sections of one group belong to the trunk.
 
         Raises:
           PlanError: a start that is not there, sections out of order, fewer groups above than
             below, more groups than channels, or a layer that cannot be split exactly.
+
+        >>> net = sn.models.mlp((8, 6), num_classes=4, input_shape=(6,))
+        >>> print(sn.SplitPlan.from_sections(net, [("fc2", 2), ("logits", 4)]))
+        layer   kernel  groups  input space  output space
+        ------  ------  ------  -----------  ------------
+        fc2     8x6     2       fc1          fc2
+        logits  6x4     4       fc2          logits
         """
         return _Planner(model if isinstance(model, Trace) else trace(model), sections).plan()
 
@@ -268,7 +276,7 @@ class _Planner:
                 )
 
     def _space_levels(self, levels: dict[str, int]) -> dict[int, int]:
-        """The level of each space that carries variables: the highest that touches it."""
+        """Level of each space that carries variables: the highest that touches it."""
         found: dict[int, int] = {}
         for call in self.graph.calls:
             level = levels[call.name]
@@ -299,8 +307,8 @@ class _Planner:
             for t in shared:
                 if any(s in space_levels for s in self._spaces(t)):
                     raise PlanError(
-                        f"Layer '{call.name}' shares a mask or a single channel between all "
-                        "groups, which is made inside the split part; start the sections above it."
+                        f"Layer '{call.name}' needs a mask or a single channel that every group "
+                        "reads, but it is made inside the split part; start the sections above it."
                     )
 
     def _spaces(self, tensor: int) -> tuple[int, ...]:

@@ -20,25 +20,25 @@ METHODS = ("argmax", "balanced")
 
 
 def hard_labels(p: np.ndarray, method: str = "argmax") -> np.ndarray:
-    """The group of each channel.
+    """Finds the group of each channel.
 
     Args:
-      p: (G, size) memberships.
+      p: float (G, size), memberships.
       method: ``argmax`` (the paper), or ``balanced``: the labels with the largest sum of p among
         those whose group sizes differ by at most one.
 
     Returns:
-      Labels (size,), integers in [0, G).
+      Labels, int (size,), from 0 to G - 1.
     """
     if method == "argmax":
         return np.argmax(p, axis=0)
     if method == "balanced":
         return assign_with_sizes(p, even_sizes(p.shape[1], p.shape[0]))
-    raise GroupingError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    raise GroupingError(f"`method` must be one of {', '.join(METHODS)}; got {method!r}.")
 
 
 def space_assignments(losses: SplitLosses, plan: SplitPlan) -> dict:
-    """The ``Assignment`` layer of each planned space that a split kernel touches, by name."""
+    """Finds the ``Assignment`` layer of each planned space that a split kernel touches, by name."""
     kernels = {k.name: k for k in plan.kernels}
     found = {}
     for layer in losses.grouped_layers():
@@ -59,13 +59,19 @@ def read_grouping(
     """Reads the grouping that a grouped model has learned.
 
     Args:
-      grouped: from ``group_model``, trained.
-      method: ``argmax`` or ``balanced``, see ``hard_labels``.
-      class_names: kept in the grouping, for reading.
+      grouped: grouped ``keras.Model``, trained.
+      method: ``"argmax"`` or ``"balanced"``, see ``hard_labels``. Defaults to ``"argmax"``.
+      class_names: names of the classes, kept in the grouping for reading. Defaults to None.
 
     Raises:
       GroupingError: a group is left with no channel or class (the sentence says what to raise), or
         an assignment is not finite.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> grouped = sn.group_model(net, [("logits", 2)])
+    >>> grouping = sn.read_grouping(grouped, method="balanced")
+    >>> [len(group) for group in grouping.class_groups()]
+    [2, 2]
     """
     losses = split_losses(grouped)
     plan = plan_of(grouped)

@@ -1,4 +1,4 @@
-"""How the groups are learned."""
+"""Recipe by which the groups are learned."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class GroupingRecipe(Phase):
       gamma1_growth: float of 1 or more, factor by which gamma1 has grown after ``growth_share``
         of the epochs that follow the warm-up.
       growth_share: float from 0 to 1, see ``gamma1_growth``.
-      assignment_start: how assignments start after the warm-up: ``"clustering"`` of the weights, or
-        ``"random"``, near the uniform assignment, as in the paper.
+      assignment_start: start of the assignments after the warm-up: ``"clustering"`` of the weights,
+        or ``"random"``, near the uniform assignment, as in the paper.
       start_p: float, membership of a channel in its group at the start, above 1 / groups.
-      converged_p, converged_hold, converged_off_block: when the groups have converged: least mean
-        largest p of every space, evaluations without a channel that changes its group, and largest
-        share of the split kernels' energy off the blocks.
+      converged_p, converged_hold, converged_off_block: end of learning, when all three hold: least
+        mean largest p of every space, evaluations without a channel that changes its group, and
+        largest share of the split kernels' energy off the blocks.
 
     Raises:
       ArgumentError: a value out of its range.

@@ -1,4 +1,4 @@
-"""The three split losses as pure functions of arrays (equations 4, 5 and 6 of the paper).
+"""Split losses as pure functions of arrays (equations 4, 5 and 6 of the paper).
 
 SplitNet, Kim, Park, Kim and Hwang, ICML 2017, PMLR 70:1866-1874. All take and return backend
 tensors. ``scaling="paper"`` is the equations as printed; ``scaling="unit"`` divides each so that
@@ -11,6 +11,8 @@ import math
 
 from keras import ops
 
+from splitnet_tf.errors import ArgumentError
+
 SCALINGS = ("unit", "paper")
 
 # Under the square root, so that its gradient at zero is finite (zero).
@@ -18,14 +20,14 @@ ROOT_FLOOR = 1e-12
 
 
 def check_scaling(scaling: str) -> str:
-    """Returns ``scaling``; raises ValueError when it is not one of ``SCALINGS``."""
+    """Returns ``scaling``; raises ArgumentError when it is not one of ``SCALINGS``."""
     if scaling not in SCALINGS:
-        raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; got {scaling!r}.")
+        raise ArgumentError(f"`scaling` must be one of {', '.join(SCALINGS)}; got {scaling!r}.")
     return scaling
 
 
 def _energy(kernel, scaling: str = "unit"):
-    """The squared weights between input and output channels.
+    """Squared weights between input and output channels.
 
     Args:
       kernel: (in, out), or (window..., in, out) of a convolution.
@@ -43,7 +45,7 @@ def _energy(kernel, scaling: str = "unit"):
 
 
 def group_weight(kernel, p, q, scaling: str = "unit"):
-    """R_W, equation 4: row and column l2,1 norms of what leaves its group.
+    """Computes R_W, equation 4: row and column l2,1 norms of what leaves its group.
 
     ``sum_g sum_i |((I - P_g) W Q_g)_i*|_2 + sum_g sum_j |(P_g W (I - Q_g))_*j|_2``, by two
     matrix products with the squared weights.
@@ -51,7 +53,7 @@ def group_weight(kernel, p, q, scaling: str = "unit"):
     Args:
       kernel: (in, out) or (window..., in, out).
       p: (G, in), columns sum to 1: group membership of the input channels.
-      q: (G, out), likewise of the output channels.
+      q: (G, out), columns sum to 1: group membership of the output channels.
       scaling: ``"unit"`` or ``"paper"``.
 
     Returns:
@@ -77,7 +79,7 @@ def group_weight(kernel, p, q, scaling: str = "unit"):
 
 
 def disjointness(p, scaling: str = "unit"):
-    """R_D, equation 5: the sum over i < j of p_i . p_j; 0 exactly when p is one-hot.
+    """Computes R_D, equation 5: the sum over i < j of p_i . p_j; 0 exactly if p is one-hot.
 
     Args:
       p: (G, D), columns sum to 1.
@@ -91,7 +93,7 @@ def disjointness(p, scaling: str = "unit"):
 
 
 def balance(p, scaling: str = "unit"):
-    """R_E, equation 6: the sum over g of (sum_i p_gi)^2; least exactly when groups are equal.
+    """Computes R_E, equation 6: sum over g of (sum_i p_gi)^2, least exactly when groups are equal.
 
     Args:
       p: (G, D), columns sum to 1.

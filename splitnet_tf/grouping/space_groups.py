@@ -1,4 +1,4 @@
-"""The groups of one space: a partition of its channels."""
+"""Groups of one space: a partition of its channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from splitnet_tf.graph.channel_sets import ChannelSets
 
 @dataclasses.dataclass(frozen=True)
 class SpaceGroups(ChannelSets):
-    """The groups of one space; every channel is in one group, no group is empty.
+    """Groups of one space; every channel is in one group, no group is empty.
 
     Attributes:
       name: str, name of the space.

@@ -1,4 +1,4 @@
-"""The layer that adds the three split losses of a grouped model, once a call."""
+"""Layer that adds the three split losses of a grouped model, once a call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numbers
 import keras
 from keras import ops
 
+from splitnet_tf.errors import ArgumentError
 from splitnet_tf.grouping.regularizers import balance, check_scaling, disjointness, group_weight
 
 REDUCTIONS = ("mean", "weighted")
@@ -15,7 +16,7 @@ TERMS = ("group_weight", "disjointness", "balance")  # R_W, R_D, R_E
 
 
 class _Members:
-    """The grouped layers that share a ``SplitLosses``.
+    """Grouped layers that share a ``SplitLosses``.
 
     Opaque to Keras' attribute tracking, which would otherwise follow the circle from the layers
     to their losses and back.
@@ -34,11 +35,13 @@ class SplitLosses(keras.layers.Layer):
     three weighted losses exactly once, whatever the number of layers.
 
     Args:
-      gamma1, gamma2, gamma3: weights of R_W, R_D and R_E (the paper's order).
-      scaling: ``"unit"`` or ``"paper"``, see ``regularizers``.
-      reduction: of R_W over kernels: ``"mean"``, or ``"weighted"``, the sum of
+      gamma1, gamma2, gamma3: float of 0 or more, weights of R_W, R_D and R_E (the paper's order).
+        Default to 1, 1 and 10.
+      scaling: ``"unit"`` or ``"paper"``, see ``regularizers``. Defaults to ``"unit"``.
+      reduction: R_W over kernels: ``"mean"``, the default, or ``"weighted"``, the sum of
         ``sg(S_l) S_l`` over the sum of ``sg(S_l)``, with sg the stopped gradient.
-      sections: the plan's sections, kept so that a saved model can be split on its own.
+      sections: (start, number of groups) of the plan's sections, kept so that a saved model can be
+        split on its own.
 
     Weights:
       strength: float32 (3,), not trained, multiplies the three (0 during a warm-up).
@@ -59,10 +62,10 @@ class SplitLosses(keras.layers.Layer):
         super().__init__(**kwargs)
         for name, gamma in (("gamma1", gamma1), ("gamma2", gamma2), ("gamma3", gamma3)):
             if not isinstance(gamma, numbers.Real) or not 0 <= gamma < math.inf:
-                raise ValueError(f"{name} must be a number of 0 or more; got {gamma!r}.")
+                raise ArgumentError(f"`{name}` must be a number of 0 or more; got {gamma!r}.")
         if reduction not in REDUCTIONS:
-            raise ValueError(
-                f"reduction must be one of {', '.join(REDUCTIONS)}; got {reduction!r}."
+            raise ArgumentError(
+                f"`reduction` must be one of {', '.join(REDUCTIONS)}; got {reduction!r}."
             )
         self.gamma1 = gamma1
         self.gamma2 = gamma2
@@ -84,17 +87,17 @@ class SplitLosses(keras.layers.Layer):
             self._members.layers.append(layer)
 
     def is_reporter(self, layer) -> bool:
-        """Whether ``layer`` is the one that adds the losses."""
+        """True when ``layer`` is the one that adds the losses."""
         return bool(self._members.layers) and self._members.layers[-1] is layer
 
     # Methods, not properties: Keras' saving walks properties, and these lead round in circles.
 
     def grouped_layers(self) -> tuple:
-        """The grouped layers, in the order in which they were built."""
+        """Returns the grouped layers, in the order in which they were built."""
         return tuple(self._members.layers)
 
     def assignments(self) -> tuple:
-        """The assignment layers, each once, in order of first use."""
+        """Returns the assignment layers, each once, in order of first use."""
         found = {}
         for layer in self._members.layers:
             for assignment in (*layer.in_assignments, *layer.out_assignments):
@@ -102,7 +105,7 @@ class SplitLosses(keras.layers.Layer):
         return tuple(found.values())
 
     def terms(self) -> dict:
-        """The three unweighted losses (scalars) by name, see ``TERMS``."""
+        """Computes the three unweighted losses (scalars) by name, see ``TERMS``."""
         weights = [
             group_weight(layer.kernel, layer.p, layer.q, self.scaling)
             for layer in self._members.layers

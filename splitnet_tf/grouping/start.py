@@ -25,13 +25,13 @@ FIRM = 1.0 - 1e-6
 
 
 def served_groups(energy: np.ndarray) -> np.ndarray:
-    """Equal groups of features by the energy that each sends to every group above.
+    """Groups features into equal groups by the energy that each sends to every group above.
 
     Args:
-      energy: (features, groups), non-negative.
+      energy: float (features, groups), 0 or more.
 
     Returns:
-      Labels (features,), of sizes that differ by at most one.
+      Labels, int (features,), in groups of sizes that differ by at most one.
     """
     share = energy / np.maximum(energy.sum(axis=1, keepdims=True), 1e-30)
     return assign_with_sizes(share.T, even_sizes(*energy.shape))
@@ -48,21 +48,28 @@ def start_from_clusters(
     """Starts every assignment variable from the weights of a grouped, trained model.
 
     Classes start from ``cluster_classes`` (or from ``class_labels``), the features of each space
-    below, top-down, from the groups they serve.
+    below, top-down, from the groups that they serve.
 
     Args:
-      grouped: from ``group_model``; or its ``SplitLosses``, then with ``plan``.
-      plan: the plan that the model was grouped with, by default ``plan_of(grouped)``.
+      grouped: grouped ``keras.Model``; or its ``SplitLosses``, then with ``plan``.
+      plan: ``SplitPlan`` that it was grouped with. Defaults to ``plan_of(grouped)``.
       class_labels: int (classes,), top-level groups to start from instead of clusters.
-      largest_p: p of each channel's own group at the start, above 1 / groups and below 1.
-      seed: of the clustering.
+      largest_p: float, p of each channel's own group at the start, above 1 / groups and below 1.
+        Defaults to 0.9.
+      seed: int, seed of the clustering. Defaults to 0.
 
     Returns:
-      The labels given to each space, by name.
+      Labels given to each space, by the name of its ``Assignment``.
 
     Raises:
-      GroupingError: the class space belongs to no split kernel, or labels or a largest_p that it
-        cannot have.
+      GroupingError: the class space belongs to no split kernel, or labels or a ``largest_p`` that
+        it cannot have.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> grouped = sn.group_model(net, [("logits", 2)])
+    >>> labels = sn.start_from_clusters(grouped)
+    >>> np.bincount(labels["space_logits"]).tolist()
+    [2, 2]
     """
     losses = grouped if isinstance(grouped, SplitLosses) else split_losses(grouped)
     plan = plan or plan_of(grouped)
@@ -90,7 +97,12 @@ def start_from_clusters(
 def weight_clusters(
     kernel: np.ndarray, plan: SplitPlan, seed: int = 0, equal: bool = True
 ) -> np.ndarray:
-    """Clusters of the classes by their columns of a kernel (inputs, classes)."""
+    """Clusters the classes by their columns of a kernel.
+
+    Args:
+      kernel: float (inputs, classes).
+      plan, seed, equal: see ``cluster_classes``.
+    """
     return cluster_classes(
         lambda members: kernel_similarity(kernel[:, members]),
         kernel.shape[1],
@@ -108,11 +120,11 @@ def start_from_given(
     The variables that ``given_assignments`` names must not be trained then.
 
     Args:
-      losses: the grouped model's ``SplitLosses``.
-      plan: the plan that the model was grouped with.
-      class_labels: (classes,) groups at the plan's top level.
-      features: ``learned``, from the groups of classes that they serve; or ``even``: runs of equal
-        length, set for good as well.
+      losses: ``SplitLosses`` of the grouped model.
+      plan: ``SplitPlan`` that the model was grouped with.
+      class_labels: int (classes,), groups at the plan's top level.
+      features: ``"learned"``, from the groups of classes that they serve; or ``"even"``, runs of
+        equal length, set for good as well.
     """
     start_from_clusters(losses, plan, class_labels)
     for assignment in given_assignments(losses, features):
@@ -123,14 +135,14 @@ def start_from_given(
 
 
 def given_assignments(losses: SplitLosses, features: str) -> tuple:
-    """The assignments that are given and not learned: the classes', or all if even features."""
+    """Finds the assignments that are given, not learned: the classes', or all for even features."""
     if features not in FEATURES:
-        raise GroupingError(f"features must be one of {', '.join(FEATURES)}; got {features!r}.")
+        raise GroupingError(f"`features` must be one of {', '.join(FEATURES)}; got {features!r}.")
     return losses.assignments() if features == "even" else (class_assignment(losses),)
 
 
 def class_assignment(losses: SplitLosses):
-    """The assignment of the classes.
+    """Finds the assignment of the classes.
 
     Raises:
       GroupingError: the last split kernel makes several spaces.
@@ -144,13 +156,13 @@ def class_assignment(losses: SplitLosses):
 
 
 def last_kernel(losses: SplitLosses) -> np.ndarray:
-    """The last split kernel, (inputs, classes)."""
+    """Returns the last split kernel as an array (inputs, classes)."""
     kernel = np.asarray(keras.ops.convert_to_numpy(losses.grouped_layers()[-1].kernel))
     return kernel.reshape(-1, kernel.shape[-1])
 
 
 def _energy_sent(assignment, layers, labels) -> np.ndarray:
-    """(size, G): squared weights from each channel to each group of the known spaces above."""
+    """Squared weights from each channel to each group of the known spaces above, (size, G)."""
     total = np.full((assignment.size, assignment.num_groups), 1e-12)
     for layer in layers:
         known = all(id(a) in labels for a in layer.out_assignments)

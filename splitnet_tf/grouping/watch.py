@@ -1,4 +1,4 @@
-"""How far the groupings of a grouped model are while it trains."""
+"""Watch of a grouped model while it trains: how far its groupings are."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from splitnet_tf.grouping.split_losses import SplitLosses
 
 # A group is emptying when it holds less than this of an even share.
 EMPTYING = 0.25
-# A channel is decided when its largest p is above this; their mean over a space should be after
-# that share of the steps.
+# A channel is decided when its largest p is above DECIDED; the mean over a space should be above it
+# after the share UNDECIDED_AFTER of the steps.
 DECIDED = 0.9
 UNDECIDED_AFTER = 0.8
 
@@ -22,8 +22,8 @@ class GroupingWatch:
     """Reads how far the groupings of a grouped model are.
 
     Args:
-      losses: the model's ``SplitLosses``.
-      max_steps: of the run; None: it is not known how long it takes.
+      losses: ``SplitLosses`` of the model.
+      max_steps: int, length of the run. Defaults to None, not known.
     """
 
     def __init__(self, losses: SplitLosses, max_steps: int | None = None):
@@ -32,11 +32,11 @@ class GroupingWatch:
         self._warned: set[tuple] = set()
 
     def memberships(self) -> list[np.ndarray]:
-        """p of every space, (G, size)."""
+        """Reads p of every space, (G, size)."""
         return [keras.ops.convert_to_numpy(a.p()) for a in self._losses.assignments()]
 
     def off_block_shares(self) -> dict[str, float]:
-        """The share of squared weights outside the blocks, of every split kernel."""
+        """Measures the share of squared weights outside the blocks, of every split kernel."""
         labels = {
             id(a): p.argmax(axis=0)
             for a, p in zip(self._losses.assignments(), self.memberships(), strict=True)
@@ -49,11 +49,11 @@ class GroupingWatch:
         }
 
     def off_block_energy(self) -> float:
-        """The mean of ``off_block_shares``."""
+        """Returns the mean of ``off_block_shares``."""
         return float(np.mean(list(self.off_block_shares().values())))
 
     def scalars(self) -> dict[str, float]:
-        """The three losses unweighted, off-block energy, the share decided, each space's state."""
+        """Reads the unweighted losses, off-block energy, share decided and state of each space."""
         values = {f"split/{name}": float(v) for name, v in self._losses.terms().items()}
         shares = self.off_block_shares()
         values["split/off_block_energy"] = float(np.mean(list(shares.values())))
@@ -70,7 +70,7 @@ class GroupingWatch:
         return values
 
     def warnings(self, step: int) -> list[str]:
-        """What is going wrong, with a remedy; each fault once."""
+        """Says what is going wrong, with a remedy; each fault once."""
         found = {}
         spaces = [
             (a.space, p)
@@ -99,7 +99,7 @@ class GroupingWatch:
 
 
 def grouping_status(values: Mapping[str, float]) -> str:
-    """How far the groups are, in a few words; ``values`` are ``GroupingWatch.scalars``."""
+    """Says in a few words how far the groups are; ``values`` are ``GroupingWatch.scalars``."""
     sizes = {}
     for key, value in values.items():
         if key.startswith("group_size/"):

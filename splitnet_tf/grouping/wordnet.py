@@ -9,14 +9,14 @@ from splitnet_tf.errors import GroupingError
 
 
 def wordnet_taxonomy(class_names: Sequence[str], wordnet: Any = None) -> dict[str, Any]:
-    """The classes as leaves of the tree of their hypernyms.
+    """Builds the tree of hypernyms with the classes as its leaves.
 
     The first noun synset of a name is taken (``sea_lion`` and ``sea lion`` are the same), and the
     first of its paths from the root; an ImageNet identifier such as ``n02084071`` is taken itself.
 
     Args:
-      class_names: of the data set.
-      wordnet: ``nltk.corpus.wordnet``, by default that.
+      class_names: names of the data set's classes.
+      wordnet: object with the methods of ``nltk.corpus.wordnet``, which is the default.
 
     Raises:
       GroupingError: nltk or its WordNet is not there, or a class is not in it.
@@ -39,7 +39,7 @@ def wordnet_taxonomy(class_names: Sequence[str], wordnet: Any = None) -> dict[st
             ) from None
         if synset is None:
             raise GroupingError(
-                f"`grouping=wordnet`: class '{name}' is no noun of WordNet; write a taxonomy as "
+                f"`grouping=wordnet`: class '{name}' is not a noun of WordNet; write a taxonomy as "
                 "JSON instead."
             )
         node = tree

@@ -1,4 +1,4 @@
-"""Export: a tree and each of its nodes as files that need neither this package nor, some, Keras."""
+"""Export of a tree and its nodes as files that need neither this package nor, some, Keras."""
 
 from __future__ import annotations
 
@@ -26,23 +26,33 @@ FORMATS = {
 def export_tree(
     tree: SplitTree, folder: str | Path, formats: Sequence[str] = ("saved_model", "keras")
 ) -> dict:
-    """Writes a tree whole and node by node, with a manifest that says who feeds whom.
+    """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
     ``folder/tree`` is the whole tree, ``folder/nodes/<name>`` each node; a format's suffix is
     added to both. ``folder/manifest.json`` lists the nodes in the order in which they can run; each
     input of a node is output ``index`` of node ``source``, or of the images where that is null.
 
     Args:
-      tree: to export.
-      folder: made by this; must not exist, or be empty.
-      formats: of ``saved_model``, ``keras``, ``onnx``, ``litert``.
+      tree: ``SplitTree`` to export.
+      folder: path of the folder to make; must not exist, or be empty.
+      formats: names among ``"saved_model"``, ``"keras"``, ``"onnx"``, ``"litert"``. Defaults to
+        the first two.
 
     Returns:
-      The manifest.
+      The manifest, a dict.
 
     Raises:
       RunError: an unknown format, a package that is missing, a folder that is not empty, or a
         layer that a format does not know.
+
+    >>> import tempfile
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> plan = sn.SplitPlan.from_sections(net, [("logits", 2)])
+    >>> tree = sn.split_model(net, sn.Grouping.even(plan), plan)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     manifest = sn.export_tree(tree, folder, formats=["keras"])
+    >>> [node["name"] for node in manifest["nodes"]]
+    ['trunk', 'branch_0', 'branch_1', 'head']
     """
     folder = Path(os.path.abspath(folder))
     _check(folder, formats)
@@ -70,7 +80,7 @@ def export_tree(
 def _check(folder: Path, formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
-            raise RunError(f"formats must be of {', '.join(FORMATS)}; got '{name}'.")
+            raise RunError(f"`formats` must be of {', '.join(FORMATS)}; got '{name}'.")
         for package in FORMATS[name][2]:
             if importlib.util.find_spec(package) is None:
                 raise RunError(
@@ -78,7 +88,7 @@ def _check(folder: Path, formats: Sequence[str]) -> None:
                     f"install it or leave the format out."
                 )
     if not formats:
-        raise RunError(f"No formats given; choose of {', '.join(FORMATS)}.")
+        raise RunError(f"`formats` is empty; choose of {', '.join(FORMATS)}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"Export folder {folder} is not empty; choose another or remove it.")
 

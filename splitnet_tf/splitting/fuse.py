@@ -1,4 +1,4 @@
-"""Branches of equal shape as one: grouped convolutions and batched products for one device."""
+"""Fused branches: branches of equal shape as grouped convolutions and batched products."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from splitnet_tf.splitting.tree import Node, SplitTree
 
 
 def fuse_tree(tree: SplitTree) -> keras.Model:
-    """A model that computes what a tree computes, the branches of each level as one.
+    """Makes a model that computes what a tree computes, the branches of each level as one.
 
     The channels of a level's branches stand side by side: their convolutions become one with
     groups, their dense layers one batched product. For inference; weights are copied.
 
     Args:
-      tree: with branches of equal shape on each level (a balanced grouping), of channels-last
-        layers.
+      tree: ``SplitTree`` with branches of equal shape on each level (a balanced grouping), of
+        channels-last layers.
 
     Raises:
       PlanError: branches that differ, or a layer that has no such form.
@@ -69,7 +69,7 @@ def _cut(value):
 
 
 def _fuse_level(nodes: list[Node], made: dict) -> None:
-    """Runs the nodes of one level as one and stores each one's outputs as parts."""
+    """Runs the nodes of one level as one and stores the outputs of each as parts."""
     # Parts of one tensor in their order need no copy.
     first = [made[n.feeds[0].source, n.feeds[0].index] for n in nodes]
     if all(isinstance(p, _Part) for p in first):
@@ -94,7 +94,7 @@ def _fuse_level(nodes: list[Node], made: dict) -> None:
 
 
 def _join(values: list):
-    """The tensors of all branches side by side."""
+    """Tensors of all branches side by side."""
     whole, pieces = [], collections.deque(values)
     while pieces:
         first = pieces[0]
@@ -159,12 +159,12 @@ def _fused_call(calls: tuple[Call, ...], traced: Trace, feeds: list):
 
 
 def _beside(weights: list[list]) -> list:
-    """The weights of all branches, one branch's channels after the other's."""
+    """Weights of all branches, one branch's channels after another's."""
     return [np.concatenate(w, axis=-1) for w in zip(*weights, strict=True)]
 
 
 def _is_channel_slice(calls: tuple[Call, ...], rank: int) -> bool:
-    """Whether every branch takes the same run of its channels."""
+    """True when every branch takes the same run of its channels."""
     keys = [c.args[1] for c in calls]
     whole = isinstance(keys[0], tuple) and keys[0][:-1] == (slice(None),) * (rank - 1)
     return whole and isinstance(keys[0][-1], slice) and all(k == keys[0] for k in keys)

@@ -1,4 +1,4 @@
-"""From a model and a grouping to the tree of branches.
+"""The tree of branches of a model and a grouping.
 
 Every node computes the calls of its level on the channels of its group. Permutations are folded
 into the weights: the trunk makes its channels already sorted by group, so that what a branch
@@ -31,18 +31,24 @@ def split_model(
     """Cuts a model into a tree of branches that share nothing above the cut.
 
     Args:
-      model: a grouped model, or any plain functional model that the grouping was made for.
-      grouping: the groups of every split space.
-      plan: by default ``SplitPlan.from_sections(model, grouping.sections)``.
-      dropout: rate of the tree's dropout layers (those of rate 0 stay), by default the model's.
-        The 2017 code finetunes without: a branch has few features to do without.
+      model: grouped ``keras.Model``, or any plain functional model that the grouping was made for.
+      grouping: ``Grouping``, groups of every split space.
+      plan: ``SplitPlan`` of the model. Defaults to that of the grouping's sections.
+      dropout: float, rate of the tree's dropout layers (layers of rate 0 keep it). Defaults to
+        None, the model's rates. The 2017 code finetunes with 0: a branch has few features to spare.
 
     Returns:
-      The tree; it computes what ``model`` computes with its off-block weights set to zero.
+      A ``SplitTree``; it computes what ``model`` computes with its off-block weights set to zero.
 
     Raises:
       GroupingError: the grouping is not one of this model's spaces.
       PlanError: the model cannot be split exactly, or the plan is another model's.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> grouped = sn.group_model(net, [("logits", 2)])
+    >>> tree = sn.split_model(grouped, sn.read_grouping(grouped, method="balanced"))
+    >>> [node.name for node in tree.nodes()]
+    ['trunk', 'branch_0', 'branch_1', 'head']
     """
     plan = plan or SplitPlan.from_sections(model, grouping.sections)
     traced = plan.trace_of(model)
@@ -59,7 +65,7 @@ class _Splitter:
         self.labels = {s.name: s.labels() for s in grouping.spaces if s.name in self.planned}
         self._kept: dict[tuple[int, int, int], np.ndarray] = {}
 
-    # Which channels of a tensor a node holds, and in which order.
+    # Channels of a tensor that a node holds, in its order.
 
     def _space_channels(self, space: int, level: int, group: int) -> np.ndarray:
         key = (space, level, group)
@@ -76,7 +82,7 @@ class _Splitter:
         return self._kept[key]
 
     def channels(self, tensor: int, level: int, group: int) -> np.ndarray:
-        """Indices into the channel axis of ``tensor`` that node (level, group) holds."""
+        """Finds the indices into the channel axis of ``tensor`` that node (level, group) holds."""
         parts, start = [], 0
         for s in self.trace.layouts[tensor].spaces:
             parts.append(start + self._space_channels(s, level, group))
@@ -84,7 +90,7 @@ class _Splitter:
         return np.concatenate(parts)
 
     def level_of(self, tensor: int) -> int:
-        """The level at which a tensor is made; the model's inputs belong to the trunk."""
+        """Finds the level at which a tensor is made; the model's inputs belong to the trunk."""
         if tensor not in self.producers:
             return 0
         return self.plan.call_levels[self.graph.calls[self.producers[tensor]].name]
@@ -112,7 +118,7 @@ class _Splitter:
         return SplitTree(keras.Model(one_or_all(inputs), one_or_all(outputs), name=name))
 
     def _consumed(self) -> list[tuple[int, int]]:
-        """(tensor, level of the reader) for every tensor read above the level that makes it."""
+        """Pairs (tensor, level of the reader), one for every tensor read above its own level."""
         pairs = {}
         for call in self.graph.calls:
             level = self.plan.call_levels[call.name]
@@ -221,7 +227,7 @@ class _Splitter:
 
 
 def _take(x, here: np.ndarray, wanted: np.ndarray, axis: int):
-    """The channels ``wanted`` of ``x``, which holds ``here``: slices where they lie together."""
+    """Channels ``wanted`` of ``x``, which holds ``here``: slices where they lie together."""
     if np.array_equal(here, wanted):
         return x
     where = np.empty(int(here.max()) + 1, int)

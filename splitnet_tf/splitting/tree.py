@@ -19,7 +19,7 @@ HEAD = "head"
 
 @dataclasses.dataclass(frozen=True)
 class Feed:
-    """Where one input of a node comes from: output ``index`` of node ``source``.
+    """Source of one input of a node: output ``index`` of node ``source``.
 
     ``source`` is None for the tree's own inputs.
     """
@@ -33,11 +33,11 @@ class Node:
     """A node of the tree.
 
     Attributes:
-      name: ``trunk``, ``branch_0``, ``branch_0_1`` or ``head``.
-      model: a stock functional model.
-      feeds: for each of its inputs, where it comes from.
+      name: str, such as ``trunk``, ``branch_0``, ``branch_0_1`` or ``head``.
+      model: stock functional ``keras.Model``.
+      feeds: ``Feed`` of each of its inputs.
       parent: name of the node below, None for the trunk and the head.
-      children: the nodes above.
+      children: nodes above.
     """
 
     name: str
@@ -51,20 +51,34 @@ class Node:
         return self.model(inputs, training=training)
 
     def walk(self) -> Iterator[Node]:
-        """This node and all above it."""
+        """Yields this node and all above it."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
 class SplitTree:
-    """A view of a split model: everything is read from ``model`` itself.
+    """View of a split model: everything is read from ``model`` itself.
+
+    Args:
+      model: split model, the whole tree.
 
     Attributes:
       model: ONE stock functional ``keras.Model``, the whole tree; its layers are the nodes.
-      trunk: what all branches share.
-      branches: the nodes right above the trunk.
-      head: puts the outputs of the branches together, in class order.
+      trunk: node that all branches share.
+      branches: nodes right above the trunk.
+      head: node that puts the outputs of the branches together, in class order.
+
+    Raises:
+      SplitNetError: the model is not a tree of branches.
+
+    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> plan = sn.SplitPlan.from_sections(net, [("logits", 2)])
+    >>> tree = sn.split_model(net, sn.Grouping.even(plan), plan)
+    >>> [branch.model.output_shape for branch in tree.branches]
+    [(None, 2), (None, 2)]
+    >>> tuple(tree(np.zeros((3, 6))).shape)
+    (3, 4)
     """
 
     def __init__(self, model: keras.Model):
@@ -98,14 +112,15 @@ class SplitTree:
 
     @property
     def branches(self) -> tuple[Node, ...]:
+        """Nodes right above the trunk."""
         return self.trunk.children
 
     def nodes(self) -> list[Node]:
-        """All nodes: the trunk, the branches from the bottom up, the head."""
+        """Lists all nodes: the trunk, the branches from the bottom up, the head."""
         return [*self.trunk.walk(), self.head]
 
     def leaves(self) -> list[Node]:
-        """The branches with none above them."""
+        """Lists the branches with none above them."""
         return [n for n in self.trunk.walk() if not n.children and n.name != TRUNK]
 
     def __call__(self, inputs, training=False):
@@ -117,7 +132,7 @@ class SplitTree:
 
     @classmethod
     def load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> SplitTree:
-        """Loads a ``.keras`` file, see ``splitnet_tf.storage.models.load_model``."""
+        """Loads a tree from a ``.keras`` file, see ``splitnet_tf.storage.models.load_model``."""
         return cls(load_model(path, custom_objects))
 
 

@@ -152,7 +152,7 @@ def test_given_assignments_are_firm_and_the_others_are_not(features):
         else:
             assert 0.8 < p.max() < 0.95
     assert (to_numpy(losses.assignments()[-1].p()).argmax(axis=0) == labels).all()
-    with pytest.raises(GroupingError, match="features must be one of learned, even; got 'x'"):
+    with pytest.raises(GroupingError, match="`features` must be one of learned, even; got 'x'"):
         given_assignments(losses, "x")
 
 
@@ -191,5 +191,5 @@ def test_wordnet_gives_a_taxonomy():
     names = ["car", "n02084071", "animal", "sea lion", "truck"]
     tree = wordnet_taxonomy(names, FakeWordNet())
     assert taxonomy_classes(names, tree, plan_of(5, 2)).tolist() == [0, 1, 1, 1, 0]
-    with pytest.raises(GroupingError, match="class 'unicorn' is no noun of WordNet"):
+    with pytest.raises(GroupingError, match="class 'unicorn' is not a noun of WordNet"):
         wordnet_taxonomy(["unicorn"], FakeWordNet())

@@ -45,7 +45,7 @@ def test_an_empty_group_is_named_with_the_remedy():
     with pytest.raises(sn.GroupingError, match=r"Group 1 of space 'fc7' is empty .*raise `gamma3`"):
         sn.read_grouping(grouped)
     assert sn.read_grouping(grouped, "balanced").classes.num_groups == 2
-    with pytest.raises(sn.GroupingError, match="method must be one of argmax, balanced"):
+    with pytest.raises(sn.GroupingError, match="`method` must be one of argmax, balanced"):
         sn.read_grouping(grouped, "best")
 
 

@@ -143,5 +143,5 @@ def test_gradient_is_finite_at_a_zero_kernel():
 def test_an_unknown_scaling_is_named():
     from splitnet_tf.grouping import SplitLosses
 
-    with pytest.raises(ValueError, match="scaling must be one of unit, paper; got 'other'"):
+    with pytest.raises(ValueError, match="`scaling` must be one of unit, paper; got 'other'"):
         SplitLosses(scaling="other")

@@ -128,9 +128,9 @@ def test_the_start_finds_the_blocks_of_a_hidden_block_network():
         ({"class_labels": [0, 1, 2, 1]}, "'space_logits' takes 4 labels from 0 to 1; got .* 2"),
         ({"class_labels": [0, 1, 1]}, "'space_logits' takes 4 labels from 0 to 1; got shape .3,"),
         ({"class_labels": [0.0, 1.0, 1.0, 0.0]}, "'space_logits' takes 4 labels"),
-        ({"largest_p": 1.0}, "largest_p must be above 1/2 and below 1 .*; got 1.0"),
-        ({"largest_p": 1.5}, "largest_p must be above 1/2 and below 1 .*; got 1.5"),
-        ({"largest_p": 0.1}, "largest_p must be above 1/2 and below 1 .*; got 0.1"),
+        ({"largest_p": 1.0}, "`largest_p` must be above 1/2 and below 1 .*; got 1.0"),
+        ({"largest_p": 1.5}, "`largest_p` must be above 1/2 and below 1 .*; got 1.5"),
+        ({"largest_p": 0.1}, "`largest_p` must be above 1/2 and below 1 .*; got 0.1"),
     ],
 )
 def test_a_start_that_cannot_be_is_refused(settings, sentence):

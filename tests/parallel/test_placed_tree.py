@@ -292,10 +292,10 @@ def test_impossible_placements_are_refused():
     tree = make_tree("last")
     for devices, mode, sentence in (
         (["/CPU:9"], "replicate", "Device '/CPU:9' is not there; there are CPU:0, CPU:1, CPU:2"),
-        (["/CPU:0"], "separate", "trunk=separate needs two devices or more"),
-        ([], "shard", "devices must name one device or more"),
+        (["/CPU:0"], "separate", "`trunk=separate` needs two devices or more"),
+        ([], "shard", "`devices` must name one device or more"),
         (["/CPU:0", "/CPU:0"], "shard", "each once"),
-        (["/CPU:0"], "other", "trunk must be one of replicate, separate, shard; got 'other'"),
+        (["/CPU:0"], "other", "`trunk` must be one of replicate, separate, shard; got 'other'"),
     ):
         with pytest.raises(PlacementError, match=re.escape(sentence)):
             place(tree, devices, mode)

@@ -124,9 +124,9 @@ def test_the_manifest_says_who_feeds_whom(tree, tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(tree, tmp_path, monkeypatch):
-    with pytest.raises(sn.RunError, match="formats must be of .*got 'pickle'"):
+    with pytest.raises(sn.RunError, match="`formats` must be of .*got 'pickle'"):
         export_tree(tree, tmp_path / "x", ["pickle"])
-    with pytest.raises(sn.RunError, match="No formats given"):
+    with pytest.raises(sn.RunError, match="`formats` is empty"):
         export_tree(tree, tmp_path / "x", [])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
