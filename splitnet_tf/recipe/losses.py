@@ -50,7 +50,7 @@ class CrossEntropy(_LogitsLoss):
     (B, classes), of any float type; the loss is float32.
 
     >>> loss = CrossEntropy()
-    >>> round(float(loss([1], [[0.0, 0.0]])), 4)  # log 2
+    >>> round(float(loss(np.array([1]), np.zeros((1, 2)))), 4)  # log 2
     0.6931
     """
 
@@ -88,7 +88,7 @@ class BinaryCrossEntropy(_LogitsLoss):
     loss is float32.
 
     >>> loss = BinaryCrossEntropy()
-    >>> round(float(loss([[1, 0]], [[0.0, 0.0]])), 4)  # log 2
+    >>> round(float(loss(np.array([[1, 0]]), np.zeros((1, 2)))), 4)  # log 2
     0.6931
     """
 

@@ -54,8 +54,8 @@ class SparsityPlan:
     Raises:
       ArgumentError: a value out of its range, or no strength at all.
 
-    >>> SparsityPlan(spaces=1e-4)
-    >>> SparsityPlan(filters=0.003, shapes={"conv2": 0.001})
+    >>> plan = SparsityPlan(spaces=1e-4)
+    >>> plan = SparsityPlan(filters=0.003, shapes={"conv2": 0.001})
     """
 
     filters: Strength = 0.0

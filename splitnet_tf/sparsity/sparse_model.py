@@ -60,7 +60,11 @@ def sparse_model(model: keras.Model, plan: SparsityPlan) -> keras.Model:
       ArgumentError: the model lacks a layer that the plan names.
       PlanError: the model has no graph, or Keras cannot copy a layer.
 
-    >>> sparse = sparse_model(model, plan)
+    >>> from splitnet_tf.recipe.losses import CrossEntropy
+    >>> from splitnet_tf.recipe.optimizers import SGD
+    >>> from splitnet_tf.sparsity.steps import step_of
+    >>> plan = SparsityPlan(filters=1e-4)
+    >>> sparse = sparse_model(sn.models.mlp((8,), num_classes=4, input_shape=(6,)), plan)
     >>> sparse.compile(SGD(0.1, after_step=step_of(sparse, plan)), CrossEntropy())
     """
     sparse = plain_copy(model)
