@@ -143,7 +143,7 @@ def row(name, spread, timing: Timing, one: Timing, whole, images) -> dict:
     return {
         "name": name,
         "ms_per_image": 1000 * timing.median / images,
-        "spread": timing.spread,
+        "spread": timing.quartile_deviation,
         "speed_up": 1 / ratio(timing, one),
         "bound": whole.flops / max(spread.flops),
         "paper": paper,

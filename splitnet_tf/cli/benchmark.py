@@ -290,7 +290,11 @@ def compare(name, cases, bound, times=None) -> dict:
         "ratio": ratio(found[second], found[first]),
         "flops_ratio": bound,
         **{
-            k: {"median_seconds": t.median, "spread": t.spread, "seconds": list(t.seconds)}
+            k: {
+                "median_seconds": t.median,
+                "spread": t.quartile_deviation,
+                "seconds": list(t.seconds),
+            }
             for k, t in found.items()
         },
     }

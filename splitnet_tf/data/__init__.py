@@ -26,7 +26,7 @@ _ON_TENSORFLOW = (
 
 
 def __getattr__(name):
-    """What runs on TensorFlow only is imported when it is asked for."""
+    """Imports a name that needs TensorFlow when it is asked for."""
     if name in _ON_TENSORFLOW:
         from splitnet_tf.data import pipeline
 
@@ -58,12 +58,12 @@ def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Datas
     """Loads a data set: ``cifar100``, ``planted``, ``planted-2-2`` for two levels, an ``.npz``.
 
     Args:
-      name: of the data set, or a file as ``save_arrays`` writes it.
-      data_dir: where CIFAR-100 is kept.
-      seed: of the planted data.
+      name: string, name of the data set, or a file written by ``save_arrays``.
+      data_dir: folder of CIFAR-100. Defaults to ``~/tensorflow_datasets``.
+      seed: int, seed of the planted data. Defaults to 0.
 
     Raises:
-      DataError: an unknown name, or data that is missing.
+      DataError: the name is unknown, or the data is missing.
     """
     if name == "cifar100":
         return load_cifar100(data_dir)

@@ -1,4 +1,4 @@
-"""The official CIFAR-100 archive as a file: checked to the last member before anything unpacks it.
+"""Check of the official CIFAR-100 archive, to the last member, before anything unpacks it.
 
 Only the binary version is read: its members are bytes of labels and pixels. The Python version
 holds pickles, which run code when they are read; nothing here ever does.
@@ -36,12 +36,12 @@ def check_archive(path: str | Path, sha256: str, size: int) -> None:
     regular files of the binary format with their exact sizes, only labels that there are.
 
     Args:
-      path: of ``cifar-100-binary.tar.gz``.
-      sha256: of the official archive.
-      size: in bytes.
+      path: ``cifar-100-binary.tar.gz``.
+      sha256: string, digest that the file must have. Defaults to the official archive's.
+      size: int, bytes that the file must have. Defaults to the official archive's.
 
     Raises:
-      DataError: says what is wrong.
+      DataError: it is not; the error says why.
     """
     path = Path(path)
     if not hasattr(tarfile, "data_filter"):

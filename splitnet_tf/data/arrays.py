@@ -1,4 +1,4 @@
-"""A data set as one ``.npz`` file: read with NumPy alone, on machines without TensorFlow too."""
+"""Data sets as ``.npz`` files, which NumPy alone reads, on machines without TensorFlow too."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def save_arrays(dataset: Dataset, path: str | Path) -> None:
 
 
 def load_arrays(path: str | Path) -> Dataset:
-    """Reads what ``save_arrays`` or ``numpy.savez`` wrote; pickles are not read.
+    """Reads a data set that ``save_arrays`` or ``numpy.savez`` wrote; pickles are not read.
 
     Raises:
-      DataError: missing, damaged, compressed, or not as ``save_arrays`` says.
+      DataError: it is missing, damaged, compressed, or has other members than ``save_arrays`` says.
     """
     path = Path(path)
     try:
@@ -77,7 +77,7 @@ def load_arrays(path: str | Path) -> Dataset:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The members; a ValueError gives the reason why not."""
+    """Reads the members; a ValueError gives the reason why not."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

@@ -15,12 +15,12 @@ VALID_SEED = 2017
 
 
 def default_data_dir() -> str:
-    """Where data is looked for: ``$TFDS_DATA_DIR``, or ``~/tensorflow_datasets``."""
+    """Returns the folder of data: ``$TFDS_DATA_DIR``, or else ``~/tensorflow_datasets``."""
     return os.environ.get("TFDS_DATA_DIR", str(Path.home() / "tensorflow_datasets"))
 
 
 def read_split(builder, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images uint8 (N, 32, 32, 3), labels and coarse labels int32 (N,) of a tfds split."""
+    """Reads images uint8 (N, 32, 32, 3), labels and coarse labels int32 (N,) of a tfds split."""
     import tensorflow as tf
 
     count = builder.info.splits[split].num_examples
@@ -44,10 +44,10 @@ def read_split(builder, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def make_builder(data_dir: str):
-    """The tfds builder of CIFAR-100 in a folder, whether the data is there or not.
+    """Makes the tfds builder of CIFAR-100 in a folder; the data need not be there.
 
     Raises:
-      DataError: what describes the data there is damaged.
+      DataError: the description of the data there is damaged.
     """
     import tensorflow_datasets as tfds
 
@@ -61,7 +61,7 @@ def make_builder(data_dir: str):
 
 
 def is_complete(builder) -> bool:
-    """Whether all of the data set is there: tfds itself looks for its description only."""
+    """Returns True when all of the data set is there; tfds looks for its description only."""
     splits = builder.info.splits
     # Files first: where there are none, tfds would warn on every first download.
     return (
@@ -74,7 +74,7 @@ def is_complete(builder) -> bool:
 
 
 def open_builder(data_dir: str | None):
-    """The tfds builder of a CIFAR-100 that is already on disk; nothing is downloaded.
+    """Opens the tfds builder of a CIFAR-100 that is already on disk; nothing is downloaded.
 
     Raises:
       DataError: it is not there.
@@ -89,10 +89,13 @@ def open_builder(data_dir: str | None):
 
 
 def load_cifar100(data_dir: str | None = None) -> Dataset:
-    """45,000 training, 5,000 validation (50 a class, always the same) and 10,000 test images.
+    """Loads 45,000 training, 5,000 validation (50 a class) and 10,000 test images.
+
+    The validation images are always the same.
 
     Args:
-      data_dir: the folder that tensorflow-datasets keeps its data in.
+      data_dir: folder in which tensorflow-datasets keeps its data. Defaults to
+        ``default_data_dir()``.
 
     Raises:
       DataError: the data is missing or damaged; the sentence says what to run.

@@ -16,11 +16,11 @@ NAMES = ("cifar100", "planted")
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """One split.
+    """Images and labels of one split.
 
     Attributes:
       images: uint8 (N, H, W, C).
-      labels: int32 (N,).
+      labels: int32 (N,), class of each image.
     """
 
     images: np.ndarray
@@ -30,7 +30,7 @@ class Split:
         return len(self.labels)
 
     def head(self, count: int) -> Split:
-        """The first ``count`` examples."""
+        """Returns the first ``count`` examples."""
         return Split(self.images[:count], self.labels[:count])
 
 
@@ -39,12 +39,12 @@ class Dataset:
     """A classification data set, checked when it is made.
 
     Attributes:
-      name: of the data set.
+      name: string, name of the data set.
       train, valid, test: the splits.
-      class_names: one a class, no two alike.
-      superclasses: (classes,) int, the superclass of each class, or None where there are none.
-      superclass_names: one a superclass, no two alike.
-      groups: planted groups of the classes, (classes,) int each, from coarse to fine.
+      class_names: names, one a class, no two alike.
+      superclasses: int (classes,), superclass of each class. Defaults to None: there are none.
+      superclass_names: names, one a superclass, no two alike.
+      groups: int (classes,) each, planted groups of the classes from coarse to fine.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Dataset:
             )
 
     def digest(self) -> str:
-        """Of images, labels, class names and superclasses, 16 digits; the name does not count."""
+        """Digests images, labels, class names and superclasses, without the name: 16 digits."""
 
         def parts():
             for split in (self.train, self.valid, self.test):
@@ -114,8 +114,10 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (height, width, channels)."""
         return tuple(self.train.images.shape[1:])

@@ -18,10 +18,10 @@ from splitnet_tf.recipe.preprocessing import PAD
 
 
 def whiten(images: tf.Tensor) -> tf.Tensor:
-    """Mean 0 and deviation 1 for each image and channel, as the 2017 code.
+    """Gives each image and channel mean 0 and deviation 1, as the 2017 code does.
 
     Args:
-      images: (B, H, W, C), any number type.
+      images: numbers of any type (B, H, W, C).
 
     Returns:
       float32 (B, H, W, C); deviations below 1 / sqrt(H W) are raised to it.
@@ -36,11 +36,11 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Pads by reflection, takes a random window of the same size, flips half of them.
 
     Args:
-      images: (B, H, W, C).
-      seed: int (2,).
+      images: tensor of any type (B, H, W, C).
+      seed: int tensor (2,).
 
     Returns:
-      (B, H, W, C) of the same type.
+      Tensor of the same type and shape.
     """
     shape = tf.shape(images)
     count, height, width = shape[0], shape[1], shape[2]
@@ -62,12 +62,12 @@ def check_augmentation(images: np.ndarray) -> None:
         raise DataError(
             f"Images of {height}x{width} pixels are too small to be cropped at random: their "
             f"sides must be longer than the {PAD} pixels of padding; leave it out with "
-            "--augment=false."
+            "`augment=False`."
         )
 
 
 def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
-    """The same data set, not watched by tf.data's autotuning.
+    """Takes a data set out of the watch of tf.data's autotuning.
 
     Its thread sleeps for as long as it has lived, and whoever lets go of an iterator waits for it:
     after an epoch of 20 seconds a process stood still for up to 20 more. Our parallelism is fixed.
@@ -80,20 +80,20 @@ def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
 def training_batches(
     split: Split, batch_size: int, seed: int, start_step: int = 0, augment: bool = True
 ) -> tf.data.Dataset:
-    """An endless data set whose element k is the batch of global step ``start_step + k``.
+    """Makes an endless data set whose element k is the batch of step ``start_step + k``.
 
     Args:
       split: the training images.
-      batch_size: images a step; what is left of an epoch is dropped.
-      seed: of order and augmentation.
-      start_step: global step of the first element.
-      augment: whether to crop and flip.
+      batch_size: int, images in a batch; an epoch drops the images that fill no batch.
+      seed: int, seed of order and augmentation.
+      start_step: int, step of the first element. Defaults to 0.
+      augment: bool, crops and flips at random. Defaults to True.
 
     Returns:
       Elements (float32 (B, H, W, C) whitened, int32 (B,)).
 
     Raises:
-      DataError: a batch larger than the data, or images too small to augment.
+      DataError: the batch is larger than the data, or the images are too small to augment.
     """
     steps = steps_per_epoch(split, batch_size)
     if augment:
@@ -123,10 +123,10 @@ def training_batches(
 
 
 def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Whole batches in an epoch.
+    """Counts the whole batches in an epoch.
 
     Raises:
-      DataError: not even one.
+      DataError: there is none.
     """
     if not 1 <= batch_size <= len(split):
         raise DataError(
@@ -136,10 +136,17 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 
 def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """All images once, in order, whitened; the last batch may be smaller.
+    """Makes batches of all images once, in order, whitened; the last may be smaller.
+
+    Args:
+      split: the images.
+      batch_size: int, images in a batch.
+
+    Returns:
+      Elements (float32 (B, H, W, C), int32 (B,)).
 
     Raises:
-      DataError: a batch of no image.
+      DataError: the batch has no image.
     """
     if batch_size < 1:
         raise DataError(f"batch_size must be 1 or more; got {batch_size}.")
@@ -156,7 +163,7 @@ def _whiten_images(images, labels):
 def calibration_batches(
     split: Split, batch_size: int, count: int, seed: int = 0
 ) -> tf.data.Dataset:
-    """``count`` whitened batches of training images in a seeded order, without augmentation."""
+    """Makes ``count`` whitened batches of training images in a seeded order, not augmented."""
     chosen = np.random.default_rng([seed, 37]).permutation(len(split))[: batch_size * count]
     data = evaluation_batches(Split(split.images[chosen], split.labels[chosen]), batch_size)
     return data.map(tf.autograph.experimental.do_not_convert(lambda x, y: x))

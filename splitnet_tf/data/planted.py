@@ -32,21 +32,21 @@ def planted_groups(
     num_valid: int = 800,
     num_test: int = 800,
 ) -> Dataset:
-    """A data set with planted groups; the same arguments give the same bytes.
+    """Makes a data set with planted groups; the same arguments give the same bytes.
 
     Args:
       groups: groups of each level from coarse to fine: ``(2,)`` is two groups, ``(2, 2)`` two
         groups of two subgroups each.
-      classes_per_group: classes of each finest group, 2 to 6.
-      seed: of everything.
-      num_train, num_valid, num_test: images of each split.
+      classes_per_group: int from 2 to 6, classes of each finest group. Defaults to 4.
+      seed: int, seed of images, names and order. Defaults to 0.
+      num_train, num_valid, num_test: ints, images of each split. Default to 4000, 800 and 800.
 
     Returns:
       Images uint8 (N, 16, 16, 3). ``Dataset.groups`` has the planted groups of each level,
       ``superclasses`` is the coarsest. Class indices are shuffled, so that they tell nothing.
 
     Raises:
-      DataError: no group, more than 64, or classes_per_group out of range.
+      DataError: there are no groups or more than 64, or too many classes a group.
     """
     groups = tuple(groups)
     pairs = [(i, j) for i in range(PATTERNS) for j in range(i + 1, PATTERNS)]
@@ -89,7 +89,7 @@ def planted_groups(
 
 
 def _patches(groups, finest, rng) -> np.ndarray:
-    """(finest, PATTERNS, PATCH, PATCH, 3) in [-1, 1]: gratings in the colours of the group."""
+    """Draws gratings in the groups' colours, (finest, PATTERNS, PATCH, PATCH, 3) in [-1, 1]."""
     y, x = np.mgrid[:PATCH, :PATCH] - PATCH // 2
     window = np.exp(-(x**2 + y**2) / (2 * (PATCH / 3.2) ** 2))
     # Colours of the coarse groups lie as far apart as they go on a circle across grey.

@@ -1,4 +1,4 @@
-"""The superclasses of classes: from their names, where no data set need be on disk, or of one."""
+"""Superclasses of classes, from their names alone or from a data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PLANTED = re.compile(r"group(\d+(?:\.\d+)*)-\d+")
 
 
 def cifar100_superclasses(class_names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The 20 superclasses of CIFAR-100 (Krizhevsky, 2009).
+    """Looks up the 20 superclasses of CIFAR-100 (Krizhevsky, 2009).
 
     Args:
       class_names: names of classes as tensorflow-datasets has them, in any order.
@@ -26,7 +26,7 @@ def cifar100_superclasses(class_names: Sequence[str]) -> tuple[tuple[str, ...], 
       The names of the superclasses, and labels (classes,): the superclass of each class.
 
     Raises:
-      DataError: a name is none of CIFAR-100's classes.
+      DataError: a name is not that of a class of CIFAR-100.
     """
     text = resources.files(__package__).joinpath(_FILE).read_text(encoding="utf-8")
     table = json.loads(text)["superclasses"]
@@ -40,17 +40,17 @@ def cifar100_superclasses(class_names: Sequence[str]) -> tuple[tuple[str, ...], 
 def planted_superclasses(
     class_names: Sequence[str], num_groups: int
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The groups in which classes of ``planted_groups`` were planted.
+    """Reads the groups in which classes of ``planted_groups`` were planted from their names.
 
     Args:
-      class_names: as ``planted_groups`` gives them: ``group1.0-3`` is in group 1, subgroup 0.
-      num_groups: of the levels of groups, that with the nearest number of groups is taken.
+      class_names: names given by ``planted_groups``: ``group1.0-3`` is in group 1, subgroup 0.
+      num_groups: int, the level of groups with the nearest number of groups is taken.
 
     Returns:
       The names of the planted groups, and labels (classes,): the planted group of each class.
 
     Raises:
-      DataError: a name is none of a planted class, or the names differ in their levels.
+      DataError: a name is not that of a planted class, or the names differ in their levels.
     """
     paths = []
     for name in class_names:
@@ -65,15 +65,15 @@ def planted_superclasses(
 
 
 def superclass_taxonomy(dataset: Dataset) -> dict[str, list[str]]:
-    """The data set's superclasses as a taxonomy: superclass to its classes.
+    """Returns a data set's superclasses as a taxonomy: superclass -> its classes.
 
     Raises:
-      DataError: it has none.
+      DataError: the data set has none.
     """
     if dataset.superclasses is None:
         raise DataError(
             f"Data set '{dataset.name}' has no superclasses for semantic groups; give a taxonomy "
-            "as --grouping=<file>.json."
+            "as `grouping=<file>.json`."
         )
     found: dict[str, list[str]] = {name: [] for name in dataset.superclass_names}
     for name, superclass in zip(dataset.class_names, dataset.superclasses, strict=True):

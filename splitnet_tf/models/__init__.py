@@ -1,4 +1,4 @@
-"""Plain Keras models; nothing of the method is in here."""
+"""Plain Keras models, which know no method."""
 
 from splitnet_tf.models.alexnet import alexnet
 from splitnet_tf.models.mlp import mlp

@@ -13,20 +13,22 @@ def alexnet(
     dropout: float = 0.5,
     name: str | None = None,
 ) -> keras.Model:
-    """A plain functional AlexNet that returns logits: ``conv1`` ... ``conv5``, ``fc6`` ... ``fc8``.
+    """Builds a plain AlexNet that returns logits: ``conv1`` ... ``conv5``, ``fc6`` ... ``fc8``.
 
     The first convolution is padded so that 224x224 images give 56x56 positions; its channels are
     96, 256, 384, 384 and 256, its dense layers 4096 wide, 62.4 million parameters in all.
 
     Args:
-      num_classes: units of ``fc8``.
-      input_shape: (height, width, channels).
-      width: multiplies the channels and units of every layer but the last.
-      dropout: share of the units dropped after ``fc6`` and ``fc7``.
-      name: of the model.
+      num_classes: int, units of ``fc8``. Defaults to 1000.
+      input_shape: (height, width, channels). Defaults to (224, 224, 3).
+      width: float from 0.001 to 10, factor on the channels and units of every layer but the last.
+        Defaults to 1.
+      dropout: float from 0 to 1, share of the units dropped after ``fc6`` and ``fc7``. Defaults
+        to 0.5.
+      name: string, name of the model. Defaults to one of its own.
 
     Raises:
-      ValueError: a width that is out of range.
+      ValueError: the width is out of range.
     """
     if not 0.001 <= width <= 10:
         raise ValueError(f"width must be from 0.001 to 10; got {width:g}.")

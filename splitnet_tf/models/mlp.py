@@ -1,4 +1,4 @@
-"""A multilayer perceptron."""
+"""Multilayer perceptrons."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def mlp(
     dropout: float = 0.0,
     name: str | None = None,
 ) -> keras.Model:
-    """A plain functional network of dense layers ``fc1``, ``fc2``, ... and ``logits``.
+    """Builds a plain network of dense layers ``fc1``, ``fc2``, ... and ``logits``.
 
     Args:
-      hidden: units of each hidden layer.
-      num_classes: size of the logits.
-      input_shape: of one example, flattened.
-      dropout: share of the units dropped after each hidden layer.
-      name: of the model.
+      hidden: ints, units of each hidden layer. Defaults to (64, 64).
+      num_classes: int, size of the logits. Defaults to 10.
+      input_shape: shape of one example, which is flattened. Defaults to (16, 16, 3).
+      dropout: float from 0 to 1, share of the units dropped after each hidden layer. Defaults
+        to 0.
+      name: string, name of the model. Defaults to one of its own.
     """
     inputs = keras.Input(input_shape, name="images")
     x = layers.Flatten(name="flatten")(inputs)

@@ -35,9 +35,9 @@ def build(
     Args:
       name: ``wrn-16-8``, ``resnet-18x2``, ``alexnet``, ``mlp``, or a function of
         ``keras.applications``; case does not matter.
-      num_classes: size of the logits; by default the model's own.
-      input_shape: of one example; by default the model's own.
-      **settings: handed on to the model's function.
+      num_classes: int, size of the logits. Defaults to the model's own.
+      input_shape: shape of one example. Defaults to the model's own.
+      **settings: arguments of the model's function.
 
     Raises:
       ValueError: an unknown name, or a setting or size that the model does not take.
@@ -60,12 +60,15 @@ def build(
 
 
 def wide_resnet_name(units: float, width: float) -> str:
-    """The name of a wide residual network of so many units in a stage."""
+    """Names the wide residual network with ``units`` residual units in a stage."""
     return f"wrn-{6 * units + 4:g}-{width:g}"
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """What a model can be built with, and by which value each setting is left as it is.
+    """Returns the settings that a model can be built with, and their defaults.
+
+    Args:
+      name: see ``build``.
 
     Raises:
       ValueError: an unknown name.
@@ -76,7 +79,7 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 def _find(name: str) -> tuple[Callable[..., keras.Model], dict[str, Any]]:
-    """The function of a model, and the settings that its name holds."""
+    """Finds the function of a model and the settings that its name holds."""
     wide = re.fullmatch(r"wrn-(\d{1,9})-(\d{1,9}(?:\.\d+)?)", name.lower())
     if wide:
         return wide_resnet, {"depth": int(wide[1]), "width": float(wide[2])}
@@ -90,7 +93,7 @@ def _find(name: str) -> tuple[Callable[..., keras.Model], dict[str, Any]]:
 
 
 def applications() -> dict[str, Callable[..., keras.Model]]:
-    """The model functions of ``keras.applications`` by lower-case name."""
+    """Model functions of ``keras.applications`` by lower-case name."""
     return {
         name.lower(): function
         for name, function in vars(keras.applications).items()

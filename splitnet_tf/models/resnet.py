@@ -18,21 +18,22 @@ def resnet(
     dropout: float = 0.0,
     name: str | None = None,
 ) -> keras.Model:
-    """A plain functional ResNet that returns logits; of two-convolution units up to depth 34.
+    """Builds a plain ResNet that returns logits; its units have two convolutions up to depth 34.
 
     Layers are called ``init_conv``, ``unit_<stage>_<unit>_<part>`` with stages 1 to 4, and
     ``logits``. The strides of a bottleneck lie on its 3x3 convolution.
 
     Args:
-      depth: 18, 34 or 50.
-      width: multiplies the channels of every convolution; 2 gives the paper's ResNet-18x2.
-      num_classes: units of ``logits``.
-      input_shape: (height, width, channels).
-      dropout: share of the features dropped before ``logits``.
-      name: of the model.
+      depth: int, 18, 34 or 50. Defaults to 18.
+      width: float from 0.02 to 100, factor on the channels of every convolution; 2 gives the
+        paper's ResNet-18x2. Defaults to 1.
+      num_classes: int, units of ``logits``. Defaults to 1000.
+      input_shape: (height, width, channels). Defaults to (224, 224, 3).
+      dropout: float from 0 to 1, share of the features dropped before ``logits``. Defaults to 0.
+      name: string, name of the model. Defaults to one of its own.
 
     Raises:
-      ValueError: another depth, or a width that is out of range.
+      ValueError: another depth, or a width out of range.
     """
     if depth not in UNITS:
         raise ValueError(f"depth must be one of {', '.join(map(str, UNITS))}; got {depth}.")

@@ -8,7 +8,7 @@ from splitnet_tf.errors import ArgumentError
 
 COUNT = "[0-9]{1,6}"
 
-# Where the numbers of a short form stand, from the bottom up.
+# First layers of the sections of a short form, from the bottom up.
 SHORT_FORMS = {
     r"wrn[-_]": ("unit_2_0", "unit_3_0", "logits"),
     r"resnet-": ("unit_3_0", "unit_4_0", "logits"),
@@ -18,14 +18,17 @@ SHORT_FORMS = {
 
 
 def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
-    """Sections from ``2-2-2`` or from ``fc6:2,fc7:4,fc8:8``.
+    """Parses sections from a text such as ``2-2-2`` or ``fc6:2,fc7:4,fc8:8``.
 
     Args:
-      text: such as these.
-      model_name: decides what a short form means.
+      text: numbers of groups from the bottom up with dashes, or layers with theirs.
+      model_name: string, name of the model, which decides where the numbers of a short form stand.
+
+    Returns:
+      (first layer, number of groups) of each section, from the bottom up.
 
     Raises:
-      ArgumentError: the text is neither.
+      ArgumentError: the text has neither form.
     """
     if ":" in text:
         sections = []

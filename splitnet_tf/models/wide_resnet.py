@@ -19,24 +19,26 @@ def wide_resnet(
     bn_scale: bool = True,
     name: str | None = None,
 ) -> keras.Model:
-    """A plain functional WRN-depth-width that returns logits.
+    """Builds a plain WRN-depth-width that returns logits.
 
     Layers are called ``init_conv``, ``unit_<stage>_<unit>_<part>``, ``unit_last_<part>`` and
     ``logits``.
 
     Args:
-      depth: 6n + 4, with n residual units a stage.
-      width: the first stage has 16 times as many channels, rounded; each further one twice those
-        of the one before.
-      num_classes: size of the logits.
-      input_shape: (height, width, channels).
-      dropout: share of the features dropped between the two convolutions of a unit.
-      dropout_from: name of the first unit with dropout, such as ``unit_2_0``; None: all units.
-      bn_scale: whether batch norm has a scale.
-      name: of the model.
+      depth: int from 10 to 1000, 6n + 4 with n residual units a stage. Defaults to 16.
+      width: float from 0.05 to 100. The first stage has 16 times as many channels, rounded; each
+        further stage has twice those of the stage before. Defaults to 8.
+      num_classes: int, size of the logits. Defaults to 100.
+      input_shape: (height, width, channels). Defaults to (32, 32, 3).
+      dropout: float from 0 to 1, share of the features dropped between the two convolutions of a
+        unit. Defaults to 0.
+      dropout_from: name of the first unit with dropout, such as ``unit_2_0``. Defaults to the
+        first of all.
+      bn_scale: bool, gives batch norm a scale. Defaults to True.
+      name: string, name of the model. Defaults to one of its own.
 
     Raises:
-      ValueError: a depth that is not 6n + 4, or a depth or width that is out of range.
+      ValueError: the depth is not 6n + 4, or the depth or width is out of range.
     """
     if not 10 <= depth <= 1000 or (depth - 4) % 6:
         raise ValueError(f"depth must be 6n + 4 (10, 16, 22, 28, ..., 1000); got {depth}.")
@@ -63,7 +65,7 @@ def wide_resnet(
 
 
 def _unit(x, filters, strides, dropout, bn_scale, name):
-    """BN, ReLU, conv, BN, ReLU, (dropout), conv, added to the input or its 1x1 convolution."""
+    """Adds BN, ReLU, conv, BN, ReLU, (dropout), conv to the input or to its 1x1 convolution."""
     y = norm(f"{name}_bn_1", bn_scale)(x)
     y = layers.ReLU(name=f"{name}_relu_1")(y)
     shortcut = x

@@ -1,4 +1,4 @@
-"""Trees on several devices, and timing."""
+"""Trees on several devices, and timing on a noisy machine."""
 
 from splitnet_tf.parallel.cluster import Cluster, wait_for_workers
 from splitnet_tf.parallel.local_devices import prepare_devices

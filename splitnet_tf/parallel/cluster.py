@@ -1,7 +1,7 @@
 """Workers on other machines: connecting to them, and noticing when one is gone.
 
-TensorFlow's protocol is neither encrypted nor authenticated: whoever reaches a worker's port can
-run what they like there. Private networks only.
+TensorFlow's protocol is neither encrypted nor authenticated: anyone who reaches a worker's port
+can run code there. Use private networks only.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})")
 class Cluster:
     """Workers that this process is connected to, and watches.
 
-    TensorFlow waits for a frozen worker for ever, and nothing in the process can call it back: a
-    thread asks every worker for a sign of life, and ends the process without one.
+    TensorFlow waits for a frozen worker for ever, and nothing in the process can call it back.
+    So a thread asks every worker for a sign of life, and ends the process when one gives none.
 
     Args:
       addresses: ``host:port`` of each worker, in the order of their tasks. A process connects
         once.
-      timeout: seconds within which a worker must answer.
-      on_loss: called in the watching thread, with what to say, in place of printing that and
-        ending the process with exit code 1.
+      timeout: float, seconds within which a worker must answer. Defaults to 10.
+      on_loss: function of the error, called in the watching thread. Defaults to printing the error
+        and ending the process with exit code 1.
 
     Attributes:
       devices: names of the workers' first devices: ``/job:worker/task:0/device:GPU:0``, or CPU.
 
     Raises:
-      ClusterError: an address that is none, or a worker that does not answer.
+      ClusterError: an address of another form, or a worker that does not answer.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Cluster:
             keep_to_interface(port, "lo")
 
     def find_lost(self) -> ClusterError | None:
-        """What is to be said of the first worker that gives no sign of life."""
+        """Asks every worker for a sign of life; see the function ``find_lost``."""
         return find_lost(self.addresses, self.timeout)
 
     def _watch(self) -> None:
@@ -96,22 +96,32 @@ class Cluster:
 
 
 def check_addresses(addresses: Sequence[str]) -> tuple[str, ...]:
-    """The addresses, if each is ``host:port`` and none comes twice.
+    """Checks that each address is ``host:port`` and that none comes twice.
 
     Raises:
-      ClusterError: otherwise.
+      ClusterError: one is not, or one comes twice, or there is none.
     """
     for address in addresses:
         match = _ADDRESS.fullmatch(address)
         if match is None or not 0 < int(match[2]) < 65536:
-            raise ClusterError(f"'{address}' is no worker's address; one is such as host:4601.")
+            raise ClusterError(
+                f"'{address}' is no worker's address; an address is such as host:4601."
+            )
     if not addresses or len(set(addresses)) != len(addresses):
         raise ClusterError("A cluster is one worker's address or more, each once.")
     return tuple(addresses)
 
 
 def find_lost(addresses: Sequence[str], timeout: float) -> ClusterError | None:
-    """Asks every worker for a sign of life; what is to be said of the first that gives none."""
+    """Asks every worker for a sign of life.
+
+    Args:
+      addresses: ``host:port`` of each worker.
+      timeout: float, seconds to wait for an answer.
+
+    Returns:
+      An error that names the first worker that gives none, or None.
+    """
     with concurrent.futures.ThreadPoolExecutor(len(addresses)) as pool:
         answers = list(pool.map(lambda a: _ask(a, timeout), addresses))
     for task, reason in enumerate(answers):
@@ -123,7 +133,15 @@ def find_lost(addresses: Sequence[str], timeout: float) -> ClusterError | None:
 def wait_for_workers(
     addresses: Sequence[str], seconds: float, timeout: float
 ) -> ClusterError | None:
-    """Waits until every worker answers; what is still to be said after ``seconds``."""
+    """Waits until every worker answers.
+
+    Args:
+      addresses, timeout: see ``find_lost``.
+      seconds: float, longest time to wait.
+
+    Returns:
+      None, or the error on a worker that does not answer after ``seconds``.
+    """
     end = time.monotonic() + seconds
     while (lost := find_lost(addresses, timeout)) is not None:
         if time.monotonic() > end:
@@ -133,7 +151,7 @@ def wait_for_workers(
 
 
 def _ask(address: str, timeout: float) -> str | None:
-    """What is wrong with a worker, None for nothing."""
+    """Asks a worker for a sign of life; returns why it gives none, or None."""
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         ask = channel.unary_unary(_STATUS, request_serializer=bytes, response_deserializer=bytes)
         try:
@@ -148,7 +166,7 @@ def _ask(address: str, timeout: float) -> str | None:
 
 
 def _first_device(task: int) -> str:
-    """Name of a worker's first GPU, or of its CPU."""
+    """Names a worker's first GPU, or else its CPU."""
     known = [d.name for d in tf.config.list_logical_devices()]
     names = [f"/job:worker/task:{task}/device:{kind}:0" for kind in ("GPU", "CPU")]
     return next(n for n in names if n.replace("/task", "/replica:0/task") in known)

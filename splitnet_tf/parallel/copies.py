@@ -12,7 +12,7 @@ class Copies:
     """Copies of one variable on several devices: read from the first, written to all.
 
     Args:
-      variables: equal in shape and value.
+      variables: one a device, equal in shape and value.
     """
 
     def __init__(self, variables: Sequence[keras.Variable]):
@@ -20,6 +20,7 @@ class Copies:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the variable."""
         return tuple(self.variables[0].shape)
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

@@ -12,10 +12,10 @@ MOST = 1023  # the highest index of a device
 
 
 def check_name(name: str) -> tf.DeviceSpec:
-    """The device that a name means.
+    """Parses the name of a device, such as ``/GPU:1``.
 
     Raises:
-      PlacementError: none.
+      PlacementError: it is not the name of a device.
     """
     try:
         spec = tf.DeviceSpec.from_string(name)
@@ -30,10 +30,13 @@ def check_name(name: str) -> tf.DeviceSpec:
 def prepare_devices(names: Sequence[str]) -> None:
     """Makes as many logical CPU devices as ``/CPU:N`` among the names ask for.
 
-    They share the machine's threads. Must come before TensorFlow has run anything.
+    The devices share the machine's threads. Call this before TensorFlow has run anything.
+
+    Args:
+      names: devices, such as ``["/CPU:0", "/CPU:1"]``.
 
     Raises:
-      PlacementError: a name that is no device's, a device that is not there, or TensorFlow has
+      PlacementError: a name of another form, a device that is not there, or TensorFlow has
         already begun.
     """
     highest = 0

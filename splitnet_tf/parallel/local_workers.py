@@ -1,4 +1,4 @@
-"""Workers on this machine, one to a core: several devices where there is but a processor."""
+"""Workers on this machine, one to a core: several devices where there is a processor only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class LocalWorkers:
     """Worker processes, each pinned to a core and with one thread; a context manager.
 
     Args:
-      count: of workers.
+      count: int, number of workers, at most the number of cores.
 
     Attributes:
-      addresses: ``127.0.0.1:port`` of each.
+      addresses: ``127.0.0.1:port`` of each worker.
 
     Raises:
       ClusterError: there are fewer cores, or a worker does not start.
@@ -62,7 +62,7 @@ class LocalWorkers:
             log.close()
 
     def peak_bytes(self) -> list[int]:
-        """The most memory that each worker has held so far, on Linux."""
+        """Returns the most memory that each worker has held so far, in bytes, on Linux."""
         found = []
         for process in self._processes:
             status = Path(f"/proc/{process.pid}/status").read_text()

@@ -1,4 +1,4 @@
-"""Which network a server of this process listens on; TensorFlow's own always take every one."""
+"""Network interface of a server of this process; TensorFlow's servers always take every one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def keep_to_interface(port: int, interface: str) -> None:
     this call, milliseconds, it can be reached from everywhere.
 
     Args:
-      port: of the server.
+      port: int, port of the server.
       interface: ``lo`` (this machine alone), another interface's name, or ``any``.
 
     Raises:
-      ClusterError: no such interface, or a system that cannot do it.
+      ClusterError: there is no such interface, or the system cannot do it.
     """
     if interface == ANY:
         return
@@ -31,7 +31,7 @@ def keep_to_interface(port: int, interface: str) -> None:
     if option is None:
         raise ClusterError(
             "This system cannot keep a server to one interface; behind a firewall of your own, "
-            "choose --interface=any."
+            "choose `interface=any`."
         )
     found = 0
     for listening in _listening(port):
@@ -50,7 +50,7 @@ def keep_to_interface(port: int, interface: str) -> None:
 
 
 def _listening(port: int):
-    """Duplicates of this process' sockets that listen on a port."""
+    """Yields duplicates of this process' sockets that listen on a port."""
     for name in os.listdir("/proc/self/fd"):
         try:
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
@@ -69,14 +69,14 @@ def _listening(port: int):
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on at the moment."""
+    """Finds a TCP port that nothing listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]
 
 
 def is_loopback(address: str) -> bool:
-    """Whether ``host:port`` is on this machine's loopback interface."""
+    """Returns True when ``host:port`` is on this machine's loopback interface."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         found = socket.getaddrinfo(host, None)
@@ -86,7 +86,7 @@ def is_loopback(address: str) -> bool:
 
 
 def own_address(other: str) -> str:
-    """This machine's address as ``other``, ``host:port``, sees it."""
+    """Finds this machine's address as ``other``, ``host:port``, sees it."""
     host, _, port = other.rpartition(":")
     kind = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
     with socket.socket(kind[0], socket.SOCK_DGRAM) as probe:

@@ -18,20 +18,21 @@ FORMS = ("none", "grouped", "jit", "grouped_jit")
 def one_device_forward(
     tree: SplitTree, form: str, images, repeats: int = 3
 ) -> tuple[str, Callable, dict[str, Timing]]:
-    """A tree as a function for one device.
+    """Compiles a tree as a function for one device.
 
     Args:
-      tree: whose branches, for ``grouped``, have equal shapes.
+      tree: to compile; ``grouped`` needs branches of equal shapes.
       form: ``none``, each branch by itself; ``grouped``, the branches of a level as one;
         ``jit`` and ``grouped_jit``, compiled by XLA; ``auto``, the fastest here.
       images: float32 (B, H, W, C); ``auto`` times each form on them.
-      repeats: timed rounds of ``auto``.
+      repeats: int, timed rounds of ``auto``. Defaults to 3.
 
     Returns:
-      The form, images to logits float32 (B, classes), and what ``auto`` measured.
+      The form, a function of images that gives logits float32 (B, classes), and the times of each
+      form that ``auto`` measured.
 
     Raises:
-      PlanError: a form that the tree does not have.
+      PlanError: the tree cannot have the form.
     """
     if form != "auto":
         return form, _make(tree, form), {}

@@ -20,7 +20,13 @@ from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """A part of a tensor's batch: output ``index`` of copy ``copy`` of a node."""
+    """Part of a tensor's batch.
+
+    Attributes:
+      node: name of the node that makes it.
+      copy: int, copy of that node.
+      index: int, output of that copy.
+    """
 
     node: str
     copy: int
@@ -32,11 +38,12 @@ def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> 
 
     Args:
       tree: to place; its weights are copied.
-      devices: such as ``["/GPU:0", "/GPU:1"]``, local or of a cluster.
-      trunk: ``replicate``, ``separate`` or ``shard``; see ``make_placement``.
+      devices: names such as ``["/GPU:0", "/GPU:1"]``, local or of a cluster.
+      trunk: ``replicate``, ``separate`` or ``shard``; see ``make_placement``. Defaults to
+        ``replicate``.
 
     Raises:
-      PlacementError: a device that is not there, or a placement that cannot be.
+      PlacementError: a device is not there, or the tree cannot be placed so.
     """
     known = [d.name for d in tf.config.list_logical_devices()]
     for name in devices:
@@ -55,10 +62,10 @@ def _same_device(name: str, known: str) -> bool:
 
 
 class PlacedTree:
-    """Callable like the tree's model; every node's variables and operations are on its device.
+    """Tree that is called like its model; a node's variables and operations are on its device.
 
     Attributes:
-      placement: which node is where; prints as a table.
+      placement: device of each node; prints as a table.
     """
 
     def __init__(self, tree: SplitTree, placement: Placement):
@@ -76,7 +83,7 @@ class PlacedTree:
         self._function = tf.function(self.forward, input_signature=signature, autograph=False)
 
     def __call__(self, inputs, training=False):
-        """The tree's outputs on a batch (B, ...); any B from 1.
+        """Computes the tree's outputs on a batch (B, ...) with any B from 1.
 
         Raises:
           ValueError: ``training``; a placed tree is trained by ``PlacedTrainStep``.
@@ -86,7 +93,7 @@ class PlacedTree:
         return self._function(*_as_list(inputs))
 
     def stream(self, batches: Iterable, ahead: int = 2) -> Iterator:
-        """The outputs on many batches, in order; ``ahead`` of them are under way at once.
+        """Computes the outputs on many batches, in order; ``ahead`` are under way at once.
 
         While one batch waits, for the trunk on another device or for tensors on their way, the
         next one computes.
@@ -94,11 +101,11 @@ class PlacedTree:
         return stream(self, batches, ahead)
 
     def graph(self) -> tf.Graph:
-        """The traced graph; operations of a node's copy are in the scope ``<node>.<copy>``."""
+        """Returns the traced graph, with operations of a node's copy in scope ``<node>.<copy>``."""
         return self._function.get_concrete_function().graph
 
     def forward(self, *inputs):
-        """The outputs, from symbolic or eager inputs.
+        """Computes the outputs from symbolic or eager inputs.
 
         Under ``shard`` every node runs on each share of the batch by itself: while the shares of
         other devices are on their way, a branch computes its own device's.
@@ -117,7 +124,7 @@ class PlacedTree:
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _forward_share(self, inputs, share: int | None) -> list:
-        """The outputs for a batch, or for the share of one of the trunk's copies."""
+        """Computes the outputs for a batch, or for the share of one of the trunk's copies."""
         made = {}
         for node in self.placement.nodes:
             only = share is not None and self.shares(node.name)
@@ -138,18 +145,18 @@ class PlacedTree:
             return _as_list(model(_one(feeds), training=training))
 
     def shares(self, name: str) -> bool:
-        """Whether each copy of a node does a share of the batch."""
+        """Returns True when each copy of a node does a share of the batch."""
         return self.placement.trunk == "shard" and name == self.tree.trunk.name
 
     def bounds(self, copy: int, batch) -> tuple:
-        """First image and the one after the last of a trunk copy's share of the batch."""
+        """Returns the first image of a trunk copy's share of the batch, and that after the last."""
         return share_bounds(copy, len(self.copies[self.tree.trunk.name]), batch)
 
     def share(self, x, copy: int):
-        """A trunk copy's share of an input, cut where the input is: no more is sent.
+        """Cuts a trunk copy's share from an input, where the input is: no more is sent.
 
-        Not all operations take an empty batch: where there are fewer images than copies, an empty
-        share is one image, and ``kept`` drops it.
+        Not all operations take an empty batch. With fewer images than copies, an empty share is
+        one image, which ``kept`` drops.
         """
         batch = tf.shape(x)[0]
         begin, end = self.bounds(copy, batch)
@@ -157,12 +164,12 @@ class PlacedTree:
         return x[begin : tf.maximum(end, begin + 1)]
 
     def kept(self, outputs: list, copy: int, batch) -> list:
-        """Of what was made from ``share``, what belongs to the copy's share of the batch."""
+        """Drops from outputs made of ``share`` the image that an empty share was filled with."""
         begin, end = self.bounds(copy, batch)
         return [y[: end - begin] for y in outputs]
 
     def pieces(self, name: str, copy: int, source: str, index: int) -> list[Piece]:
-        """The tensors that, batch after batch, make one input of a node's copy."""
+        """Lists the parts that, one after the other, make one input of a node's copy."""
         count = len(self.copies[source])
         if self.shares(source):
             return [Piece(source, c, index) for c in range(count)]
@@ -171,7 +178,7 @@ class PlacedTree:
         return [Piece(source, near[0] if near else 0, index)]
 
     def read(self, name: str, copy: int, inputs, made) -> list:
-        """The inputs of a node's copy, put together there from those pieces that are made."""
+        """Puts the inputs of a node's copy together on its device, from the pieces made so far."""
         feeds = []
         with tf.device(self.device(name, copy)), tf.name_scope(f"{name}.{copy}/"):
             for feed in self.nodes[name].feeds:
@@ -188,7 +195,7 @@ class PlacedTree:
 
     @property
     def variables(self) -> list[Copies]:
-        """For each of the tree's variables, in its order, the copies of it on the devices."""
+        """Copies on the devices of each of the tree's variables, in the tree's order."""
         copies = {}
         for name, placed in self.copies.items():
             own = [c.variables for c in placed]
@@ -204,12 +211,12 @@ class PlacedTree:
 
 
 def share_bounds(part: int, parts: int, count) -> tuple:
-    """Where share ``part`` of ``count`` things begins and ends; a tensor where ``count`` is."""
+    """Returns begin and end of share ``part`` of ``count`` things; tensors if ``count`` is one."""
     return count * part // parts, count * (part + 1) // parts
 
 
 def copy_on(model: keras.Model, device: str) -> keras.Model:
-    """A copy whose variables are on a device: Keras puts them where a layer is built."""
+    """Copies a model to a device: Keras puts variables on the device where a layer is built."""
     with tf.device(device):
         copy = keras.Model.from_config(model.get_config())
         copy.set_weights(model.get_weights())

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 
 def stream(function: Callable, batches: Iterable, ahead: int = 2) -> Iterator:
-    """``map(function, batches)`` with ``ahead`` calls under way at once.
+    """Maps a function over batches with ``ahead`` calls under way at once.
 
     Args:
-      function: safe to call from several threads, as a ``tf.function`` is.
-      batches: its arguments; taken from the iterable as calls begin.
-      ahead: 1 or more.
+      function: takes a batch; safe to call from several threads, as a ``tf.function`` is.
+      batches: arguments of the calls, taken from the iterable as the calls begin.
+      ahead: int, 1 or more. Defaults to 2.
 
     Yields:
       The results, in the order of the batches.

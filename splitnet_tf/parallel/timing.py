@@ -1,4 +1,4 @@
-"""Timing that a noisy machine cannot spoil much: interleaved repeats, medians, spreads."""
+"""Timing for a noisy machine: interleaved repeats, medians, deviations."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from collections.abc import Callable
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds of one case over its repeats."""
+    """Times of one case.
+
+    Attributes:
+      seconds: time of each repeat.
+    """
 
     seconds: tuple[float, ...]
 
     @property
     def median(self) -> float:
+        """Median of the times in seconds."""
         return statistics.median(self.seconds)
 
     @property
-    def spread(self) -> float:
+    def quartile_deviation(self) -> float:
         """Half the distance between the quartiles, relative to the median."""
         ordered = sorted(self.seconds)
         low, high = ordered[len(ordered) // 4], ordered[(3 * len(ordered)) // 4]
@@ -32,9 +37,9 @@ def interleave(
     """Times cases in turn, ``repeats`` rounds after ``warmup`` untimed ones.
 
     Args:
-      cases: by name; each returns only when its work is done.
-      repeats: timed rounds, 1 or more.
-      warmup: rounds before.
+      cases: name -> function that returns only when its work is done.
+      repeats: int, timed rounds, 1 or more.
+      warmup: int, untimed rounds before them. Defaults to 2.
     """
     found: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(warmup + repeats):
@@ -47,5 +52,5 @@ def interleave(
 
 
 def ratio(a: Timing, b: Timing) -> float:
-    """Median over the rounds of a's time over b's in the same round."""
+    """Returns the median over the rounds of a's time divided by b's in the same round."""
     return statistics.median(x / y for x, y in zip(a.seconds, b.seconds, strict=True))

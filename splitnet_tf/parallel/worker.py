@@ -17,17 +17,17 @@ def start_worker(
 ) -> tf.distribute.Server:
     """Starts a worker in this process; its ``join()`` waits for ever.
 
-    Must come before TensorFlow has run anything.
+    Call this before TensorFlow has run anything.
 
     Args:
-      port: to listen on.
-      interface: to be reached through, see ``keep_to_interface``. There is neither encryption nor
-        authentication: no interface but one of a private network.
-      cores: the only processor cores to run on; none: any.
-      threads: for TensorFlow's operations; 0: as many as there are cores.
+      port: int, port to listen on.
+      interface: network interface to be reached through, see ``keep_to_interface``. There is
+        neither encryption nor authentication: use private networks only. Defaults to ``"lo"``.
+      cores: ints, the only processor cores to run on. Defaults to all.
+      threads: int, threads of TensorFlow's operations. Defaults to 0: as many as cores.
 
     Raises:
-      ClusterError: a port that is taken, or cores or an interface that are not there.
+      ClusterError: the port is taken, or the cores or the interface are not there.
     """
     if cores:
         _pin(cores)

@@ -1,4 +1,4 @@
-"""The report of runs, as one HTML file."""
+"""Reports of runs as HTML files; no TensorFlow."""
 
 from splitnet_tf.report.page import make_report, write_report
 

@@ -13,12 +13,12 @@ from splitnet_tf.runs.names import EVALUATION, RESULT, STAGES
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """The numbers of a run; None where one is not known.
+    """Numbers of a run; None stands for a number that is not known.
 
     Attributes:
       params, flops, seconds, top5, cross_entropy: values before and after the cut.
       accuracy: test accuracy by stage, see ``runs.names.STAGES``.
-      problems: a sentence for each thing that is missing.
+      problems: sentences, one for each thing that is missing.
     """
 
     params: tuple[float | None, float | None]
@@ -31,6 +31,7 @@ class Measured:
 
     @property
     def before(self) -> float | None:
+        """Test accuracy before the cut."""
         return self.accuracy.get("before")
 
     @property
@@ -46,6 +47,7 @@ class Measured:
 
     @property
     def fewer_flops(self) -> float | None:
+        """Share of the FLOPs that the cut saves."""
         return _saved(self.flops)
 
 
@@ -107,7 +109,7 @@ def _counts(run: Run, counted: Counted, name: str) -> tuple[float | None, float 
 
 
 def _stale(run: Run, accuracy: dict[str, float], before: dict, after: dict) -> str:
-    """A sentence when the evaluation is of other models than the results."""
+    """Writes a sentence when the evaluation is that of other models than the results."""
     for entry, stage in ((before, "before"), (after, "finetuned")):
         found, expected = number(entry, "top1"), accuracy.get(stage)
         owner = next((f for f in run.folders if f.evaluation), None)

@@ -1,4 +1,4 @@
-"""The tree of a run with its classes, and how its groups agree with superclasses."""
+"""Tree of a run with its classes, and agreement of its groups with superclasses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from splitnet_tf.report.runs import Run
 
 @dataclasses.dataclass(frozen=True)
 class Superclasses:
-    """The superclasses of a run's classes.
+    """Superclasses of a run's classes.
 
     Attributes:
-      names: of the superclasses.
-      labels: (classes,) the superclass of each class.
+      names: names of the superclasses.
+      labels: int (classes,), superclass of each class.
     """
 
     names: tuple[str, ...]
@@ -31,7 +31,7 @@ class Superclasses:
 
 
 def superclasses_of(run: Run) -> Superclasses | None:
-    """The superclasses of a run's classes, by their names; None where there are none."""
+    """Finds the superclasses of a run's classes by their names, or None."""
     grouping, dataset = run.grouping, str(run.setting("dataset"))
     if grouping is None or grouping.class_names is None:
         return None
@@ -47,14 +47,14 @@ def superclasses_of(run: Run) -> Superclasses | None:
 
 
 def levels(grouping: Grouping) -> tuple[int, ...]:
-    """The number of groups of each level of the tree, from the trunk (1) up."""
+    """Returns the number of groups of each level of the tree, from the trunk (1) up."""
     return (1, *dict.fromkeys(groups for _, groups in grouping.sections if groups > 1))
 
 
 def labels_by_level(grouping: Grouping) -> list[np.ndarray]:
-    """The group of each class, (classes,), at each level above the trunk.
+    """Returns the group of each class, int (classes,), at each level above the trunk.
 
-    Only the classes' own level where the sections are of another number of groups.
+    Where the sections have another number of groups than the classes, only the classes' own level.
     """
     groups, labels = levels(grouping), grouping.classes.labels()
     fit = groups[-1] == grouping.classes.num_groups and list(groups) == sorted(groups)
@@ -65,7 +65,7 @@ def labels_by_level(grouping: Grouping) -> list[np.ndarray]:
 
 
 def tree_of(grouping: Grouping) -> ClassNode:
-    """The tree of a grouping's classes, of the levels that ``labels_by_level`` has."""
+    """Builds the tree of a grouping's classes with the levels of ``labels_by_level``."""
     by_level = labels_by_level(grouping)
     return class_tree(by_level[-1], (1, *(int(labels.max()) + 1 for labels in by_level)))
 
@@ -73,12 +73,12 @@ def tree_of(grouping: Grouping) -> ClassNode:
 def named_classes(
     grouping: Grouping, classes: Sequence[int], superclasses: Superclasses | None
 ) -> tuple[tuple[str | None, tuple[str, ...]], ...]:
-    """Names of classes by superclass, the superclass with most of them first.
+    """Names classes by superclass, the superclass with most of them first.
 
     Args:
       grouping: gives the names.
       classes: numbers of the classes.
-      superclasses: of all classes; None for one entry without a superclass.
+      superclasses: superclasses of all classes; None for one entry without a superclass.
     """
     names = grouping.class_names or [str(i) for i in range(grouping.classes.size)]
     if superclasses is None:
@@ -95,10 +95,10 @@ class Agreed:
     """Agreement of a run's groups with superclasses.
 
     Attributes:
-      scores: of the groups, and of random ones.
-      names: of the superclasses, those of one group together.
-      learned, random: counts (superclasses, groups), the second of one random grouping of the
-        same sizes.
+      scores: scores of the groups, and of random groups.
+      names: names of the superclasses, those of one group together.
+      learned, random: int (superclasses, groups), classes of each superclass in each group; random
+        is one random grouping of the same sizes.
     """
 
     scores: Agreement

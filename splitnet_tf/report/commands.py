@@ -1,4 +1,4 @@
-"""The commands that make a run again, from its settings."""
+"""Commands that make a run again, from its settings."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from splitnet_tf.report.run_folder import SPLIT, RunFolder
 from splitnet_tf.report.runs import Run
 from splitnet_tf.runs.names import EVALUATION
 
-# Of config.json: digests of files, and what belongs to one call of a program.
+# Settings that belong to one call of a program.
 NO_FLAGS = ("restart",)
-WIDTH = 96  # of a line
+WIDTH = 96  # characters of a line
 _FLAG = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def training_command(folder: RunFolder) -> str:
-    """The call of ``group`` or ``split`` that made a folder."""
+    """Writes the call of ``group`` or ``split`` that made a folder."""
     program = "split" if folder.kind == SPLIT else "group"
     flags = {
         name: value
@@ -29,7 +29,7 @@ def training_command(folder: RunFolder) -> str:
 
 
 def evaluation_command(run: Run) -> str:
-    """The call of ``evaluate`` whose output the report reads."""
+    """Writes the call of ``evaluate`` whose output the report reads."""
     names = ("dataset", "data_dir", "seed")
     flags = {name: run.setting(name) for name in names}
     flags["basemodel"] = str(run.path)
@@ -38,7 +38,7 @@ def evaluation_command(run: Run) -> str:
 
 
 def placed_command(run: Run, devices: int) -> str:
-    """The call of ``evaluate`` that runs the tree on so many GPUs."""
+    """Writes the call of ``evaluate`` that runs the tree on ``devices`` GPUs."""
     flags = {name: run.setting(name) for name in ("dataset", "data_dir", "seed")}
     flags["basemodel"] = str(run.path)
     flags["devices"] = [f"/GPU:{i}" for i in range(devices)]
@@ -47,7 +47,7 @@ def placed_command(run: Run, devices: int) -> str:
 
 
 def report_command(runs: list[Run], output: str | Path = "report.html") -> str:
-    """The call that makes the report."""
+    """Writes the call that makes the report."""
     folders = [shlex.quote(str(run.path)) for run in runs]
     return f"python -m splitnet_tf.cli.report {' '.join(folders)} -o {shlex.quote(str(output))}"
 

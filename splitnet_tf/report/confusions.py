@@ -1,4 +1,4 @@
-"""Whether a classifier confuses classes of one group, or classes of different groups."""
+"""Confusions of classes of one group, and of classes of different groups."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MOST_CELLS = 250
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-    """Confusions within groups.
+    """Share of the confusions that stay within groups.
 
     Attributes:
-      num_groups: of the classes.
-      errors: wrong answers in all.
-      within: the share of them that name another class of the right group.
-      chance: that share, were each wrong answer any of the other classes alike.
+      num_groups: int, groups of the classes.
+      errors: int, wrong answers in all.
+      within: float, share of the wrong answers that name another class of the right group.
+      chance: float, the same share if a wrong answer were any other class with equal chance.
     """
 
     num_groups: int
@@ -41,10 +41,10 @@ class Confused:
     """Confusions of the run's newest model.
 
     Attributes:
-      shares: at each level of the tree.
-      frequent: (true class, answer, times, whether of one group).
-      picture: sorted by group.
-      problem: why there is nothing, or "".
+      shares: shares at each level of the tree.
+      frequent: (true class, answer, times, True for classes of one group), the most frequent first.
+      picture: confusions sorted by group, or None.
+      problem: sentence that says why there is nothing, or "".
     """
 
     shares: tuple[Shares, ...] = ()
@@ -54,7 +54,7 @@ class Confused:
 
 
 def read_confusion(value: Any) -> np.ndarray | None:
-    """A confusion matrix (classes, classes), rows the true class; None when it is none."""
+    """Reads a confusion matrix (classes, classes), rows the true class; None for anything else."""
     try:
         matrix = np.array(value, float)
     except (TypeError, ValueError, OverflowError):
@@ -69,8 +69,8 @@ def confusion_shares(confusion: np.ndarray, labels: np.ndarray) -> Shares | None
     """Counts confusions within groups; None when there is no error.
 
     Args:
-      confusion: (classes, classes), rows the true class.
-      labels: (classes,) group of each class.
+      confusion: counts (classes, classes), rows the true class.
+      labels: int (classes,), group of each class.
     """
     wrong = confusion * ~np.eye(len(confusion), dtype=bool)
     errors = wrong.sum()
@@ -84,13 +84,13 @@ def confusion_shares(confusion: np.ndarray, labels: np.ndarray) -> Shares | None
 
 
 def class_order(labels: np.ndarray, superclasses: np.ndarray | None) -> np.ndarray:
-    """The classes by group, within a group by superclass."""
+    """Sorts the classes by group, within a group by superclass."""
     keys: Sequence[np.ndarray] = (labels,) if superclasses is None else (superclasses, labels)
     return np.lexsort(keys)
 
 
 def coarse_picture(confusion: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Shares of the answers, (cells, cells): classes in order, neighbours summed to few cells."""
+    """Returns shares of the answers (cells, cells): classes in order, neighbours summed."""
     sorted_ = confusion[order][:, order]
     cells = min(len(order), MOST_CELLS)
     starts = np.arange(cells) * len(order) // cells

@@ -15,11 +15,11 @@ MOST_POINTS = 240
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A number over steps.
+    """Number over steps.
 
     Attributes:
-      name: of the number.
-      steps, values: (n,) floats, steps ascending.
+      name: name of the number.
+      steps, values: float (n,), steps ascending.
     """
 
     name: str
@@ -28,11 +28,12 @@ class Curve:
 
     @property
     def last(self) -> float:
+        """Value at the last step."""
         return float(self.values[-1])
 
 
 def read_curve(entries: Sequence[dict[str, Any]], key: str, name: str = "") -> Curve | None:
-    """The values of one key, thinned to ``MOST_POINTS``; None where there is none."""
+    """Reads the values of one key, thinned to ``MOST_POINTS``; None where there is none."""
     points = {e["step"]: number(e, key) for e in entries}
     points = {step: value for step, value in points.items() if value is not None}
     if not points:
@@ -44,14 +45,14 @@ def read_curve(entries: Sequence[dict[str, Any]], key: str, name: str = "") -> C
 
 
 def largest_p(entries: Sequence[dict[str, Any]]) -> list[Curve]:
-    """The mean largest membership of each space."""
+    """Reads the mean largest membership of each space."""
     names = _spaces(entries, "largest_p/")
     curves = [read_curve(entries, f"largest_p/{name}", name) for name in names]
     return [c for c in curves if c]
 
 
 def group_sizes(entries: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
-    """For each space the sizes of its groups."""
+    """Reads the sizes of the groups of each space."""
     found: dict[str, list[Curve]] = {}
     for key in _spaces(entries, "group_size/"):
         space, _, group = key.rpartition("/")
@@ -67,6 +68,6 @@ def _spaces(entries: Sequence[dict[str, Any]], prefix: str) -> list[str]:
 
 
 def spread_out(items: Sequence, most: int) -> list:
-    """At most so many of the items, the first and the last among them."""
+    """Picks at most ``most`` of the items, the first and the last among them."""
     keep = np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))
     return [items[i] for i in keep] if len(items) else []

@@ -1,4 +1,4 @@
-"""The figures of a report, each drawn from arrays. Lines differ in dashes as well as in colour."""
+"""Figures of a report, drawn from arrays. Lines differ in dashes as well as in colour."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HATCHES = ("", "////", "....", "\\\\\\\\", "xx", "--", "++", "oo")
 
 
 def short(name: str, most: int = 26) -> str:
-    """A name that fits into a figure."""
+    """Shortens a name so that it fits into a figure."""
     name = "".join(c if c.isprintable() else "?" for c in name)
     return name if len(name) <= most else f"{name[: most // 2]}…{name[1 - most // 2 :]}"
 
@@ -58,7 +58,7 @@ def _finish(axis, title: str, log: bool = False) -> None:
 def draw_assignment(
     decided: Sequence[Curve], losses: Sequence[Curve], energy: Curve | None
 ) -> Figure:
-    """How far the assignments are, the three losses, and the energy off the blocks."""
+    """Draws how decided the assignments are, the three losses and the energy off the blocks."""
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     _lines(left, decided, legend=False)
@@ -78,7 +78,7 @@ def draw_assignment(
 
 
 def draw_group_sizes(spaces: dict[str, Sequence[Curve]]) -> Figure:
-    """The sizes of the groups of each space over steps, a panel each."""
+    """Draws the sizes of the groups of each space over steps, a panel each."""
     columns = min(4, len(spaces))
     rows = math.ceil(len(spaces) / columns)
     figure = Figure(figsize=(WIDTH, 1.9 * rows + 0.3), layout="constrained")
@@ -104,7 +104,7 @@ def draw_group_sizes(spaces: dict[str, Sequence[Curve]]) -> Figure:
 
 
 def draw_accuracy(panels: Sequence[tuple[str, Sequence[Curve]]]) -> Figure:
-    """Accuracy over steps, a panel for each phase."""
+    """Draws accuracy over steps, a panel for each phase."""
     figure = Figure(figsize=(WIDTH, 2.7), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     for axis, (title, curves) in zip(axes.flat, panels, strict=True):
@@ -118,12 +118,12 @@ def draw_accuracy(panels: Sequence[tuple[str, Sequence[Curve]]]) -> Figure:
 def draw_agreement(
     learned: np.ndarray, random: np.ndarray, names: Sequence[str], groups: Sequence[str]
 ) -> Figure:
-    """Classes of each superclass in each group, learned and random (the paper's Figure 5).
+    """Draws the classes of each superclass in each group (the paper's Figure 5).
 
     Args:
-      learned, random: counts (superclasses, groups).
-      names: of the superclasses.
-      groups: of the groups.
+      learned, random: counts (superclasses, groups) of the learned and of random groups.
+      names: names of the superclasses.
+      groups: names of the groups.
     """
     height = 0.21 * len(names) + 1.3
     figure = Figure(figsize=(min(WIDTH, 4.6 + 0.7 * len(groups)), height), layout="constrained")
@@ -148,11 +148,11 @@ def draw_agreement(
 
 
 def draw_confusion(pictures: Sequence[tuple[str, np.ndarray]], borders: Sequence[float]) -> Figure:
-    """Confusions sorted by group.
+    """Draws confusions sorted by group.
 
     Args:
-      pictures: titles, and shares of the answers (cells, cells), rows the true class.
-      borders: between groups, as shares of the side.
+      pictures: (title, shares of the answers (cells, cells), rows the true class) of each panel.
+      borders: places between groups, as shares of the side.
     """
     figure = Figure(figsize=(min(WIDTH, 4.9 * len(pictures) + 0.6), 4.9), layout="constrained")
     axes = figure.subplots(1, len(pictures), squeeze=False)[0]
@@ -175,11 +175,11 @@ def draw_confusion(pictures: Sequence[tuple[str, np.ndarray]], borders: Sequence
 
 
 def draw_gamma3(gammas: Sequence[float], sizes: Sequence[Sequence[int]]) -> Figure:
-    """Sizes of the class groups for each gamma_3, a bar each (the paper's Figure 4).
+    """Draws the sizes of the class groups for each gamma_3 (the paper's Figure 4).
 
     Args:
-      gammas: ascending.
-      sizes: for each, those of its groups.
+      gammas: values of gamma_3, ascending.
+      sizes: sizes of the groups for each value.
     """
     figure = Figure(figsize=(min(WIDTH, 2.4 + 0.9 * len(gammas)), 3.2), layout="constrained")
     axis = figure.subplots()

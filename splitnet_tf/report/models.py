@@ -1,4 +1,4 @@
-"""The models of a run, each loaded once, when it is first asked for."""
+"""Models of a run, each loaded once, when it is first asked for."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from splitnet_tf.runs.names import TREES, UNSPLIT
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.storage.models import load_model
 
-_MOST = 10_000  # bytes of the metadata of a model file
+_MOST = 10_000  # most bytes of the metadata of a model file
 
 
 class Models:
-    """The unsplit model and the tree of a run; both raise RunError where there is none."""
+    """Unsplit model and tree of a run; both raise RunError where there is none."""
 
     def __init__(self, run: Run):
         self._run = run
 
     @functools.cached_property
     def whole(self) -> keras.Model:
-        """The network before the cut."""
+        """Network before the cut."""
         if self._run.group is None:
             raise RunError("The folder of the grouping, which has the unsplit model, is not there.")
         path = self._run.group.path
@@ -41,7 +41,7 @@ class Models:
 
     @functools.cached_property
     def tree(self) -> SplitTree:
-        """The tree: finetuned, or else right after the cut."""
+        """Tree after finetuning, or else right after the cut."""
         if self._run.split is None:
             raise RunError("The run has not been split yet; splitnet_tf.cli.split does it.")
         path = self._run.split.path
@@ -56,10 +56,10 @@ class Counted:
     """Costs of a run.
 
     Attributes:
-      before, after: of the unsplit model and of the tree; None where not known.
+      before, after: costs of the unsplit model and of the tree; None where not known.
       nodes: name -> (params, flops) of each node of the tree.
-      predicted: the tree is not there; its costs are what the grouping will give.
-      problems: a sentence for each thing that is missing.
+      predicted: bool, the tree is not there and its costs are predicted from the grouping.
+      problems: sentences, one for each thing that is missing.
     """
 
     before: Cost | None
@@ -99,7 +99,7 @@ def count(run: Run, models: Models) -> Counted:
 
 
 def saved_with(folder: RunFolder) -> str:
-    """The version of Keras that a folder's model was saved with; empty where it is not known."""
+    """Writes the version of Keras that a folder's model was saved with, or ""."""
     file = next((folder.path / n for n in (*TREES, *UNSPLIT) if (folder.path / n).is_file()), None)
     if file is None:
         return ""

@@ -1,4 +1,4 @@
-"""Several runs beside each other: what gamma_3 does to the sizes of groups."""
+"""Several runs beside each other: the effect of gamma_3 on the sizes of groups."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Sizes:
     """Sizes of the groups of one run.
 
     Attributes:
-      number: of the run.
-      gamma3: weight of R_E.
-      classes: of the class groups, those that are empty as well.
-      spaces: of the groups of every space.
+      number: int, number of the run.
+      gamma3: float, weight of R_E.
+      classes: sizes of the class groups, empty groups too.
+      spaces: sizes of the groups of every space.
     """
 
     number: int
@@ -30,7 +30,7 @@ class Sizes:
 
 
 def gamma3_sizes(runs: Sequence[Run]) -> list[Sizes]:
-    """Group sizes of runs with their gamma_3, ascending; empty unless they differ in it."""
+    """Sorts group sizes of runs by gamma_3; returns none unless the runs differ in it."""
     found = []
     for run in runs:
         if run.group is None:
@@ -43,7 +43,7 @@ def gamma3_sizes(runs: Sequence[Run]) -> list[Sizes]:
 
 
 def _sizes(run: Run) -> tuple[tuple[int, ...], ...]:
-    """Of every space, the classes last: of the grouping, or else where the log ends."""
+    """Sizes in every space, the classes last: of the grouping, or else where the log ends."""
     grouping = run.group.grouping or run.grouping
     if grouping:
         ordered = sorted(grouping.spaces, key=lambda s: s.name == grouping.class_space)
@@ -54,5 +54,5 @@ def _sizes(run: Run) -> tuple[tuple[int, ...], ...]:
 
 
 def imbalance(spaces: Sequence[Sequence[int]]) -> float:
-    """The deviation of group sizes from equal ones, relatively, on average over spaces."""
+    """Returns the relative deviation of group sizes from equal sizes, the mean over spaces."""
     return float(np.mean([np.std(s) / max(np.mean(s), 1e-9) for s in spaces]))

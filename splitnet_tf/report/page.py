@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no other."""
+"""Report as one HTML file that needs no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DASH = "–"
 
 
 def make_report(paths: Sequence[str | Path]) -> str:
-    """The report of one or several runs.
+    """Makes the report of one or several runs.
 
     Args:
       paths: run folders of groupings, of splits, or of both.
@@ -91,17 +91,17 @@ def _environment() -> jinja2.Environment:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """0.3778 as 37.8%."""
+    """Formats 0.3778 as 37.8%."""
     return DASH if value is None else f"{100 * value:.{digits}f}%"
 
 
 def count(value: float | None) -> str:
-    """A whole number with commas."""
+    """Formats a whole number with commas."""
     return DASH if value is None else f"{value:,.0f}"
 
 
 def engineering(value: float | None) -> str:
-    """A number with a word for its thousands, such as 0.367 million."""
+    """Formats a number with a word for its thousands, such as 0.367 million."""
     if value is None:
         return DASH
     for scale, word in ((1e9, " billion"), (1e6, " million")):
@@ -111,12 +111,12 @@ def engineering(value: float | None) -> str:
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """A number with so many digits after the point."""
+    """Formats a number with ``digits`` digits after the point."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def change(pair: tuple[float | None, float | None]) -> str:
-    """How much the second number is more or less than the first."""
+    """Formats by how much the second number is more or less than the first, in percent."""
     before, after = pair
     if not before or after is None:
         return DASH

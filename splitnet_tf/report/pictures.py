@@ -1,4 +1,4 @@
-"""Figures of matplotlib as SVG inside a page: text in the page's colour, no foreign reference."""
+"""Figures of matplotlib as SVG inside a page: text in its colour, no foreign reference."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-MOST_BYTES = 800_000  # of one SVG; a larger one becomes a PNG
-DPI = 130  # of images within
+MOST_BYTES = 800_000  # a larger SVG becomes a PNG
+DPI = 130  # resolution of images within
 _TEXT = "#010203"  # stands for the colour of the page's text
 
 STYLE = {
@@ -43,11 +43,11 @@ STYLE = {
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture in a page.
+    """Picture in a page.
 
     Attributes:
-      markup: an ``svg`` or ``img`` element.
-      caption: what it shows, in a sentence.
+      markup: ``svg`` or ``img`` element.
+      caption: sentence that says what the picture shows.
     """
 
     markup: Markup
@@ -58,9 +58,9 @@ def picture(name: str, caption: str, draw: Callable[[], Figure]) -> Picture:
     """Draws a figure for a page.
 
     Args:
-      name: unique in the page; the ids inside are made of it.
-      caption: below it.
-      draw: makes the figure.
+      name: name that is unique in the page; the ids inside are made of it.
+      caption: sentence below the picture.
+      draw: function that makes the figure.
     """
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # letters that the font lacks are the browser's business
@@ -76,7 +76,7 @@ def picture(name: str, caption: str, draw: Callable[[], Figure]) -> Picture:
 
 
 def _inline(svg: str, caption: str) -> Markup:
-    """The ``svg`` element alone, without what a page does not need."""
+    """Returns the ``svg`` element alone, without the parts that a page does not need."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.S)

@@ -22,22 +22,22 @@ from splitnet_tf.runs.names import (
 )
 from splitnet_tf.storage.json_files import MAX_BYTES, read_json
 
-MOST = 1e100  # of a number
+MOST = 1e100  # largest number that is drawn
 GROUP, SPLIT = "group", "split"
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """The folder of a grouping or of a split.
+    """Folder of a grouping or of a split.
 
     Attributes:
-      path: of the folder.
+      path: path of the folder.
       kind: ``group`` (or a plain training), or ``split``.
       config, evaluation: JSON documents; empty where the file is missing or damaged.
       result: the end of the run; None where the file is missing or damaged.
       metrics, timing: entries of the logs, each with an integer ``step``.
       grouping: the groups, or None.
-      problems: by file name, a sentence on why it is missing, damaged or shortened.
+      problems: file name -> sentence that says why it is missing, damaged or shortened.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class RunFolder:
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is grouped: an ordinary training, to compare with."""
+        """True for an ordinary training, without groups."""
         if (self.path / PLAIN).is_file():
             return self.kind == GROUP
         logged = any(key.startswith("largest_p/") for entry in self.metrics for key in entry)
@@ -99,7 +99,7 @@ def _result(path: Path, kind: type, problems: dict[str, str]) -> GroupResult | S
 
 
 def _evaluation(file: Path, problems: dict[str, str]) -> dict[str, Any]:
-    """The document if it is of the test images, as everything else in the report is."""
+    """Reads the document if it is of the test images, as everything else in the report is."""
     try:
         found = read_json(file)
     except FileNotFoundError:
@@ -150,7 +150,7 @@ def _grouping(file: Path, problems: dict[str, str]) -> Grouping | None:
 
 
 def number(document: Any, *keys: str) -> float | None:
-    """The number under nested keys of a document, or None where none that can be drawn is."""
+    """Returns the number under nested keys of a document, or None for one that cannot be drawn."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     if isinstance(document, bool) or not isinstance(document, (int, float)):

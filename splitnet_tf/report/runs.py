@@ -1,4 +1,4 @@
-"""Runs: a grouping and the split made of it belong together."""
+"""Runs: a grouping together with the split made of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from splitnet_tf.runs.names import CONFIG, GROUPED, GROUPING
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One run.
+    """Folders of one run.
 
     Attributes:
-      number: from 1, in the report.
-      group, split: its folders; one of them may be None.
-      notes: what a reader should know of how they were put together.
+      number: int, number in the report, from 1.
+      group, split: folders of the grouping and of the split; one of them may be None.
+      notes: sentences on how the folders were put together.
     """
 
     number: int
@@ -32,35 +32,35 @@ class Run:
 
     @property
     def folders(self) -> list[RunFolder]:
-        """Those that are there, the split first."""
+        """Folders that are there, the split first."""
         return [folder for folder in (self.split, self.group) if folder]
 
     @property
     def path(self) -> Path:
-        """The folder that the run is named after."""
+        """Path that the run is named after."""
         return self.folders[0].path
 
     @property
     def label(self) -> str:
-        """The folder and the one it is in, to tell runs apart in a table."""
+        """Names of the folder and of the folder it is in, to tell runs apart in a table."""
         return "/".join(self.path.resolve().parts[-2:])
 
     @property
     def plain(self) -> bool:
-        """Whether it is an ordinary training, of a model that is not split."""
+        """True for an ordinary training, of a model that is not split."""
         return self.split is None and self.group.plain
 
     @property
     def grouping(self) -> Grouping | None:
-        """The groups; of the split, where both folders have them."""
+        """Groups of the split, or else of the grouping."""
         return next((f.grouping for f in self.folders if f.grouping), None)
 
     def setting(self, name: str):
-        """A setting of the grouping, or else of the split."""
+        """Returns a setting of the grouping, or else of the split; None where neither has it."""
         return next((f.config[name] for f in self.folders[::-1] if name in f.config), None)
 
     def problem(self, file: str) -> str:
-        """Why a file of the run cannot be used; empty where nothing is wrong."""
+        """Returns the sentence on why a file of the run cannot be used, or ""."""
         return next((f.problems[file] for f in self.folders if file in f.problems), "")
 
 
@@ -68,7 +68,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     """Reads run folders, and the groupings that splits among them were made of.
 
     Raises:
-      RunError: one of the paths is no run folder, or none is given.
+      RunError: one of the paths is not a run folder, or none is given.
     """
     if not paths:
         raise RunError("A report needs one run folder or more; got none.")
@@ -90,10 +90,10 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
 def _base_of(
     split: RunFolder, folders: dict[Path, RunFolder]
 ) -> tuple[RunFolder | None, tuple[str, ...]]:
-    """The grouping that a split was made of, and notes."""
+    """Finds the grouping that a split was made of; returns it with notes."""
     base = split.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
-        return None, ("Of which grouping this split was made is not known.",)
+        return None, ("The grouping that this split was made of is not known.",)
     file = Path(base) if base.endswith(".keras") else Path(base, GROUPED)
     places = [place.resolve() for place in base_places(split.path, file.parent)]
     # What is asked for comes before what else is on the disk: runs may have been copied.

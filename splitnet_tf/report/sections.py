@@ -1,4 +1,4 @@
-"""What the report says of one run, section by section, ready for the template."""
+"""Sections of the report on one run, ready for the template."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from splitnet_tf.report.wording import damaged, phase, state, summary, title
 from splitnet_tf.runs.names import GROUPING, METRICS
 
 LOSSES = {"group_weight": "R_W", "disjointness": "R_D", "balance": "R_E"}
-MOST_SPACES = 12  # whose group sizes are drawn
+MOST_SPACES = 12  # spaces whose group sizes are drawn
 MOST_DEVICES = 8
 PACKAGES = ("splitnet-tf", "tensorflow", "keras", "numpy", "scikit-learn", "matplotlib", "Jinja2")
 
@@ -73,7 +73,7 @@ class RunPage:
 
 
 def run_page(run: Run) -> RunPage:
-    """Reads, counts and draws all of one run."""
+    """Reads, counts and draws everything on one run."""
     models = Models(run)
     counted = count(run, models)
     measured = measure(run, counted)
@@ -135,7 +135,7 @@ def _blocks(run: Run, models: Models) -> tuple[Picture | None, str]:
 
 
 def _assignment(run: Run) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
-    """Curves of the grouping, and what is missing of them."""
+    """Draws the curves of the grouping; returns them with sentences on what is missing."""
     if run.group is None:
         return (), ("The folder of the grouping, which has its log, is not there.",)
     entries = run.group.metrics
@@ -188,7 +188,7 @@ def _accuracy(run: Run) -> Picture | None:
 
 
 def _speed(run: Run) -> tuple[tuple[str, float], ...]:
-    """Median images per second while training, by phase."""
+    """Returns the median images per second while training, by phase."""
     found = []
     for folder in run.folders[::-1]:
         curve = read_curve(folder.timing, "images_per_second")
@@ -198,7 +198,7 @@ def _speed(run: Run) -> tuple[tuple[str, float], ...]:
 
 
 def _placements(run: Run, models: Models) -> tuple[tuple[Placement, str], ...]:
-    """The tree on as many devices as it has branches, with a command for each plan."""
+    """Places the tree on as many devices as it has branches, with a command for each plan."""
     try:
         tree = models.tree
         counts = {len(tree.branches), len(tree.leaves())}
@@ -213,7 +213,7 @@ def _placements(run: Run, models: Models) -> tuple[tuple[Placement, str], ...]:
 
 
 def versions() -> dict[str, str]:
-    """Of what makes the report."""
+    """Returns the versions of Python and of the packages that make the report."""
     found = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What the report says of a run in words."""
+"""Sentences of the report on a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from splitnet_tf.report.runs import Run
 
 
 def title(run: Run) -> str:
-    """Model, data and groups in a few words."""
+    """Names model and data of a run."""
     model = run.setting("model") or _wide(run)
     model = model or (run.grouping.model if run.grouping else "unknown model")
     data = run.setting("dataset") or "unknown data"
@@ -17,13 +17,19 @@ def title(run: Run) -> str:
 
 
 def _wide(run: Run) -> str:
-    """The model of a run's ``--num_residual_units`` and ``--k``; empty where it has none."""
+    """Names the model by its units and width; empty for a run without these settings."""
     units, width = (number(run.setting(name)) for name in ("num_residual_units", "k"))
     return wide_resnet_name(units, width) if units is not None and width is not None else ""
 
 
 def summary(run: Run, measured: Measured, predicted: bool) -> str:
-    """The run in one sentence; ``predicted``: its costs are of a tree that is not cut yet."""
+    """Describes the run in one sentence.
+
+    Args:
+      run: the run.
+      measured: its numbers.
+      predicted: bool, the costs are those of a tree that is not cut yet.
+    """
     grouping = run.grouping
     text = title(run)
     if run.plain:
@@ -46,7 +52,7 @@ def summary(run: Run, measured: Measured, predicted: bool) -> str:
 
 
 def _sizes(sizes: list[int]) -> str:
-    """Sizes of the class groups in words."""
+    """Describes the sizes of the class groups."""
     if len(sizes) == 1:
         return f"one group of {sizes[0]} classes"
     if len(sizes) > 8:
@@ -56,7 +62,7 @@ def _sizes(sizes: list[int]) -> str:
 
 
 def state(run: Run) -> tuple[str, ...]:
-    """How far each phase has come."""
+    """Says how far each phase has come."""
     sentences = []
     for folder in run.folders[::-1]:
         name = "Training" if run.plain else {"group": "Grouping", "split": "Split"}[folder.kind]
@@ -75,7 +81,7 @@ def state(run: Run) -> tuple[str, ...]:
 
 
 def damaged(run: Run) -> tuple[str, ...]:
-    """What is wrong with files that are there."""
+    """Lists the problems of files that are there."""
     return tuple(
         sentence
         for folder in run.folders
@@ -85,7 +91,7 @@ def damaged(run: Run) -> tuple[str, ...]:
 
 
 def phase(run: Run, folder: RunFolder) -> str:
-    """What a folder's training is for, in a word."""
+    """Names the purpose of a folder's training."""
     if folder.kind == SPLIT:
         return "finetuning"
     return "training" if run.plain else "grouping"

@@ -32,7 +32,7 @@ def save_checkpoint(
     """Writes a checkpoint; earlier ones stay, and one of the same step goes once this is whole.
 
     Args:
-      folder: of the checkpoints.
+      folder: folder of the checkpoints.
       kind: ``step`` or ``best``.
       step: steps done.
       variables: everything that training changes, always in the same order.
@@ -66,7 +66,7 @@ def save_checkpoint(
 
 
 def list_checkpoints(folder: Path, kind: str, after: int = -1) -> list[Path]:
-    """The checkpoints of one kind of more than ``after`` steps; of one step the newer is last."""
+    """Lists checkpoints of a kind of more than ``after`` steps; of one step the newer is last."""
     found = []
     for path in folder.glob(f"{kind}-*.npz") if folder.is_dir() else ():
         match = _NAME.fullmatch(path.name)
@@ -94,7 +94,7 @@ def prune_checkpoints(folder: Path, keep: int, written: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> tuple[list[np.ndarray], dict]:
-    """The arrays and state of a checkpoint.
+    """Reads the arrays and the state of a checkpoint.
 
     Raises:
       CheckpointError: the file is damaged.
@@ -131,15 +131,15 @@ def restore_newest(
     """Restores the newest whole checkpoint; damaged ones are named in a warning and skipped.
 
     Args:
-      folder, kind: as ``save_checkpoint``.
-      variables: take what it holds.
-      after: only of more steps than this.
+      folder, kind: see ``save_checkpoint``.
+      variables: take the values of the checkpoint.
+      after: int, only checkpoints of more steps are looked at. Defaults to all.
 
     Returns:
       Its state and path, or (None, None) when there is none.
 
     Raises:
-      CheckpointError: a whole checkpoint is of another model, or every checkpoint is damaged.
+      CheckpointError: a whole checkpoint is that of another model, or all are damaged.
     """
     candidates = list_checkpoints(folder, kind, after)
     for path in reversed(candidates):

@@ -16,13 +16,14 @@ class JsonLines:
     """Appends entries with a ``step`` to a file.
 
     Args:
-      path: of the file.
-      mark: what ``mark()`` said when the checkpoint resumed from was written; what lies beyond is
-        cut off. None: the log begins anew.
-      step: of that checkpoint; after damage, lines of later steps may lie before the mark.
+      path: file of the log.
+      mark: returned by ``mark()`` when the checkpoint resumed from was written; the rest of the
+        file is cut off. Defaults to None: the log begins anew.
+      step: int, step of that checkpoint. After damage, lines of later steps may lie before the
+        mark. Defaults to 0.
 
     Attributes:
-      entries: what was kept of the file.
+      entries: entries that were kept of the file.
 
     Raises:
       OSError: the file cannot be written.
@@ -51,17 +52,18 @@ class JsonLines:
         self._length += len(line)
 
     def mark(self) -> tuple[int, str]:
-        """Bytes so far, and their digest."""
+        """Returns the number of bytes so far and their digest."""
         return self._length, self._hash.hexdigest()
 
     def close(self) -> None:
+        """Closes the file."""
         # After a failed write the file still holds what did not fit, and says so again.
         with contextlib.suppress(OSError):
             self._file.close()
 
 
 def read_lines(content: bytes) -> list[tuple[bytes, dict[str, Any]]]:
-    """The lines that are whole and are JSON objects with a step, as bytes and as read."""
+    """Finds the lines that are whole and are JSON objects with a step, as bytes and as read."""
     found = []
     for line in content.splitlines(keepends=True):
         try:

@@ -1,4 +1,4 @@
-"""What a split was made of: its digest, and where to look for it."""
+"""Model that a split was made of: its digest, and places to look for it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from splitnet_tf.storage.models import load_model
 
 
 def base_digest(base: keras.Model, cut: str) -> str:
-    """The digest of all that a tree or a smaller model is made of.
+    """Digests everything that a tree or a smaller model is made of.
 
     Args:
-      base: the model that is cut.
-      cut: the text of its grouping file.
+      base: model that is cut.
+      cut: text of its grouping file.
     """
 
     def parts() -> Iterator[str | np.ndarray]:
@@ -34,10 +34,14 @@ def base_digest(base: keras.Model, cut: str) -> str:
 
 
 def base_places(folder: Path, base: Path) -> Iterator[Path]:
-    """Where the ``--basemodel`` of a run folder may be, now that one may have been moved.
+    """Yields places where the model of a run folder may be, as either may have been moved.
 
-    Seen from above the run folder, beside it, and as it was given, which from another folder is
-    the place of another run.
+    The places are seen from above the run folder, beside it, and from here, where another run may
+    have the same name.
+
+    Args:
+      folder: the run folder.
+      base: path of the model, as the run was given it.
     """
     folder = folder.resolve()
     if base.is_absolute():
@@ -50,9 +54,9 @@ def base_places(folder: Path, base: Path) -> Iterator[Path]:
 
 
 def may_be_base(folder: Path, file: Path) -> bool:
-    """Whether the split in a run folder may have been made of a model file.
+    """Returns True when the split in a run folder may have been made of a model file.
 
-    By the digest; True where there is none to compare, as something is missing or damaged.
+    The digests decide; where one is missing or damaged the answer is True.
     """
     try:
         wanted = read_config(folder).get("base_digest")

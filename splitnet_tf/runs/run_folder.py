@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, logs and checkpoints, and a lock."""
+"""Folder of a run: its settings, logs and checkpoints, and a lock."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class RunDirectory:
         return self.path / TENSORBOARD
 
     def close(self) -> None:
-        """Gives the lock back."""
+        """Releases the lock."""
         self._lock_file.close()
 
     def _settle(self, config: dict[str, Any]) -> None:
@@ -134,10 +134,10 @@ class RunDirectory:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The ``config.json`` of a run folder.
+    """Reads the ``config.json`` of a run folder.
 
     Raises:
-      RunError: missing, damaged, or not settings.
+      RunError: it is missing or damaged, or does not hold settings.
     """
     file = Path(path) / CONFIG
     try:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the old one or the new one, never half of one."""
+"""Writing files so that a reader finds the old content or the new, never half of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ _LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|keras)")
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Writes ``content`` beside ``path``, flushes it to disk and renames it over ``path``."""
+    """Writes ``content`` beside ``path``, flushes it to disk and renames it over ``path``.
+
+    Args:
+      path: file to write; missing folders are made.
+      content: bytes of the file.
+
+    Raises:
+      OSError: it cannot be written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

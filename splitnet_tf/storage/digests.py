@@ -1,4 +1,4 @@
-"""Digests of what a run starts from: it may not change under the run."""
+"""Digests of the data and weights that a run starts from, which may not change under it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 
 def digest_arrays(arrays: Iterable[np.ndarray]) -> str:
-    """Of some arrays with their shapes and dtypes, 16 digits."""
+    """Digests arrays with their shapes and dtypes, as ``digest``."""
     return digest(part for a in arrays for part in (f"{a.shape} {a.dtype}", a))
 
 
 def digest(parts: Iterable[str | np.ndarray]) -> str:
-    """Of texts and of the bytes of arrays, 16 digits of SHA-256."""
+    """Digests texts and the bytes of arrays: the first 16 digits of their SHA-256."""
     found = hashlib.sha256()
     for part in parts:
         text = isinstance(part, str)

@@ -14,7 +14,7 @@ MAX_BYTES = 64 * 1024 * 1024
 
 
 def checksum(document: dict[str, Any]) -> str:
-    """The first 16 digits of the SHA-256 of what a document says, whatever its layout."""
+    """Returns the first 16 digits of the SHA-256 of a document's content, whatever its layout."""
     content = {key: value for key, value in document.items() if key != CHECKSUM}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -23,7 +23,7 @@ def write_json(path: str | Path, document: dict[str, Any]) -> None:
     """Writes a document and its checksum, beside and renamed.
 
     Args:
-      path: of the file.
+      path: file to write.
       document: JSON-serializable, with string keys; without the key ``sha256``.
 
     Raises:
@@ -35,7 +35,7 @@ def write_json(path: str | Path, document: dict[str, Any]) -> None:
 
 
 def parse_json(text: str) -> dict[str, Any]:
-    """The document of a text; its checksum, if it has one, is compared and left out.
+    """Parses a document; its checksum, if it has one, is compared and left out.
 
     A text without a checksum, such as one written by hand, is taken as it is.
 
@@ -60,11 +60,11 @@ def parse_json(text: str) -> dict[str, Any]:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The document of a file, see ``parse_json``.
+    """Reads the document of a file, see ``parse_json``.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: as ``parse_json``, or too large, or it cannot be read.
+      ValueError: see ``parse_json``; or it is too large or cannot be read.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""What the ``config.json`` of a ``.keras`` file may name: objects of Keras and of this package.
+"""Names that the ``config.json`` of a ``.keras`` file may hold: Keras' and this package's.
 
 Keras builds a model by looking up every class and function that the file names. The walk here
 looks up the same names first, in what is imported already, and refuses a file that names
@@ -51,14 +51,14 @@ _NEITHER = "neither of Keras nor of this package"
 
 
 def check_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -> None:
-    """Refuses a model's config that names what is not Keras' nor this package's.
+    """Refuses a model's config that names anything but Keras' and this package's objects.
 
     Args:
-      config: of the model, as read from JSON.
-      custom_objects: more that may be named, by registered name.
+      config: configuration of the model, as read from JSON.
+      custom_objects: registered name -> another object that may be named. Defaults to none.
 
     Raises:
-      ValueError: says which layer and which class.
+      ValueError: another name; the error says which layer has it.
     """
     if not isinstance(config, dict) or "class_name" not in config:
         raise ValueError("its config.json describes no model")
@@ -75,7 +75,7 @@ def check_config(config: Any, custom_objects: Mapping[str, Any] | None = None) -
 
 
 def _walk(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every object and string, with the name of the layer around it. Not recursive."""
+    """Yields every object and string with the name of the layer around it. Not recursive."""
     stack = [(config, str(config.get("class_name")), 0)]
     while stack:
         value, label, depth = stack.pop()
@@ -137,7 +137,7 @@ def _is_own(name: str, obj: Any) -> bool:
 
 
 def _keras_class(module: str | None, name: str) -> type | None:
-    """A class of Keras that models are made of, or None. Imports nothing."""
+    """Finds a class of Keras that models are made of, or None. Imports nothing."""
     found = _public(module, name)
     if found is None and module is not None and module.startswith("keras."):
         # Operations and a few layers have no public name and go by their module.
@@ -148,7 +148,7 @@ def _keras_class(module: str | None, name: str) -> type | None:
 
 
 def _keras_function(module: str | None, name: Any) -> Any:
-    """A function of Keras for numbers, or None."""
+    """Finds a function of Keras for numbers, or None."""
     if not isinstance(name, str) or module is None:
         return None
     if module == "builtins":
@@ -167,7 +167,7 @@ def _keras_function(module: str | None, name: Any) -> Any:
 
 
 def _public(module: str | None, name: str) -> Any:
-    """``keras.<...>.<name>`` by public names alone, or None."""
+    """Finds ``keras.<...>.<name>`` by public names alone, or None."""
     first, *parts = f"{module}.{name}".split(".")
     if first != "keras" or any(part.startswith("_") for part in parts):
         return None

@@ -1,8 +1,8 @@
-"""What a ``.keras`` file may be: the zip that Keras writes, of the size that it says, no more.
+"""Check of ``.keras`` files: the zip that Keras writes, of the size that it says, no more.
 
-Checked before Keras opens the file: its members and their checksums, the sizes they unpack to,
-the names in its config (see ``model_configs``), and that its weights are plain arrays inside
-the file itself.
+Before Keras opens the file, these are checked: its members and their checksums, the sizes they
+unpack to, the names in its config (see ``keras_configs``), and that its weights are plain arrays
+inside the file itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_model_file(path: Path, custom_objects: Mapping[str, Any] | None = None
     """Refuses a ``.keras`` file that is damaged or holds more than a model.
 
     Args:
-      path: of the file.
+      path: file to check.
       custom_objects: classes and functions besides Keras' and this package's that the file may
         name, by registered name.
 
@@ -86,7 +86,7 @@ def _parse(content: bytes, name: str) -> Any:
 
 
 def _check_weights(content: bytes) -> None:
-    """Plain arrays of numbers, stored in this file; no links, no other files, no shape bombs."""
+    """Refuses all but plain arrays of numbers stored in this file: links, other files, bombs."""
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             declared, stack, seen = 0, [file], set()

@@ -14,7 +14,15 @@ from splitnet_tf.storage.keras_files import check_model_file
 
 
 def save_model(model: keras.Model, path: str | Path) -> None:
-    """Saves a ``.keras`` file beside ``path`` and renames it."""
+    """Saves a ``.keras`` file beside ``path`` and renames it.
+
+    Args:
+      model: to save.
+      path: file that ends in ``.keras``; missing folders are made.
+
+    Raises:
+      RunError: it cannot be written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
@@ -32,14 +40,14 @@ def save_model(model: keras.Model, path: str | Path) -> None:
 def load_model(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:
     """Loads a ``.keras`` file that holds a model and nothing else, in Keras' safe mode.
 
-    Before Keras sees the file it is checked by ``model_files``: no Lambda or other code, no class
-    or function but Keras' and this package's, no weights from other files, nothing that unpacks to
-    much more than it is.
+    Before Keras sees the file it is checked by ``check_model_file``: no Lambda or other code, no
+    class or function but Keras' and this package's, no weights from other files, nothing that
+    unpacks to much more than it is.
 
     Args:
-      path: of the file.
+      path: file that ends in ``.keras``.
       custom_objects: registered classes and functions of your own that the file may name, as
-        ``keras.saving.get_custom_objects()`` has them.
+        ``keras.saving.get_custom_objects()`` has them. Defaults to none.
 
     Raises:
       RunError: missing, damaged, not a ``.keras`` file, or holding what is refused.

@@ -154,7 +154,7 @@ def test_all_crops_and_flips_occur():
 def test_images_too_small_to_augment_are_refused(size):
     """One pixel more can be cropped; without augmentation any size can be trained on."""
     small = Split(np.zeros((4, *size, 1), np.uint8), np.zeros(4, np.int32))
-    with pytest.raises(DataError, match=rf"^Images of {size[0]}x{size[1]} .*--augment=false\.$"):
+    with pytest.raises(DataError, match=rf"^Images of {size[0]}x{size[1]} .*`augment=False`\.$"):
         data.training_batches(small, 2, seed=0)
     take(data.training_batches(small, 2, seed=0, augment=False), 1)
     larger = Split(np.zeros((4, PAD + 1, PAD + 1, 1), np.uint8), small.labels)

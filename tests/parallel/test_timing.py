@@ -26,4 +26,4 @@ def test_cases_take_turns_and_warm_up(monkeypatch):
 def test_median_and_spread():
     found = Timing((4.0, 1.0, 2.0, 3.0, 100.0))
     assert found.median == 3.0
-    assert found.spread == pytest.approx((4.0 - 2.0) / 2 / 3.0)
+    assert found.quartile_deviation == pytest.approx((4.0 - 2.0) / 2 / 3.0)

@@ -228,7 +228,7 @@ DAMAGED = [
     ("group/grouped.keras", "group/grouped.keras"),
     ("split/tree.keras", "split/tree.keras"),
     ("split/evaluation.json", "split/evaluation.json: not valid JSON"),
-    ("split/config.json", "Of which grouping this split was made is not known"),
+    ("split/config.json", "The grouping that this split was made of is not known"),
 ]
 
 
