@@ -14,6 +14,7 @@ import importlib
 from splitnet_tf import graph, grouping, models, splitting
 from splitnet_tf.analysis import Cost, cost, suggest_cuts
 from splitnet_tf.errors import (
+    ArgumentError,
     CheckpointError,
     ClusterError,
     DataError,
@@ -60,6 +61,7 @@ def __getattr__(name):
 
 
 __all__ = [
+    "ArgumentError",
     "CheckpointError",
     "ClusterError",
     "Cost",

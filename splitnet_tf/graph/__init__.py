@@ -10,7 +10,6 @@ from splitnet_tf.graph.rules import (
     TraceContext,
     UnknownLayerError,
     register_rule,
-    registered_types,
 )
 from splitnet_tf.graph.shape_rules import JoinRule
 from splitnet_tf.graph.spaces import Layout, Space
@@ -34,6 +33,5 @@ __all__ = [
     "read_graph",
     "register_activation",
     "register_rule",
-    "registered_types",
     "trace",
 ]

@@ -181,8 +181,3 @@ def rule_for(op: Any, name: str) -> LayerRule:
 def split_kernel(layer: Any) -> Any:
     """Returns the kernel (window..., in, out) of a layer that a plan may split."""
     return rule_for(layer, layer.name).kernel_of(layer)
-
-
-def registered_types() -> tuple[Any, ...]:
-    """Lists every layer class and operation name that has a rule of its own."""
-    return tuple(_RULES)
