@@ -1,12 +1,13 @@
 """SplitNet (ICML 2017) on Keras 3: from a plain classifier to a tree of parallel branches.
 
-model   = sn.models.wide_resnet(depth=16, width=8, num_classes=100)
-plan    = sn.SplitPlan.from_sections(model, [("unit_2_0", 2), ("unit_3_0", 2), ("logits", 2)])
-grouped = sn.group_model(model, plan, gamma1=1.0, gamma2=1.0, gamma3=10.0)
-...                                          # train it; model.losses are the split losses
+model    = sn.models.wide_resnet(depth=16, width=8, num_classes=100)
+grouped  = sn.group_model(model, [("unit_2_0", 2), ("unit_3_0", 2), ("logits", 2)])
+sn.learn_groups(grouped, train, valid, sn.GroupingRecipe(epochs=8))
 grouping = sn.read_grouping(grouped)
-tree    = sn.split_model(grouped, grouping)  # tree.model is one stock Keras model
-placed  = sn.place(tree, ["/GPU:0", "/GPU:1"], trunk="replicate")
+tree     = sn.split_model(grouped, grouping)  # tree.model is one stock Keras model
+sn.recalibrate_batch_norm(tree.model, train)
+sn.finetune(tree, train, valid, sn.Phase(epochs=16))
+placed   = sn.place(tree, ["/GPU:0", "/GPU:1"], trunk="replicate")
 """
 
 import importlib
@@ -28,6 +29,7 @@ from splitnet_tf.errors import (
 from splitnet_tf.graph import logits_model, plain_copy, register_activation, register_rule
 from splitnet_tf.grouping import (
     Grouping,
+    GroupingRecipe,
     SplitPlan,
     group_model,
     off_block_energy,
@@ -36,7 +38,15 @@ from splitnet_tf.grouping import (
     split_losses,
     start_from_clusters,
 )
-from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.recipe import (
+    SGD,
+    AdamW,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    HeadLosses,
+    Phase,
+    recalibrate_batch_norm,
+)
 from splitnet_tf.splitting import SplitTree, split_model
 from splitnet_tf.splitting.export import export_tree
 
@@ -44,11 +54,18 @@ __version__ = "0.1.0"
 
 # Names that need TensorFlow, or much time to import, and where they are.
 _LATER = {
+    "GivenClasses": "splitnet_tf.stages.given",
+    "Loop": "splitnet_tf.stages.loop",
     "PlacedTrainStep": "splitnet_tf.parallel",
-    "place": "splitnet_tf.parallel",
+    "check_split": "splitnet_tf.stages.split",
     "compare": "splitnet_tf.stages.evaluate",
     "evaluate_model": "splitnet_tf.stages.evaluate",
+    "finetune": "splitnet_tf.stages.finetune",
+    "given_classes": "splitnet_tf.stages.given",
+    "learn_groups": "splitnet_tf.stages.learn_groups",
     "make_report": "splitnet_tf.report",
+    "place": "splitnet_tf.parallel",
+    "split": "splitnet_tf.stages.split",
     "write_report": "splitnet_tf.report",
 }
 
@@ -61,13 +78,22 @@ def __getattr__(name):
 
 
 __all__ = [
+    "SGD",
+    "AdamW",
     "ArgumentError",
+    "BinaryCrossEntropy",
     "CheckpointError",
     "ClusterError",
     "Cost",
+    "CrossEntropy",
     "DataError",
+    "GivenClasses",
     "Grouping",
     "GroupingError",
+    "GroupingRecipe",
+    "HeadLosses",
+    "Loop",
+    "Phase",
     "PlacedTrainStep",
     "PlacementError",
     "PlanError",
@@ -76,24 +102,29 @@ __all__ = [
     "SplitPlan",
     "SplitTree",
     "TrainingError",
+    "check_split",
     "compare",
     "cost",
     "evaluate_model",
     "export_tree",
+    "finetune",
+    "given_classes",
     "graph",
     "group_model",
     "grouping",
+    "learn_groups",
     "logits_model",
     "make_report",
     "models",
     "off_block_energy",
     "place",
-    "plan_of",
     "plain_copy",
+    "plan_of",
     "read_grouping",
     "recalibrate_batch_norm",
     "register_activation",
     "register_rule",
+    "split",
     "split_losses",
     "split_model",
     "splitting",

@@ -25,6 +25,9 @@ flags.disclaim_key_flags()
 _deciding = threading.Lock()
 _clusters: list[Cluster] = []
 
+# Flags with which a program goes on after a worker was lost, besides its own.
+RELAUNCH: list[str] = []
+
 
 def define_device_flags(work: str) -> None:
     """Flags that place a tree; ``work`` is what it then does."""
@@ -95,11 +98,13 @@ def _lost(error: ClusterError) -> None:
     """
     with _deciding:
         if FLAGS.on_worker_loss == "stop":
-            say(f"{error} See to it, or go on with --on_worker_loss=retry or local.")
+            say(
+                f"{error} Restart the worker and run again, or go on with "
+                "--on_worker_loss=retry or local."
+            )
             os._exit(1)  # an orderly exit would wait for the worker
         command = [sys.executable, *sys.orig_argv[1:]]
-        if "restart" in FLAGS and not FLAGS.restart:
-            command.append("--restart=false")
+        command += RELAUNCH
         if FLAGS.on_worker_loss == "local":
             logging.warning("%s Going on without workers.", error)
             command += ["--cluster=", "--devices="]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keras
+import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.cli.define import (
@@ -12,17 +14,18 @@ from splitnet_tf.cli.define import (
     define_list,
     define_text,
 )
-from splitnet_tf.data import Dataset, check_augmentation, load_dataset, steps_per_epoch
-from splitnet_tf.recipe import SGD, CrossEntropy, cosine, step_decay
-from splitnet_tf.recipe.schedules import Schedule
-from splitnet_tf.training import TrainOptions, TrainStep
+from splitnet_tf.data import Dataset, check_augmentation, load_dataset
+from splitnet_tf.data.feeds import Feed, SplitFeed
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs.names import RESULTS
+from splitnet_tf.stages.loop import Loop
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
-# Settings that do not change how a run trains, and devices: a run may go on elsewhere.
-FREE_SETTINGS = (
+# Flags that do not change how a run trains, and devices: a run may go on elsewhere.
+FREE_FLAGS = (
     "data_dir",
     "train_dir",
     "basemodel",  # what is in it has a digest among the settings
@@ -46,7 +49,13 @@ def define_data_flags() -> None:
     )
     define_text("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
     define_integer("batch_size", 90, "Images in a batch.", 1, 1_000_000)
-    define_integer("seed", 0, "Of weights, order, augmentation, planted data.", 0, 2**31 - 1)
+    define_integer(
+        "seed",
+        0,
+        "Random seed for weights, data order, augmentation and planted data.",
+        0,
+        2**31 - 1,
+    )
 
 
 def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> None:
@@ -77,7 +86,9 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
     define_float("momentum", 0.9, "Momentum of SGD.", 0, 0.9999)
     flags.DEFINE_boolean("nesterov", True, "Nesterov's momentum.")
     define_float("l2_weight", 5e-4, "Weight of L2 on kernels.", 0, 0.99)
-    define_float("label_smoothing", 0.0, "Of the cross entropy.", 0, 0.99)
+    define_float(
+        "label_smoothing", 0.0, "Share of the target spread evenly over all classes.", 0, 0.99
+    )
     flags.DEFINE_boolean("augment", True, "Random crops and flips.")
     define_integer("display", 100, "Steps between lines of progress.", 1, MAX_STEPS)
     define_integer("val_interval", 0, "Steps between evaluations; 0: an epoch.", 0, MAX_STEPS)
@@ -115,85 +126,62 @@ def data_settings(dataset: Dataset) -> dict:
     return {"data_digest": dataset.digest()}
 
 
-def epoch_steps(dataset: Dataset) -> int:
-    """Steps in an epoch."""
-    return steps_per_epoch(dataset.train, FLAGS.batch_size)
+def set_seeds() -> None:
+    """Seeds and determinism, as the flags say."""
+    keras.utils.set_random_seed(FLAGS.seed)
+    if FLAGS.deterministic:
+        tf.config.experimental.enable_op_determinism()
 
 
-def total_steps(dataset: Dataset) -> int:
-    """Steps of the run."""
-    steps = FLAGS.max_steps or round(FLAGS.epochs * epoch_steps(dataset))
-    if steps < 1:
-        raise flags.Error("--epochs and --max_steps give no training step; raise one of them.")
-    if steps > MAX_STEPS:
-        raise flags.Error(f"--epochs={FLAGS.epochs:g} is more than {MAX_STEPS:,} steps; lower it.")
-    return steps
+def split_feeds(dataset: Dataset, seed: int) -> tuple[Feed, Feed, Feed]:
+    """Training, validation and test data in batches; ``seed`` is that of the training order.
+
+    Raises:
+      DataError: a batch larger than the data, or images too small to be cropped.
+    """
+    if FLAGS.augment:
+        check_augmentation(dataset.train.images)
+    splits = (dataset.train, dataset.valid, dataset.test)
+    return tuple(SplitFeed(s, FLAGS.batch_size, seed, FLAGS.augment) for s in splits)
 
 
-def train_options(dataset: Dataset) -> TrainOptions:
-    """The options that the flags make."""
-    per_epoch = epoch_steps(dataset)
-    return TrainOptions(
-        max_steps=total_steps(dataset),
-        steps_per_epoch=per_epoch,
+def phase_values() -> dict:
+    """The values of a ``Phase`` that the flags make."""
+    final = FLAGS.final_lr
+    if not FLAGS["final_lr"].present or FLAGS.lr_schedule == "step":
+        final = min(final, FLAGS.initial_lr)
+    return {
+        "epochs": FLAGS.epochs,
+        "rate": FLAGS.initial_lr,
+        "final_rate": final,
+        "schedule": FLAGS.lr_schedule,
+        "drops": tuple(map(float, FLAGS.lr_step_epoch)),
+        "decay": FLAGS.lr_decay,
+        "rate_warmup_epochs": FLAGS.lr_warmup_epochs,
+        "momentum": FLAGS.momentum,
+        "nesterov": FLAGS.nesterov and FLAGS.momentum > 0,
+        "l2": FLAGS.l2_weight,
+        "label_smoothing": FLAGS.label_smoothing,
+    }
+
+
+def loop(patience: int = 0) -> Loop:
+    """The loop that the flags make."""
+    return Loop(
+        max_steps=FLAGS.max_steps,
         display=FLAGS.display,
-        val_interval=FLAGS.val_interval or per_epoch,
-        checkpoint_interval=FLAGS.checkpoint_interval or per_epoch,
+        val_interval=FLAGS.val_interval,
+        checkpoint_interval=FLAGS.checkpoint_interval,
+        patience=patience,
         on_nan=FLAGS.on_nan,
-        patience=FLAGS.patience if "patience" in FLAGS else 0,
-    )
-
-
-def make_optimizer(paces=()):
-    """The optimizer that the flags make; ``paces`` as ``SGD`` takes them."""
-    nesterov = FLAGS.nesterov and FLAGS.momentum > 0
-    return SGD(0.0, momentum=float(FLAGS.momentum), nesterov=nesterov, paces=paces)
-
-
-def train_step(model, paces=()) -> TrainStep:
-    """The training step that the flags make."""
-    return TrainStep(
-        model,
-        CrossEntropy(FLAGS.label_smoothing),
-        make_optimizer(paces),
-        l2=FLAGS.l2_weight,
         bfloat16=FLAGS.bfloat16,
         jit_compile=FLAGS.jit_compile,
     )
 
 
-def learning_rate(dataset: Dataset, hold: int = 0) -> Schedule:
-    """The schedule that the flags make; the cosine starts to fall at step ``hold``."""
-    per_epoch = epoch_steps(dataset)
-    warmup = round(FLAGS.lr_warmup_epochs * per_epoch)
-    if warmup >= total_steps(dataset) > 1:
-        raise flags.Error(
-            f"--lr_warmup_epochs={FLAGS.lr_warmup_epochs:g} is all of the training, "
-            f"{total_steps(dataset)} steps; lower it or raise {length_flag()}."
-        )
-    if FLAGS.lr_schedule == "cosine":
-        final = FLAGS.final_lr
-        if final > FLAGS.initial_lr and FLAGS["final_lr"].present:
-            raise flags.Error(
-                f"--final_lr={final:g} is above --initial_lr={FLAGS.initial_lr:g}; the rate falls."
-            )
-        final = min(final, FLAGS.initial_lr)
-        return cosine(FLAGS.initial_lr, total_steps(dataset), warmup, hold, final)
-    boundaries = [round(float(e) * per_epoch) for e in FLAGS.lr_step_epoch]
-    return step_decay(FLAGS.initial_lr, boundaries, FLAGS.lr_decay, warmup)
-
-
-def length_flag() -> str:
-    """The flag that says how long training is."""
-    return "--max_steps" if FLAGS.max_steps else "--epochs"
-
-
-def check_training_flags(dataset: Dataset) -> None:
-    """Raises what is wrong with the flags, before a run folder is made by them."""
-    train_options(dataset)
-    learning_rate(dataset)
-    if FLAGS.augment:
-        check_augmentation(dataset.train.images)
+def make_run(config: dict) -> RunDirectory:
+    """The run folder that the flags name, see ``RunDirectory``."""
+    return RunDirectory(FLAGS.train_dir, config, FLAGS.restart, free=FREE_FLAGS, results=RESULTS)
 
 
 def settings() -> dict:

@@ -14,6 +14,7 @@ from splitnet_tf.grouping.grouped_layers import (
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.plan import PlannedKernel, PlannedSpace, SplitPlan
 from splitnet_tf.grouping.read_grouping import hard_labels, read_grouping
+from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.grouping.split_losses import SplitLosses
 from splitnet_tf.grouping.start import start_from_clusters
@@ -27,6 +28,7 @@ __all__ = [
     "GroupedSeparableConv1D",
     "GroupedSeparableConv2D",
     "Grouping",
+    "GroupingRecipe",
     "PlannedKernel",
     "PlannedSpace",
     "SpaceGroups",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import keras
@@ -12,7 +13,9 @@ from splitnet_tf.errors import DataError
 from splitnet_tf.graph.keras_reader import all_layers
 
 
-def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
+def recalibrate_batch_norm(
+    model: keras.Model, batches: Iterable, num_batches: int | None = None
+) -> int:
     """Re-estimates the moving statistics of every batch norm from training data.
 
     A cut changes what arrives at every batch norm, and its moving averages are then wrong. This
@@ -22,7 +25,8 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
 
     Args:
       model: any model; nested models are entered.
-      batches: float32 images (B, ...).
+      batches: inputs (B, ...), or tuples (x, y[, sample weight]) whose x they are.
+      num_batches: int, batches to take, needed where ``batches`` has no end. Defaults to all.
 
     Returns:
       The number of batches seen.
@@ -47,11 +51,12 @@ def recalibrate_batch_norm(model: keras.Model, batches: Iterable) -> int:
             layer.rate = 0.0
         for layer, _ in frozen:
             layer.trainable = True  # Keras takes no statistics of a frozen one
-        for images in batches:
+        for batch in itertools.islice(batches, num_batches):
             count += 1
+            inputs = batch[0] if isinstance(batch, tuple) else batch
             for layer, _, _ in norms:
                 layer.momentum = (count - 1) / count
-            model(ops.convert_to_tensor(images), training=True)
+            model(keras.tree.map_structure(ops.convert_to_tensor, inputs), training=True)
         if not count:
             raise DataError("Batch norm needs one batch or more to be re-estimated; got none.")
         for layer, _, _ in norms:

@@ -1,0 +1,276 @@
+"""Batches from whatever a user has: arrays, ``tf.data``, ``PyDataset``, or a split of a data set.
+
+A feed gives batches for training, as a function of the step alone where the data allow it, and for
+evaluation. Batches are (x, y) or (x, y, sample weights), as ``keras.Model.fit`` takes them.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from splitnet_tf.data.dataset import Split
+from splitnet_tf.data.pipeline import (
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+    untuned,
+)
+from splitnet_tf.errors import ArgumentError, DataError
+
+EVALUATION_BATCH = 200
+
+
+class Feed(abc.ABC):
+    """Batches of one data set."""
+
+    @property
+    @abc.abstractmethod
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch of training."""
+
+    @abc.abstractmethod
+    def training(self, start_step: int = 0) -> Iterable[tuple]:
+        """Endless training batches; the first belongs to step ``start_step``."""
+
+    @abc.abstractmethod
+    def evaluation(self) -> Iterable[tuple]:
+        """Every example once, in order."""
+
+    def inputs(self, count: int | None = None) -> Iterator[Any]:
+        """The inputs of the first ``count`` batches of the evaluation, all by default."""
+        for i, batch in enumerate(self.evaluation()):
+            if count is not None and i >= count:
+                return
+            yield batch[0]
+
+
+class SplitFeed(Feed):
+    """Whitened images of a split of one of the data sets by name.
+
+    Args:
+      split: images uint8 (N, H, W, C) and labels.
+      batch_size: int, images in a training batch.
+      seed: int, seed of order and augmentation.
+      augment: bool, whether training images are cropped and flipped at random.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int = 0, augment: bool = True):
+        self._split, self._batch_size, self._seed = split, batch_size, seed
+        self._augment = augment
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self._split, self._batch_size)
+
+    def training(self, start_step: int = 0) -> tf.data.Dataset:
+        return training_batches(
+            self._split, self._batch_size, self._seed, start_step, self._augment
+        )
+
+    def evaluation(self) -> tf.data.Dataset:
+        return evaluation_batches(self._split, EVALUATION_BATCH)
+
+
+class ArrayFeed(Feed):
+    """Arrays in memory; the order of an epoch is a function of the seed and the epoch.
+
+    Args:
+      arrays: (x, y) or (x, y, sample weights); x and y may be nested. All have N examples.
+      batch_size: int, examples in a batch; an epoch of training drops what is left over.
+      seed: int, seed of the order.
+    """
+
+    def __init__(self, arrays: tuple, batch_size: int, seed: int = 0):
+        # A list in a tf.data element would become one tensor.
+        arrays = keras.tree.lists_to_tuples(keras.tree.map_structure(np.asarray, tuple(arrays)))
+        self._arrays = arrays
+        lengths = {len(a) if a.ndim else -1 for a in keras.tree.flatten(self._arrays)}
+        if len(lengths) != 1 or lengths == {-1}:
+            raise DataError(
+                f"The arrays of a data set must have one length; got {sorted(lengths)}."
+            )
+        self._size = lengths.pop()
+        if not 1 <= batch_size <= self._size:
+            raise DataError(
+                f"`batch_size` must be from 1 to the {self._size} examples; got {batch_size}."
+            )
+        self._batch_size, self._seed = batch_size, seed
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._size // self._batch_size
+
+    def training(self, start_step: int = 0) -> tf.data.Dataset:
+        orders = functools.lru_cache(2)(
+            lambda epoch: np.random.default_rng([self._seed, 31, epoch]).permutation(self._size)
+        )
+        flat = keras.tree.flatten(self._arrays)
+
+        def chosen(step):
+            epoch, i = divmod(int(step), self.steps_per_epoch)
+            rows = orders(epoch)[i * self._batch_size : (i + 1) * self._batch_size]
+            return [a[rows] for a in flat]
+
+        @tf.autograph.experimental.do_not_convert
+        def batch(step):
+            found = tf.numpy_function(chosen, [step], [a.dtype for a in flat], stateful=False)
+            for tensor, array in zip(found, flat, strict=True):
+                tensor.set_shape((self._batch_size, *array.shape[1:]))
+            return keras.tree.pack_sequence_as(self._arrays, found)
+
+        return untuned(tf.data.Dataset.counter(start_step).map(batch).prefetch(2))
+
+    def evaluation(self) -> tf.data.Dataset:
+        return untuned(tf.data.Dataset.from_tensor_slices(self._arrays).batch(EVALUATION_BATCH))
+
+
+class PyDatasetFeed(Feed):
+    """A ``keras.utils.PyDataset``; its batches come in an order drawn from the seed and the epoch.
+
+    Args:
+      data: batch k is ``data[k]``.
+      seed: int, seed of the order.
+    """
+
+    def __init__(self, data: keras.utils.PyDataset, seed: int = 0):
+        if data.num_batches is None or data.num_batches < 1:
+            raise DataError("A PyDataset must have one batch or more, and a length.")
+        self._data, self._seed = data, seed
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._data.num_batches
+
+    def training(self, start_step: int = 0) -> Iterator[tuple]:
+        epoch, first = divmod(start_step, self.steps_per_epoch)
+        while True:
+            order = np.random.default_rng([self._seed, 31, epoch]).permutation(self.steps_per_epoch)
+            for k in order[first:]:
+                yield _tensors(self._data[int(k)])
+            self._data.on_epoch_end()
+            epoch, first = epoch + 1, 0
+
+    def evaluation(self) -> Iterator[tuple]:
+        for k in range(self.steps_per_epoch):
+            yield _tensors(self._data[k])
+
+
+class DatasetFeed(Feed):
+    """A ``tf.data.Dataset`` of batches.
+
+    A run that goes on skips the batches it has seen: it repeats itself to the bit only where the
+    data set gives the same batches in every process (``shuffle`` with a seed and
+    ``reshuffle_each_iteration=False``, say).
+
+    Args:
+      data: of batches, with a known, finite number of them.
+    """
+
+    def __init__(self, data: tf.data.Dataset):
+        self._data = data
+        self._length = int(data.cardinality())
+        if self._length < 1:
+            raise DataError(
+                "A tf.data.Dataset must have a known number of batches of 1 or more; this one's "
+                f"cardinality is {self._length}: use take(n), or "
+                "apply(tf.data.experimental.assert_cardinality(n))."
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._length
+
+    def training(self, start_step: int = 0) -> tf.data.Dataset:
+        return untuned(self._data.repeat().skip(start_step).prefetch(2))
+
+    def evaluation(self) -> tf.data.Dataset:
+        return untuned(self._data)
+
+
+class WeightedFeed(Feed):
+    """Another feed whose examples are weighted by their class as well.
+
+    Args:
+      feed: batches with one y, integer or one-hot labels.
+      class_weight: weight of each class, by its number; 1 for those it lacks.
+    """
+
+    def __init__(self, feed: Feed, class_weight: Mapping[int, float]):
+        self._feed, self._class_weight = feed, dict(class_weight)
+        for k, weight in self._class_weight.items():
+            if not 0 <= weight < np.inf or k != int(k) or k < 0:
+                raise ArgumentError(
+                    "`class_weight` must give a weight of 0 or more for classes by number; got "
+                    f"{k!r}: {weight!r}."
+                )
+        self._weights = np.ones(int(max(self._class_weight)) + 1, "float32")
+        for k, weight in self._class_weight.items():
+            self._weights[int(k)] = weight
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._feed.steps_per_epoch
+
+    def training(self, start_step: int = 0) -> Iterator[tuple]:
+        return map(self._weigh, iter(self._feed.training(start_step)))
+
+    def evaluation(self) -> Iterable[tuple]:
+        return self._feed.evaluation()
+
+    def _weigh(self, batch: tuple) -> tuple:
+        x, y, *weights = batch
+        labels = tf.convert_to_tensor(y)
+        if labels.shape.rank > 1 and labels.shape[-1] > 1:
+            labels = tf.argmax(labels, axis=-1)
+        labels = tf.cast(tf.reshape(labels, (-1,)), tf.int32)
+        table = tf.concat([self._weights, [1.0]], 0)
+        own = tf.gather(table, tf.minimum(labels, len(self._weights)))
+        for given in weights:
+            own = own * tf.cast(given, tf.float32)
+        return x, y, own
+
+
+def feed_of(
+    data: Any,
+    batch_size: int = 32,
+    seed: int = 0,
+    class_weight: Mapping[int, float] | None = None,
+) -> Feed:
+    """A feed from data as ``keras.Model.fit`` takes them.
+
+    Args:
+      data: arrays (x, y) or (x, y, sample weights), a ``tf.data.Dataset`` or a
+        ``keras.utils.PyDataset`` of such batches, or a ``Feed``, which is returned as it is.
+      batch_size: int, examples in a batch of arrays; data in batches keep theirs.
+      seed: int, seed of the order of arrays and of a ``PyDataset``.
+      class_weight: weight of each class in training, by its number. Defaults to none.
+
+    Raises:
+      DataError: data of another kind, without examples, or of unknown length.
+      ArgumentError: a class weight that is not one.
+    """
+    if isinstance(data, Feed):
+        feed = data
+    elif isinstance(data, tf.data.Dataset):
+        feed = DatasetFeed(data)
+    elif isinstance(data, keras.utils.PyDataset):
+        feed = PyDatasetFeed(data, seed)
+    elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        feed = ArrayFeed(tuple(data), batch_size, seed)
+    else:
+        raise DataError(
+            "Data must be arrays (x, y) or (x, y, sample weights), a tf.data.Dataset or a "
+            f"keras.utils.PyDataset of such batches; got {type(data).__name__}."
+        )
+    return WeightedFeed(feed, class_weight) if class_weight else feed
+
+
+def _tensors(batch: tuple) -> tuple:
+    return keras.tree.map_structure(tf.convert_to_tensor, tuple(batch))

@@ -1,0 +1,124 @@
+"""The plain model that a grouping starts from: by name, with its dropout, and trained weights."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf.errors import ArgumentError, RunError
+from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.runs.names import PLAIN
+from splitnet_tf.stages.networks import check_run_folder, choose_model, model_settings
+from splitnet_tf.storage.models import load_model
+
+Sections = Sequence[tuple[str, int]]
+
+
+def base_model(
+    name: str,
+    sections: Sections,
+    num_classes: int,
+    input_shape: tuple[int, ...],
+    *,
+    dropout_keep_prob: float | None = None,
+    bn_no_scale: bool = False,
+    base: str | Path | None = None,
+) -> keras.Model:
+    """A network to be grouped; it returns logits.
+
+    Args:
+      name: a model by name, or a ``.keras`` file, see ``choose_model``.
+      sections: (start, groups), which say where dropout begins in a Wide ResNet.
+      num_classes, input_shape: those of the data.
+      dropout_keep_prob: float, share of features kept by dropout. Defaults to the model's own.
+      bn_no_scale: bool, whether batch norms have no scale.
+      base: ``.keras`` file or run folder whose weights the network starts with, by layer name.
+
+    Raises:
+      ArgumentError: an argument that the model does not take.
+      RunError: the file cannot be read, or does not fit the model.
+    """
+    takes, settings = model_settings(name), {}
+    _check_taken(name, takes, dropout_keep_prob, bn_no_scale)
+    if "bn_scale" in takes:
+        settings["bn_scale"] = not bn_no_scale
+    if "dropout" in takes and dropout_keep_prob is not None:
+        settings["dropout"] = 1 - dropout_keep_prob
+    if "dropout_from" in takes and settings.get("dropout"):
+        unit = _first_split_unit(name, sections, num_classes, input_shape)
+        if unit is None:
+            logging.warning("`dropout_keep_prob` drops features in split units; none is split.")
+            del settings["dropout"]
+        else:
+            settings["dropout_from"] = unit
+    model = choose_model(name, num_classes, input_shape, **settings)
+    if base:
+        load_base(model, base)
+    return model
+
+
+def own_keep_probability(name: str) -> float:
+    """The share of features that a model keeps by itself."""
+    return 1 - model_settings(name).get("dropout", 0.0)
+
+
+def _check_taken(
+    name: str, takes: Mapping[str, Any], keep: float | None, bn_no_scale: bool
+) -> None:
+    """Refuses arguments without effect; scripts give both, so the sentence says how to undo."""
+    unused, add = [], []
+    if "dropout" not in takes and keep not in (None, 1):
+        unused.append(f"`dropout_keep_prob={keep:g}`")
+        add.append("`dropout_keep_prob=1`")
+    if "bn_scale" not in takes and bn_no_scale:
+        unused.append("`bn_no_scale`")
+        add.append("`bn_no_scale=False`")
+    if unused:
+        raise ArgumentError(
+            f"`model={name}` does not take {' and '.join(unused)}; add {' '.join(add)} at the end."
+        )
+
+
+def _first_split_unit(
+    name: str, sections: Sections, num_classes: int, input_shape: tuple[int, ...]
+) -> str | None:
+    """The first residual unit with a split kernel, of the same model without dropout."""
+    state = random.getstate()  # Keras draws the seeds of its layers from it
+    model = choose_model(name, num_classes, input_shape)
+    random.setstate(state)
+    kernels = SplitPlan.from_sections(model, sections).kernels
+    units = (re.match(r"unit_\d+_\d+", kernel.name) for kernel in kernels)
+    return next((unit[0] for unit in units if unit), None)
+
+
+def load_base(model: keras.Model, base: str | Path) -> None:
+    """Copies the weights of a trained model into another one, by layer name.
+
+    Args:
+      model: takes the weights.
+      base: a ``.keras`` file, or the run folder of a plain training.
+
+    Raises:
+      RunError: the file cannot be read, or a layer does not fit.
+    """
+    path = Path(base)
+    check_run_folder("base", path, "train the plain model first, with `splits=1-1-1` say")
+    trained = load_model(path / PLAIN if path.is_dir() else path)
+    sources = {layer.name: layer for layer in trained.layers}
+    for layer in model.layers:
+        source = sources.get(layer.name)
+        if not layer.weights:
+            continue
+        shapes = [w.shape for w in layer.weights]
+        if source is None or [w.shape for w in source.weights] != shapes:
+            raise RunError(
+                f"`base={base}`: its layer '{layer.name}' does not fit the model; give the same "
+                "`model` and `dataset` as it was trained with."
+            )
+        layer.set_weights(source.get_weights())

@@ -1,0 +1,179 @@
+"""Training of a plain network or a tree: finetuning after a cut, or a network to compare with."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf.analysis import TRUNK_MODES
+from splitnet_tf.data.feeds import Feed, feed_of
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.parallel import PlacedTrainStep, place
+from splitnet_tf.recipe.losses import loss_for
+from splitnet_tf.recipe.optimizers import optimizer_for
+from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs.names import PLAIN, TREE
+from splitnet_tf.runs.results import GroupResult
+from splitnet_tf.splitting import SplitTree
+from splitnet_tf.stages.accuracy import at_start, tested
+from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase
+from splitnet_tf.stages.run_hook import RunHook
+from splitnet_tf.storage.models import save_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Finetuned:
+    """Result of a training. Prints as a line.
+
+    Attributes:
+      result: steps and accuracies.
+    """
+
+    result: GroupResult
+
+    def __str__(self) -> str:
+        found = self.result
+        text = f"Stopped at step {found.steps} ({found.stopped}): validation accuracy "
+        text += f"{100 * found.valid_accuracy:.2f}%"
+        if found.test_accuracy is not None:
+            text += f", test accuracy {100 * found.test_accuracy:.2f}%"
+        return f"{text}."
+
+
+def finetune(
+    model: keras.Model | SplitTree,
+    train: Any,
+    valid: Any,
+    phase: Phase = Phase(),  # noqa: B008, as it is frozen
+    *,
+    run: RunDirectory | str | Path | None = None,
+    test: Any = None,
+    loop: Loop = Loop(),  # noqa: B008
+    loss: keras.losses.Loss | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    batch_size: int = 32,
+    seed: int = 1,
+    devices: Sequence[str] = (),
+    trunk: str = "replicate",
+    measure_start: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    restart: bool = False,
+) -> Finetuned:
+    """Trains a model in place: a tree after the cut, or any network that returns logits.
+
+    Args:
+      model: a tree, its ``model``, or another functional model.
+      train, valid: data, see ``learn_groups``.
+      phase: how long, and how.
+      run: folder for checkpoints, logs, the model and ``result.json``; the same call goes on where
+        an earlier one stopped. Defaults to none: nothing is kept.
+      test: data on which the result is tested. Defaults to none.
+      loop: intervals, precision, patience. With patience the model ends with its best weights.
+      loss: in place of softmax cross entropy, see ``learn_groups``.
+      class_weight: weight of each class in the loss, by its number. Defaults to none.
+      batch_size: int, examples in a batch of arrays; data in batches keep theirs.
+      seed: int, seed of the order of arrays.
+      devices: names of devices to train a tree on, each branch on its own. Defaults to none.
+      trunk: where the trunk runs with ``devices``, see ``place``.
+      measure_start: bool, whether to measure the validation accuracy before the first step.
+      settings: what TensorBoard shows as the run's settings. Defaults to the phase.
+      restart: bool, whether to remove what an earlier run left in the folder.
+
+    Raises:
+      ArgumentError: a phase that gives no step, or XLA across devices.
+      RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
+    """
+    tree = model if isinstance(model, SplitTree) else None
+    network = model.model if tree else model
+    feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
+    test = None if test is None else feed_of(test)
+    loss = loss or loss_for(network, phase.label_smoothing)
+    config = phase_settings(phase, loop, network, seed=seed)
+    with run_folder(run, config, restart) as folder:
+        more = at_start(network, valid, loss) if measure_start else {}
+        result = train_network(
+            network,
+            feed,
+            valid,
+            phase,
+            folder,
+            loop=loop,
+            loss=loss,
+            devices=devices,
+            trunk=trunk,
+            settings=settings or config,
+        )
+        save_model(network, folder.path / (TREE if is_tree(network) else PLAIN))
+        result = dataclasses.replace(result, **tested(network, test, loss), **more)
+        result.write(folder.path)
+    return Finetuned(result)
+
+
+def train_network(
+    network: keras.Model,
+    train: Feed,
+    valid: Feed,
+    phase: Phase,
+    folder: RunDirectory,
+    *,
+    loop: Loop,
+    loss: keras.losses.Loss,
+    devices: Sequence[str],
+    trunk: str,
+    settings: Mapping[str, Any],
+) -> GroupResult:
+    """Trains a network in its run folder, writing checkpoints and logs only; see ``finetune``."""
+    check_placing(devices, trunk, loop)
+    placed, step = None, None
+    if devices:
+        placed = place(SplitTree(network), devices, trunk)
+        step = PlacedTrainStep(
+            placed, loss, lambda: optimizer_for(phase), l2=phase.l2, bfloat16=loop.bfloat16
+        )
+        logging.info("%s", placed.placement)
+    found, trainer = train_phase(
+        placed or network,
+        phase,
+        loop,
+        train,
+        valid,
+        folder,
+        loss=loss,
+        hooks=[RunHook(network, settings)],
+        step=step,
+    )
+    accuracy = found.valid_accuracy
+    if loop.patience and trainer.restore_best():
+        accuracy = found.best_accuracy
+    if placed is not None:
+        placed.gather()
+    return GroupResult(
+        steps=found.step,
+        epochs=found.step / train.steps_per_epoch,
+        stopped=found.stopped,
+        rollbacks=found.rollbacks,
+        valid_accuracy=accuracy,
+    )
+
+
+def check_placing(devices: Sequence[str], trunk: str, loop: Loop) -> None:
+    """Raises ArgumentError for what cannot be done on several devices."""
+    if devices and loop.jit_compile:
+        raise ArgumentError("`jit_compile` does not work across `devices`; leave one of them out.")
+    if trunk not in TRUNK_MODES:
+        raise ArgumentError(f"`trunk` must be one of {', '.join(TRUNK_MODES)}; got {trunk!r}.")
+
+
+def is_tree(model: keras.Model) -> bool:
+    """True when a model is a tree of branches."""
+    try:
+        SplitTree(model)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,219 @@
+"""Learning the groups of a grouped model: warm-up, start, split losses, convergence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError
+from splitnet_tf.grouping import Grouping, off_block_energy, plan_of, read_grouping, split_losses
+from splitnet_tf.grouping.paces import gradient_scales
+from splitnet_tf.grouping.recipe import GroupingRecipe
+from splitnet_tf.grouping.start import given_assignments
+from splitnet_tf.recipe.losses import loss_for
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs.names import GROUPED, GROUPING
+from splitnet_tf.runs.results import GroupResult
+from splitnet_tf.stages.accuracy import accuracy_of, at_start, tested
+from splitnet_tf.stages.given import GivenClasses
+from splitnet_tf.stages.grouping_hook import GroupingHook
+from splitnet_tf.stages.loop import (
+    Loop,
+    length_argument,
+    phase_settings,
+    run_folder,
+    total_steps,
+    train_phase,
+)
+from splitnet_tf.stages.run_hook import RunHook
+from splitnet_tf.storage.models import save_model
+
+
+@dataclasses.dataclass(frozen=True)
+class LearnedGroups:
+    """Groups as they were learned. Prints as a few lines.
+
+    Attributes:
+      grouping: the hard groups, as ``method`` reads them.
+      result: steps, accuracies and energy off the blocks.
+    """
+
+    grouping: Grouping
+    result: GroupResult
+
+    @property
+    def off_block_energy(self) -> float:
+        """The share of the split kernels' energy that a cut takes away."""
+        return self.result.off_block_energy
+
+    def __str__(self) -> str:
+        lines = [
+            f"group {g} ({len(names)} classes): {', '.join(map(str, names))}"
+            for g, names in enumerate(self.grouping.class_groups())
+        ]
+        found = self.result
+        lines.append(
+            f"Stopped at step {found.steps} ({found.stopped}): validation accuracy "
+            f"{100 * found.valid_accuracy:.2f}%, {100 * found.off_block_energy:.2f}% of the energy "
+            "off the blocks."
+        )
+        return "\n".join(lines)
+
+
+def learn_groups(
+    grouped: keras.Model,
+    train: Any,
+    valid: Any,
+    recipe: GroupingRecipe = GroupingRecipe(),  # noqa: B008, as it is frozen
+    *,
+    run: RunDirectory | str | Path | None = None,
+    test: Any = None,
+    loop: Loop = Loop(),  # noqa: B008
+    loss: keras.losses.Loss | None = None,
+    method: str = "argmax",
+    given: GivenClasses | None = None,
+    class_names: Sequence[str] | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    split_pace: float = 1.0,
+    picture_interval: int = 0,
+    measure_start: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    restart: bool = False,
+) -> LearnedGroups:
+    """Trains a grouped model until its groups have converged; the model is trained in place.
+
+    Args:
+      grouped: from ``group_model``; returns logits.
+      train, valid: arrays (x, y[, sample weight]), a ``tf.data.Dataset`` or a
+        ``keras.utils.PyDataset`` of such batches. Labels are integers or one-hot.
+      recipe: how the groups are learned.
+      run: folder for checkpoints, logs, ``grouped.keras``, ``grouping.json`` and ``result.json``;
+        the same call goes on where an earlier one stopped. Defaults to none: nothing is kept.
+      test: data on which the result is tested. Defaults to none.
+      loop: intervals, precision, patience.
+      loss: in place of softmax cross entropy: ``BinaryCrossEntropy`` for several labels an
+        example, ``HeadLosses`` for several outputs.
+      method: ``"argmax"`` or ``"balanced"``, see ``read_grouping``.
+      given: groups of the classes that are not learned. Defaults to none.
+      class_names: names kept in the grouping. Defaults to none.
+      class_weight: weight of each class in the loss, by its number. Defaults to none.
+      batch_size: int, examples in a batch of arrays; data in batches keep theirs.
+      seed: int, seed of the order of arrays and of the clusters.
+      split_pace: float, factor on the learning rate of the split kernels.
+      picture_interval: int, steps between pictures in TensorBoard; 0 for every fifth evaluation.
+      measure_start: bool, whether to measure the validation accuracy before the first step.
+      settings: what TensorBoard shows as the run's settings. Defaults to the recipe.
+      restart: bool, whether to remove what an earlier run left in the folder.
+
+    Returns:
+      The groups and what was measured.
+
+    Raises:
+      ArgumentError: a recipe that leaves no step to learn in.
+      GroupingError: a group came out empty; the trained model is in the run folder.
+      RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
+    """
+    plan, losses = plan_of(grouped), split_losses(grouped)
+    feed = feed_of(train, batch_size, seed, class_weight)
+    valid, test = feed_of(valid), None if test is None else feed_of(test)
+    names = class_names or [str(c) for c in range(plan.space(plan.class_spaces[0]).size)]
+    loss = loss or loss_for(grouped, recipe.label_smoothing)
+    warmup = warmup_steps(recipe, loop, feed.steps_per_epoch)
+    config = phase_settings(recipe, loop, grouped, seed=seed, method=method)
+    with run_folder(run, config, restart) as folder:
+        still, classes, features = (), None, "learned"
+        if given is not None:
+            features, still = given.features, given_assignments(losses, given.features)
+
+            def classes():
+                return given.classes(
+                    losses, plan, seed, lambda: accuracy_of(grouped, valid, loss).confusion
+                )
+
+        hook = GroupingHook(
+            grouped,
+            plan,
+            recipe,
+            warmup,
+            total_steps(recipe, loop, feed.steps_per_epoch),
+            val_interval=loop.val_interval or feed.steps_per_epoch,
+            class_names=names,
+            classes=classes,
+            features=features,
+            seed=seed,
+            picture_interval=picture_interval,
+        )
+        more = at_start(grouped, valid, loss) if measure_start else {}
+        found, _ = train_phase(
+            grouped,
+            recipe,
+            loop,
+            feed,
+            valid,
+            folder,
+            loss=loss,
+            hold=warmup,
+            paces=gradient_scales(losses, recipe.pace, still, split_pace),
+            hooks=[hook, RunHook(grouped, settings or config)],
+        )
+        save_model(grouped, folder.path / GROUPED)  # first, as a group may be empty
+        grouping = _read(grouped, method, class_names, given)
+        grouping.save(folder.path / GROUPING)
+        result = GroupResult(
+            steps=found.step,
+            epochs=found.step / feed.steps_per_epoch,
+            stopped=found.stopped,
+            rollbacks=found.rollbacks,
+            valid_accuracy=found.valid_accuracy,
+            # Of the groups that are written, which may be read otherwise than training did.
+            off_block_energy=float(np.mean(list(off_block_energy(grouped, grouping).values()))),
+            **tested(grouped, test, loss),
+            **more,
+        )
+        result.write(folder.path)
+    return LearnedGroups(grouping, result)
+
+
+def warmup_steps(recipe: GroupingRecipe, loop: Loop, per_epoch: int) -> int:
+    """Steps before the split losses set in.
+
+    Raises:
+      ArgumentError: no step is left after them.
+    """
+    warmup, total = round(recipe.warmup_epochs * per_epoch), total_steps(recipe, loop, per_epoch)
+    if warmup >= total:
+        raise ArgumentError(
+            f"`warmup_epochs={recipe.warmup_epochs:g}` leaves no step of {total} to group in; "
+            f"lower it or raise {length_argument(loop)}."
+        )
+    return warmup
+
+
+def _read(
+    grouped: keras.Model,
+    method: str,
+    class_names: Sequence[str] | None,
+    given: GivenClasses | None,
+) -> Grouping:
+    """The grouping that was learned; the sentence on an empty group says how to go on."""
+    try:
+        grouping = read_grouping(grouped, method, class_names)
+    except EmptyGroupError as error:
+        now = "run again with `method=balanced` and the same `run` for groups of equal size from "
+        now += "this training, or "
+        if given is not None:
+            now = ""  # balanced would change given groups
+        raise GroupingError(
+            f"{error.what}; {now}train anew with a larger `gamma3` in another `run`."
+        ) from None
+    if given is None:
+        return grouping
+    return dataclasses.replace(grouping, method=given.method(method))

@@ -1,0 +1,178 @@
+"""One phase of training in a run folder: a recipe, a model and data, run by the custom loop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf.data.feeds import Feed
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe.optimizers import optimizer_for
+from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.schedules import Schedule, rate_of
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs.names import RESULTS
+from splitnet_tf.storage.digests import digest_arrays
+from splitnet_tf.training import Trainer, TrainOptions, TrainResult, TrainStep
+from splitnet_tf.training.hooks import Hook
+from splitnet_tf.training.options import MAX_STEPS
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """The loop around a phase: none of this changes what is learned, but for its length.
+
+    Attributes:
+      max_steps: int, length in steps in place of the phase's epochs; 0 for the epochs.
+      display: int, steps between lines of progress.
+      val_interval: int, steps between evaluations; 0 for an epoch.
+      checkpoint_interval: int, steps between checkpoints; 0 for an epoch.
+      patience: int, evaluations without a better accuracy after which training ends; 0 for never.
+      on_nan: ``"stop"``, or ``"rollback"`` to the newest checkpoint with half the rate.
+      bfloat16: bool, whether layers compute in bfloat16 while they train.
+      jit_compile: bool, whether the step is compiled by XLA.
+    """
+
+    max_steps: int = 0
+    display: int = 100
+    val_interval: int = 0
+    checkpoint_interval: int = 0
+    patience: int = 0
+    on_nan: str = "stop"
+    bfloat16: bool = False
+    jit_compile: bool = False
+
+
+def total_steps(phase: Phase, loop: Loop, per_epoch: int) -> int:
+    """Steps of a phase.
+
+    Raises:
+      ArgumentError: none, or too many.
+    """
+    steps = loop.max_steps or round(phase.epochs * per_epoch)
+    if steps < 1:
+        raise ArgumentError("`epochs` and `max_steps` give no training step; raise one of them.")
+    if steps > MAX_STEPS:
+        raise ArgumentError(
+            f"`epochs={phase.epochs:g}` is more than {MAX_STEPS:,} steps; lower it."
+        )
+    return steps
+
+
+def length_argument(loop: Loop) -> str:
+    """The argument that says how long training is, as a sentence names it."""
+    return "`max_steps`" if loop.max_steps else "`epochs`"
+
+
+def train_options(phase: Phase, loop: Loop, per_epoch: int) -> TrainOptions:
+    """The options of the loop with nothing left open.
+
+    Raises:
+      ArgumentError: one that is out of its range.
+    """
+    return TrainOptions(
+        max_steps=total_steps(phase, loop, per_epoch),
+        steps_per_epoch=per_epoch,
+        display=loop.display,
+        val_interval=loop.val_interval or per_epoch,
+        checkpoint_interval=loop.checkpoint_interval or per_epoch,
+        patience=loop.patience,
+        on_nan=loop.on_nan,
+    )
+
+
+def rate_schedule(phase: Phase, loop: Loop, per_epoch: int, hold: int = 0) -> Schedule:
+    """The learning rate of each step, see ``rate_of``."""
+    return rate_of(phase, per_epoch, total_steps(phase, loop, per_epoch), hold)
+
+
+def check_phase(phase: Phase, loop: Loop, per_epoch: int) -> None:
+    """Raises ArgumentError for what is wrong with a phase, before anything is written."""
+    train_options(phase, loop, per_epoch)
+    rate_schedule(phase, loop, per_epoch)
+
+
+@contextlib.contextmanager
+def run_folder(
+    run: RunDirectory | str | Path | None, config: Mapping[str, Any], restart: bool = False
+) -> Iterator[RunDirectory]:
+    """The folder of a run: the one given, one made of a path, or one for the time being.
+
+    Args:
+      run: a path is made with ``config``; None stands for a folder that is removed at the end.
+      config: settings that re-create the run; numbers, texts and lists of them.
+      restart: whether to remove what an earlier run left at the path.
+
+    Raises:
+      RunError: the folder is in use, cannot be written, or is that of other settings.
+    """
+    if isinstance(run, RunDirectory):
+        yield run
+        return
+    with contextlib.ExitStack() as stack:
+        path = run or stack.enter_context(tempfile.TemporaryDirectory(prefix="splitnet-"))
+        folder = RunDirectory(path, dict(config), restart, results=RESULTS)
+        stack.callback(folder.close)
+        yield folder
+
+
+def phase_settings(phase: Phase, loop: Loop, model: keras.Model, **more) -> dict[str, Any]:
+    """What the ``config.json`` of a run from Python holds."""
+    weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in model.weights])
+    settings = {**dataclasses.asdict(phase), **dataclasses.asdict(loop), **more}
+    return {"model": model.name, "starting_weights": weights, **settings}
+
+
+def train_phase(
+    model: keras.Model,
+    phase: Phase,
+    loop: Loop,
+    train: Feed,
+    valid: Feed,
+    run: RunDirectory,
+    *,
+    loss: keras.losses.Loss,
+    hold: int = 0,
+    paces: Mapping[int, float] | None = None,
+    hooks: Sequence[Hook] = (),
+    step=None,
+) -> tuple[TrainResult, Trainer]:
+    """Trains a model through a phase, or goes on with it.
+
+    Args:
+      model: a model, or a placed tree.
+      phase, loop: how, and how long.
+      train, valid: data; see ``feed_of``.
+      run: folder of checkpoints and logs.
+      loss: of the model's outputs; ``model.losses`` and L2 are added to it.
+      hold: int, step until which a cosine keeps its first rate.
+      paces: factor on the learning rate of variables, by ``id``.
+      hooks: what else happens while training.
+      step: training step in place of that of the model and the phase.
+    """
+    per_epoch = train.steps_per_epoch
+    if step is None:
+        step = TrainStep(
+            model,
+            loss,
+            optimizer_for(phase, paces=paces or {}),
+            l2=phase.l2,
+            bfloat16=loop.bfloat16,
+            jit_compile=loop.jit_compile,
+        )
+    trainer = Trainer(
+        step,
+        train_options(phase, loop, per_epoch),
+        run,
+        train.training,
+        valid.evaluation,
+        learning_rate=rate_schedule(phase, loop, per_epoch, hold),
+        hooks=hooks,
+    )
+    return trainer.train(), trainer

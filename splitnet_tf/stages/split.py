@@ -1,0 +1,196 @@
+"""The cut as a whole: split a grouped model, check, re-estimate batch norm, finetune, count."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from splitnet_tf.analysis import cost
+from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.errors import RunError
+from splitnet_tf.graph.copying import plain_copy
+from splitnet_tf.grouping import Grouping, off_block_energy
+from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.recipe.losses import loss_for
+from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.runs import RunDirectory, base_digest
+from splitnet_tf.runs.names import CUT, GROUPING, STAGES, TREE
+from splitnet_tf.runs.results import SplitResult
+from splitnet_tf.splitting import SplitTree, mask_off_blocks, split_model
+from splitnet_tf.stages.accuracy import accuracy_of
+from splitnet_tf.stages.finetune import check_placing, train_network
+from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
+from splitnet_tf.storage.models import save_model
+
+APART = 1e-4  # most by which a tree may differ from the masked model, relative to its outputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A finetuned tree and what was measured. Prints as a few lines.
+
+    Attributes:
+      tree: the tree, trained.
+      grouping: the groups that it was cut by.
+      result: accuracies at each stage, costs, energy cut away.
+    """
+
+    tree: SplitTree
+    grouping: Grouping
+    result: SplitResult
+
+    def __str__(self) -> str:
+        found = self.result
+        lines = [
+            f"test accuracy {STAGES[stage]:24s} {100 * accuracy:.2f}%"
+            for stage, accuracy in found.test_accuracy.items()
+        ]
+        params, flops = found.params, found.flops
+        lines.append(
+            f"params {params['before'] / 1e6:.3f} -> {params['after'] / 1e6:.3f} million, FLOPs "
+            f"{flops['before'] / 1e9:.3f} -> {flops['after'] / 1e9:.3f} billion"
+        )
+        return "\n".join(lines)
+
+
+def check_split(
+    grouped: keras.Model, grouping: Grouping, tree: SplitTree, data: Any, batch_size: int = 32
+) -> float:
+    """The largest difference between a tree and the model it was cut from, relatively.
+
+    Both are run on the first batch; the grouped model with its off-block weights at zero.
+
+    Args:
+      grouped: the grouped model, as it was cut.
+      grouping: the groups that it was cut by.
+      tree: from ``split_model``, before it is trained.
+      data: see ``learn_groups``.
+      batch_size: int, examples that are compared.
+
+    Raises:
+      RunError: the difference is more than rounding explains.
+    """
+    masked = plain_copy(grouped)
+    mask_off_blocks(masked, grouping)
+    inputs = next(iter(feed_of(data).inputs()))
+    inputs = keras.tree.map_structure(lambda x: x[:batch_size], inputs)
+    pairs = zip(
+        keras.tree.flatten(masked(inputs, training=False)),
+        keras.tree.flatten(tree.model(inputs, training=False)),
+        strict=True,
+    )
+    difference = 0.0
+    for expected, found in pairs:
+        expected, found = (keras.ops.convert_to_numpy(x) for x in (expected, found))
+        apart = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
+        difference = max(difference, float(apart))
+    if not difference < APART:
+        raise RunError(
+            f"The tree differs from the masked model by {difference:.1e}; it is not written. This "
+            "is a fault of the split: please report the model's layers."
+        )
+    return difference
+
+
+def split(
+    grouped: keras.Model,
+    grouping: Grouping,
+    train: Any,
+    valid: Any,
+    test: Any,
+    phase: Phase = Phase(),  # noqa: B008, as it is frozen
+    *,
+    run: RunDirectory | str | Path | None = None,
+    loop: Loop = Loop(),  # noqa: B008
+    recalibrate: Any = None,
+    recalibrate_batches: int = 100,
+    dropout: float | None = None,
+    loss: keras.losses.Loss | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    batch_size: int = 32,
+    seed: int = 1,
+    devices: Sequence[str] = (),
+    trunk: str = "replicate",
+    settings: Mapping[str, Any] | None = None,
+    restart: bool = False,
+) -> Split:
+    """Cuts a grouped model into a tree, measures it at each stage and finetunes it.
+
+    Args:
+      grouped: the grouped model; it is left as it is.
+      grouping: from ``read_grouping`` or ``Grouping.load``.
+      train, valid, test: data, see ``learn_groups``.
+      phase: how the tree is finetuned.
+      run: folder for all that is made. Defaults to none: nothing is kept.
+      loop: intervals, precision, patience.
+      recalibrate: batches on which batch-norm statistics are re-estimated. Defaults to the first
+        of ``train``.
+      recalibrate_batches: int, how many of ``train``; 0 for none.
+      dropout: float, rate of the tree's dropout layers. Defaults to that of the grouped model.
+      loss, class_weight, batch_size, seed, devices, trunk, settings: see ``finetune``.
+      restart: bool, whether to remove what an earlier run left in the folder.
+
+    Raises:
+      PlanError, GroupingError: the grouping is that of another model.
+      RunError: the tree differs from the masked model; nothing is written.
+    """
+    check_placing(devices, trunk, loop)
+    tree = split_model(grouped, grouping, dropout=dropout)
+    feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
+    test, loss = feed_of(test), loss or loss_for(grouped, phase.label_smoothing)
+    config = phase_settings(
+        phase, loop, grouped, seed=seed, base_digest=base_digest(grouped, grouping.to_json())
+    )
+    with run_folder(run, config, restart) as folder:
+        apart = check_split(grouped, grouping, tree, valid)
+        logging.info("The tree computes what the masked model computes: %.1e apart.", apart)
+
+        def accuracy(model: keras.Model) -> float:
+            return accuracy_of(model, test, loss).top1
+
+        stages = {"before": accuracy(grouped), "cut": accuracy(tree.model)}
+        if recalibrate_batches:
+            batches = feed.training() if recalibrate is None else recalibrate
+            recalibrate_batch_norm(tree.model, batches, recalibrate_batches)
+            stages["recalibrated"] = accuracy(tree.model)
+        save_model(tree.model, folder.path / CUT)
+        done = train_network(
+            tree.model,
+            feed,
+            valid,
+            phase,
+            folder,
+            loop=loop,
+            loss=loss,
+            devices=devices,
+            trunk=trunk,
+            settings=settings or config,
+        )
+        stages["finetuned"] = accuracy(tree.model)
+        save_model(tree.model, folder.path / TREE)
+        grouping.save(folder.path / GROUPING)
+        result = _result(grouped, grouping, tree, stages, done)
+        result.write(folder.path)
+    return Split(tree, grouping, result)
+
+
+def _result(grouped, grouping, tree, stages, finetuned) -> SplitResult:
+    whole, parts = cost(grouped), cost(tree.model)
+    return SplitResult(
+        steps=finetuned.steps,
+        epochs=finetuned.epochs,
+        stopped=finetuned.stopped,
+        rollbacks=finetuned.rollbacks,
+        valid_accuracy=finetuned.valid_accuracy,
+        test_accuracy=stages,
+        off_block_energy=off_block_energy(grouped, grouping),
+        params={"before": whole.params, "after": parts.params},
+        flops={"before": whole.flops, "after": parts.flops},
+        group_sizes=[len(m) for m in grouping.classes.members],
+    )

@@ -1,0 +1,176 @@
+"""What the flags of ``group`` and ``split`` become: recipes, loops, models, data."""
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from keras import layers
+
+import splitnet_tf as sn
+from splitnet_tf.cli import device_flags, group, split, training_flags
+from splitnet_tf.data import evaluation_batches, planted_groups
+from splitnet_tf.errors import ClusterError
+from splitnet_tf.grouping.recipe import GroupingRecipe
+from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.stages.base import base_model
+from splitnet_tf.stages.loop import Loop, rate_schedule
+
+DATA = planted_groups((2,), 4, num_train=100, num_valid=16, num_test=16)
+REQUIRED = {group: ["--train_dir=x"], split: ["--train_dir=x", "--basemodel=y"]}
+
+
+def read(program, *arguments, then):
+    """What ``then`` makes of a program's flags."""
+    with flagsaver.flagsaver():
+        program.define_flags()
+        flags.FLAGS([program.__name__, *REQUIRED[program], *arguments])
+        found = then()
+    flags.FLAGS.unparse_flags()
+    return found
+
+
+def phase(program, *arguments):
+    if program is group:
+        return read(group, *arguments, then=group.grouping_recipe)
+    return read(split, *arguments, then=lambda: Phase(**training_flags.phase_values()))
+
+
+def loop_of(program, *arguments):
+    return read(program, *arguments, then=training_flags.loop)
+
+
+programs = pytest.mark.parametrize("program", [group, split])
+
+
+def test_defaults_stand_once():
+    """A program without flags trains as a call without arguments."""
+    assert phase(group) == GroupingRecipe()
+    assert phase(split) == Phase()
+    assert loop_of(group) == loop_of(split) == Loop()
+
+
+def test_flags_of_the_grouping():
+    found = phase(
+        group,
+        *("--warmup_epochs=2", "--assignment_lr_scale=3", "--gamma1_growth=4"),
+        *("--assignment_init=random", "--converged_p=0.8", "--converged_hold=5"),
+        "--converged_off_block=0.1",
+    )
+    assert found == GroupingRecipe(
+        warmup_epochs=2,
+        pace=3,
+        gamma1_growth=4,
+        assignment_start="random",
+        converged_p=0.8,
+        converged_hold=5,
+        converged_off_block=0.1,
+    )
+
+
+@programs
+def test_flags_of_a_phase(program):
+    found = phase(
+        program,
+        *("--epochs=3", "--initial_lr=0.5", "--lr_schedule=step", "--lr_step_epoch=3,6.4"),
+        *("--lr_decay=0.2", "--lr_warmup_epochs=0.5", "--momentum=0.7", "--l2_weight=0.01"),
+        *("--label_smoothing=0.2", "--nonesterov"),
+    )
+    wanted = {
+        "epochs": 3,
+        "rate": 0.5,
+        "schedule": "step",
+        "drops": (3, 6.4),
+        "decay": 0.2,
+        "rate_warmup_epochs": 0.5,
+        "momentum": 0.7,
+        "l2": 0.01,
+        "label_smoothing": 0.2,
+        "nesterov": False,
+    }
+    assert {name: getattr(found, name) for name in wanted} == wanted
+
+
+@programs
+def test_flags_of_the_loop(program):
+    found = loop_of(
+        program,
+        *("--max_steps=9", "--display=3", "--val_interval=4", "--checkpoint_interval=5"),
+        *("--bfloat16", "--jit_compile", "--on_nan=rollback"),
+    )
+    assert found == Loop(
+        max_steps=9,
+        display=3,
+        val_interval=4,
+        checkpoint_interval=5,
+        bfloat16=True,
+        jit_compile=True,
+        on_nan="rollback",
+    )
+
+
+@programs
+def test_a_rate_below_the_usual_end_does_not_rise(program):
+    found = phase(program, "--initial_lr=0.01", "--epochs=10")
+    rate = rate_schedule(found, Loop(), 1)
+    rates = [rate(step) for step in range(11)]
+    assert rates[0] == 0.01 and rates == sorted(rates, reverse=True)
+
+
+def test_a_final_rate_above_the_first_is_refused():
+    with pytest.raises(sn.SplitNetError, match="`final_rate=0.5` is above `rate=0.1`"):
+        phase(split, "--final_lr=0.5")
+
+
+def grouped_by(*arguments):
+    def make():
+        plain = base_model("mlp", [("fc2", 2), ("logits", 2)], 8, (16, 16, 3))
+        return group.make_grouped(plain, sn.SplitPlan.from_sections(plain, group.sections()))
+
+    losses = sn.split_losses(read(group, "--model=mlp", "--splits=2-2", *arguments, then=make))
+    return losses.gamma1, losses.gamma2, losses.gamma3, losses.scaling, losses.reduction
+
+
+def test_split_losses():
+    """The gammas are in the paper's order."""
+    assert grouped_by() == (1, 1, 10, "unit", "mean")
+    arguments = ["--gamma1=2", "--gamma2=3", "--gamma3=5", "--scaling=paper"]
+    assert grouped_by(*arguments, "--weighted_group_loss") == (2, 3, 5, "paper", "weighted")
+
+
+@pytest.mark.parametrize("no_scale", [False, True])
+def test_scale_of_batch_norm(no_scale):
+    model = base_model("wrn-10-0.25", [("logits", 2)], 8, (16, 16, 3), bn_no_scale=no_scale)
+    norms = [x for x in model.layers if isinstance(x, layers.BatchNormalization)]
+    assert len(norms) == 7 and {x.scale for x in norms} == {not no_scale}
+
+
+@programs
+@pytest.mark.parametrize("augment", [True, False])
+def test_augmentation(program, augment):
+    """Without it a batch, here of all images, holds them as they are."""
+    arguments = [f"--augment={augment}", "--batch_size=100"]
+
+    def batch():
+        train, _, _ = training_flags.split_feeds(DATA, seed=0)
+        return next(iter(train.training()))[0].numpy()
+
+    images = read(program, *arguments, then=batch)
+    plain = next(iter(evaluation_batches(DATA.train, len(DATA.train))))[0].numpy()
+    as_they_are = {image.tobytes() for image in plain}
+    assert all(image.tobytes() in as_they_are for image in images) == (not augment)
+
+
+def test_a_restart_is_not_repeated_when_a_worker_is_lost(monkeypatch):
+    """Only before the run folder is prepared, or the run before would be gone on with."""
+    found = []
+    monkeypatch.setattr(device_flags.os, "execv", lambda _, command: found.append(command[-3:]))
+    monkeypatch.setattr(device_flags, "RELAUNCH", [])
+
+    def lose():
+        device_flags._lost(ClusterError("It is lost."))
+        device_flags.RELAUNCH.append("--restart=false")
+        device_flags._lost(ClusterError("It is lost."))
+
+    read(split, "--on_worker_loss=local", "--restart", then=lose)
+    without = ["--cluster=", "--devices="]
+    assert found[0][1:] == without and "--restart=false" not in found[0]
+    assert found[1:] == [["--restart=false", *without]]
