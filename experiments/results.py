@@ -30,7 +30,7 @@ from experiments.tables import (
     spread,
     stages,
 )
-from splitnet_tf.analysis.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
+from splitnet_tf.benchmarks.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.storage.atomic import write_atomically

@@ -1,6 +1,7 @@
 """Imports point one way, and the method knows no backend."""
 
 import ast
+import re
 
 import pytest
 
@@ -90,3 +91,32 @@ def test_only_one_file_touches_keras_internals():
             text = path.read_text()
             assert "keras.src" not in text and "_nodes_by_depth" not in text, path
             assert "_flatten_layers" not in text and "_inbound_nodes" not in text, path
+
+
+# A command of a program, with its flags.
+COMMAND = re.compile(r"\w+\.(py|sh|cli\.\w+)( --\S+)+")
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+
+
+def strings(path):
+    """(line, text) of every string of a file; ``{}`` stands for a value in an f-string."""
+    tree, parts = ast.parse(path.read_text()), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts |= {id(v) for v in node.values}
+            yield node.lineno, "".join(getattr(v, "value", "{}") for v in node.values if is_text(v))
+    for node in ast.walk(tree):
+        if is_text(node) and id(node) not in parts:
+            yield node.lineno, node.value
+
+
+def is_text(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_no_sentence_outside_cli_names_a_flag():
+    """Sentences name arguments, which a program turns into its flags."""
+    for path in FILES:
+        for line, text in strings(path) if path.parent.name != "cli" else ():
+            # A string that is nothing but a flag is an argument of another process.
+            assert text.startswith("--") or not FLAG.search(COMMAND.sub("", text)), (path, line)

@@ -1,7 +1,7 @@
-"""What else a user would try with several devices: the unsplit model, spread in other ways.
+"""Other ways to use several devices: the unsplit model, distributed over them.
 
-All are exact. They are here to be measured against (the paper's Table 5), and each tells, like a
-placed tree, what its devices compute and what crosses between them.
+All are exact. The paper's Table 5 compares the tree with them. Like a placed tree, each tells what
+its devices compute and what crosses between them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from splitnet_tf.training.fused_batch_norm import fused_batch_norms
 
 
 @dataclasses.dataclass(frozen=True)
-class Spread:
-    """A model on several devices, to be called on a batch of images.
+class OnDevices:
+    """Model on several devices, to be called on a batch of images.
 
     Attributes:
-      function: images to logits, a ``tf.function``.
-      flops: of each device for each image.
-      params: that each device holds.
-      bytes_crossing: between devices for each image.
+      function: ``tf.function`` of images that gives logits.
+      flops: floats, FLOPs of each device for one image.
+      params: ints, parameters that each device holds.
+      bytes_crossing: float, bytes that cross between devices for one image.
     """
 
     function: Callable
@@ -50,8 +50,8 @@ def _compiled(model: keras.Model, forward: Callable) -> Callable:
     return tf.function(forward, input_signature=signature, autograph=False)
 
 
-def data_parallel(model: keras.Model, devices: Sequence[str]) -> Spread:
-    """The whole model on every device, each with its share of the batch; one device: no spread."""
+def data_parallel(model: keras.Model, devices: Sequence[str]) -> OnDevices:
+    """Runs the whole model on every device, each on its share of the batch."""
     copies = [copy_on(model, d) for d in devices]
 
     def forward(images):
@@ -64,18 +64,18 @@ def data_parallel(model: keras.Model, devices: Sequence[str]) -> Spread:
         return tf.concat(outputs, axis=0)
 
     counted, count = cost(model), len(devices)
-    return Spread(
+    return OnDevices(
         _compiled(model, forward), (counted.flops / count,) * count, (counted.params,) * count, 0.0
     )
 
 
-def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> Spread:
-    """Consecutive parts of the model on one device after the other; batches overlap in a stream.
+def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> OnDevices:
+    """Runs consecutive parts of the model on one device after the other; batches overlap.
 
-    The cuts are where one tensor alone goes on, so that the slowest part has the fewest FLOPs.
+    The model is cut where a single tensor goes on, so that the slowest part has the fewest FLOPs.
 
     Raises:
-      PlacementError: there are fewer such places than it takes.
+      PlacementError: there are fewer such places than needed.
     """
     parts = consecutive_parts(model, len(devices))
     copies = [copy_on(p, d) for p, d in zip(parts, devices, strict=True)]
@@ -88,7 +88,7 @@ def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> Spread:
 
     costs = [cost(p) for p in parts]
     crossing = sum(tensor_bytes(p.output_shape, p.outputs[0].dtype) for p in parts[:-1])
-    return Spread(
+    return OnDevices(
         _compiled(model, forward),
         tuple(float(c.flops) for c in costs),
         tuple(c.params for c in costs),
@@ -97,7 +97,7 @@ def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> Spread:
 
 
 def consecutive_parts(model: keras.Model, count: int) -> list[keras.Model]:
-    """Cuts a model with one input and one output into ``count`` models that follow one another."""
+    """Cuts a model with one input and one output into ``count`` consecutive models."""
     graph = read_graph(model)
     shares = {row.name: row.flops for row in cost(model).layers}
     flops = [shares.get(call.name, 0) for call in graph.calls]
@@ -109,7 +109,7 @@ def consecutive_parts(model: keras.Model, count: int) -> list[keras.Model]:
             places.append((i + 1, *alive))
     if len(places) < count - 1:
         raise PlacementError(
-            f"Model '{model.name}' has {len(places)} places where one tensor alone goes on; it "
+            f"Model '{model.name}' has {len(places)} places where a single tensor goes on; it "
             f"cannot be cut into {count} parts."
         )
     cuts = [(0, graph.inputs[0]), *_balance(flops, places, count)]
@@ -122,7 +122,7 @@ def consecutive_parts(model: keras.Model, count: int) -> list[keras.Model]:
 
 
 def _balance(flops: list[int], places: list[tuple[int, int]], count: int) -> list:
-    """The ``count - 1`` places that leave the least to the part that has the most."""
+    """Chooses the ``count - 1`` places that leave the least to the part that has the most."""
     indices = [0, *(i for i, _ in places), len(flops)]
     most = {len(indices) - 1: (0.0, [])}  # index: the most above it, and the places chosen above
     for left in range(count):
@@ -145,11 +145,11 @@ def _part(graph: Graph, calls: Sequence[Call], start: int, end: int) -> keras.Mo
     return keras.Model(x, tensors[end])
 
 
-def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> Spread:
-    """Each layer's output channels spread over the devices; every kernel reads all of them.
+def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> OnDevices:
+    """Distributes each layer's output channels over the devices; kernels read all channels.
 
     Raises:
-      PlacementError: a layer that neither has a kernel nor works on each channel alone.
+      PlacementError: a layer neither has a kernel nor works on each channel by itself.
     """
     traced, count = trace(model), len(devices)
     graph = traced.graph
@@ -181,7 +181,7 @@ def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> Spread:
     crossing = (count - 1) * sum(
         tensor_bytes(graph.shapes[t], graph.dtypes[t]) for t in read - set(graph.inputs)
     )
-    return Spread(
+    return OnDevices(
         _compiled(model, forward),
         (counted.flops / count,) * count,
         (-(-counted.params // count),) * count,
@@ -195,7 +195,7 @@ def _channel_shares(x, count: int) -> list:
 
 
 def _slices(traced: Trace, call: Call, devices: Sequence[str]) -> list:
-    """A layer of fewer channels for each device, or the layer itself where it has no weights."""
+    """Makes a layer of fewer channels for each device; a layer without weights serves all."""
     op, width = call.op, traced.size(call.outputs[0])
     kernel = call.name in traced.kernels
     layer = isinstance(op, keras.layers.Layer)

@@ -1,4 +1,4 @@
-"""The most memory that a worker holds for one row of Table 5, in workers that did nothing else."""
+"""Most memory that a worker holds for one row of Table 5, in workers that did nothing else."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from splitnet_tf.stages.networks import choose_model
 def peak_bytes(name: str, model: str, num_classes: int, batch: tuple[int, ...], count: int) -> int:
     """Runs one row on new workers, from a new process, as a process connects to workers once.
 
-    Memory that was freed is not given back to the system: a worker that has run another row would
-    tell of that.
+    Freed memory is not given back to the system: a worker that already ran another row would
+    report that row's memory as well.
 
     Args:
-      name: of the row.
-      model: as ``--model`` has it.
-      num_classes: its classes.
+      name: name of the row.
+      model: name of the network, see ``choose_model``.
+      num_classes: int, classes of the network.
       batch: shape of the images, (B, H, W, C).
-      count: of workers.
+      count: int, number of workers.
 
     Returns:
-      Bytes, of the worker that held the most.
+      Bytes of the worker that held the most.
 
     Raises:
       ClusterError: a worker does not start.
@@ -44,7 +44,7 @@ def _peak_bytes(name, model, num_classes, batch, count):
         contextlib.closing(Cluster(workers.addresses)) as cluster,
     ):
         network = choose_model(model, num_classes, batch[1:])
-        spread = make_cases(network, cluster.devices)[name]()
-        for logits in stream(spread, [tf.zeros(batch)] * 2):
+        way = make_cases(network, cluster.devices)[name]()
+        for logits in stream(way, [tf.zeros(batch)] * 2):
             logits.numpy()
         return max(workers.peak_bytes())

@@ -1,4 +1,4 @@
-"""The paper's Table 5 on this machine: one device against several, in every way there is."""
+"""The paper's Table 5 on this machine: one device against several, in every known way."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.analysis import TRUNK_MODES, cost, text_table
-from splitnet_tf.analysis.speed_ups import SPEED_UP_HEADER, speed_up_cells
 from splitnet_tf.benchmarks.baselines import (
-    Spread,
+    OnDevices,
     blocks_in_sequence,
     data_parallel,
     layers_side_by_side,
 )
+from splitnet_tf.benchmarks.speed_ups import SPEED_UP_HEADER, speed_up_cells
 from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Timing, interleave, place, ratio, stream
@@ -38,12 +38,12 @@ ROWS = (
 )
 
 
-def placed(tree: SplitTree, devices: Sequence[str], trunk: str) -> Spread:
-    """A placed tree with what the table tells of it."""
+def placed(tree: SplitTree, devices: Sequence[str], trunk: str) -> OnDevices:
+    """Places a tree, with the numbers that the table tells of it."""
     found = place(tree, devices, trunk)
     placement = found.placement
     all_devices = range(len(placement.devices))
-    return Spread(
+    return OnDevices(
         found,
         tuple(placement.flops_on(d) for d in all_devices),
         tuple(placement.params_on(d) for d in all_devices),
@@ -51,8 +51,8 @@ def placed(tree: SplitTree, devices: Sequence[str], trunk: str) -> Spread:
     )
 
 
-def make_cases(model: keras.Model, devices: Sequence[str]) -> dict[str, Callable[[], Spread]]:
-    """Every row of the table, by name; each is made when it is called."""
+def make_cases(model: keras.Model, devices: Sequence[str]) -> dict[str, Callable[[], OnDevices]]:
+    """Returns a function for each row of the table, by name, that makes the model."""
     cases = {
         ONE: lambda: data_parallel(model, devices[:1]),
         "layers side by side": lambda: layers_side_by_side(model, devices),
@@ -84,11 +84,11 @@ def measure(
 
     Args:
       model: a wide residual network.
-      devices: names; the first is the one device to compare with.
-      batch_size: images in a batch.
-      batches: in a stream that is timed at once; two are under way at any time.
-      repeats: timed rounds, interleaved.
-      chosen: only the rows whose names begin with one of these, and the first.
+      devices: names; the first is the single device to compare with.
+      batch_size: int, images in a batch.
+      batches: int, batches that are timed at once; two are under way at any time.
+      repeats: int, timed rounds, interleaved.
+      chosen: beginnings of the names of rows; the first row is always there. Defaults to all.
 
     Returns:
       The document that ``as_text`` prints, without each row's ``peak_bytes``.
@@ -101,24 +101,24 @@ def measure(
         if not chosen or name == ONE or name.startswith(tuple(chosen))
     }
 
-    def run(spread):
-        for logits in stream(spread, [images] * batches):
+    def run(way):
+        for logits in stream(way, [images] * batches):
             logits.numpy()
 
     # Every row is a function of its own, which TensorFlow takes for one that is traced again.
     tf.get_logger().setLevel("ERROR")
     expected = model(images, training=False).numpy()
-    spreads = {}
+    ways = {}
     for name, make in cases.items():
-        spreads[name] = make()
-        logits = spreads[name](images).numpy()  # and all is traced
+        ways[name] = make()
+        logits = ways[name](images).numpy()  # and all is traced
         if name in (*PAPER_BASELINES, "unsplit data parallel"):
             check(name, logits, expected)
-    found = interleave({n: lambda s=s: run(s) for n, s in spreads.items()}, repeats, warmup=0)
+    found = interleave({n: lambda w=w: run(w) for n, w in ways.items()}, repeats, warmup=0)
     whole = cost(model)
     rows = [
-        row(name, s, found[name], found[ONE], whole, batches * batch_size)
-        for name, s in spreads.items()
+        row(name, way, found[name], found[ONE], whole, batches * batch_size)
+        for name, way in ways.items()
     ]
     return {
         "devices": list(devices),
@@ -130,14 +130,14 @@ def measure(
 
 
 def check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
-    """What is timed computes what it should."""
+    """Raises AssertionError when a way computes anything else than the model."""
     apart = np.abs(found - expected).max() / np.abs(expected).max()
     if not apart < 1e-4:
         raise AssertionError(f"'{name}' computes something else: {apart:.1e} apart.")
 
 
-def row(name, spread, timing: Timing, one: Timing, whole, images) -> dict:
-    """What the table tells of one way."""
+def row(name, way, timing: Timing, one: Timing, whole, images) -> dict:
+    """Gathers the numbers of one row."""
     printed = {**PAPER_BASELINES, **{kind: speed for kind, (_, speed) in PAPER_SPLITS.items()}}
     paper = printed.get(name) or printed.get(name.rpartition(" ")[0])
     return {
@@ -145,16 +145,16 @@ def row(name, spread, timing: Timing, one: Timing, whole, images) -> dict:
         "ms_per_image": 1000 * timing.median / images,
         "spread": timing.quartile_deviation,
         "speed_up": 1 / ratio(timing, one),
-        "bound": whole.flops / max(spread.flops),
+        "bound": whole.flops / max(way.flops),
         "paper": paper,
-        "bytes_crossing_per_image": spread.bytes_crossing,
-        "params_share": max(spread.params) / whole.params,
+        "bytes_crossing_per_image": way.bytes_crossing,
+        "params_share": max(way.params) / whole.params,
         "seconds": list(timing.seconds),
     }
 
 
 def as_text(document: dict) -> str:
-    """The document as a table."""
+    """Tabulates the document."""
     return (
         f"{document['model']}, batch {document['batch_size']}, "
         f"{document['repeats']} interleaved rounds of {document['batches_in_a_stream']} batches\n"

@@ -1,4 +1,4 @@
-"""Models by name, as the programs' ``--model`` takes them."""
+"""Models by name, such as ``wrn-16-8``."""
 
 from __future__ import annotations
 

@@ -37,17 +37,18 @@ def model():
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("way", WAYS)
 def test_each_way_computes_what_the_model_computes(model, way, count):
-    spread = WAYS[way](model, DEVICES[:count])
+    placed = WAYS[way](model, DEVICES[:count])
     batches = [
         np.random.default_rng(b).normal(size=(b, 8, 8, 3)).astype("float32") for b in (7, 3, 12)
     ]
-    for x, found in zip(batches, stream(spread, batches), strict=True):
+    for x, found in zip(batches, stream(placed, batches), strict=True):
         expected = model(x, training=False).numpy()
         assert np.abs(found.numpy() - expected).max() < 1e-5 * np.abs(expected).max()
-    assert sum(spread.flops) == pytest.approx(sn.cost(model).flops)
+    assert sum(placed.flops) == pytest.approx(sn.cost(model).flops)
     # An operation of each device is in the graph.
-    placed = {op.device for op in spread.function.get_concrete_function().graph.get_operations()}
-    assert all(any(d[1:] in p for p in placed) for d in DEVICES[:count])
+    graph = placed.function.get_concrete_function().graph
+    used = {op.device for op in graph.get_operations()}
+    assert all(any(d[1:] in u for u in used) for d in DEVICES[:count])
 
 
 def test_the_slowest_part_has_the_fewest_flops_that_it_can():

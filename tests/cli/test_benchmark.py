@@ -3,11 +3,13 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
+import splitnet_tf as sn
 from experiments.table5 import SCALES
-from splitnet_tf.cli import benchmark
-from splitnet_tf.cli.benchmark import DEVICES, READS, as_text, refuse_ignored
+from splitnet_tf.benchmarks.parts import CASES, measure_parts, precision_steps
+from splitnet_tf.cli.benchmark import DEVICES, READS, refuse_ignored
 from tests.cli.forked import start
 from tests.cli.test_flags import flags_of
 from tests.test_readme import commands
@@ -50,37 +52,41 @@ def test_parts_of_the_work(run):
         ratios = sorted(b / a for a, b in zip(first, second, strict=True))
         assert row["ratio"] == ratios[1] > 0 and len(ratios) == 3
     assert 0.5 < document["cases"][2]["flops_ratio"] < 1
-    assert as_text(document).startswith("mlp, 2-2, batch 4, 3 interleaved rounds on ")
 
 
-def test_only_one_step_of_the_bfloat16_case_is_in_bfloat16(monkeypatch):
-    made = {}
-
-    def compare(case, runs, *_):
-        return {name: run() for name, run in runs.items()}
-
-    class Step:
-        def __init__(self, model, *_, bfloat16, **more):
-            made[model] = bfloat16
-
-        def __call__(self, *_):
-            return {"cross_entropy": float(len(made))}
-
-    monkeypatch.setattr(benchmark, "TrainStep", Step)
-    monkeypatch.setattr(benchmark, "compare", compare)
-    monkeypatch.setattr(benchmark, "plain_copy", lambda model: object())
-    assert set(benchmark.bfloat16_step(None, None, None)) == {"float32", "bfloat16"}
-    assert list(made.values()) == [False, True]
+def test_one_step_computes_in_bfloat16_and_the_other_in_float32():
+    model = sn.models.mlp((64,), 12, (8, 8, 3))
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(16, 8, 8, 3)).astype("float32")
+    labels = rng.integers(0, 12, 16).astype("int32")
+    found = {
+        n: float(s(images, labels, 0.1)["cross_entropy"]) for n, s in precision_steps(model).items()
+    }
+    logits = model(images).numpy().astype(float)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    exact = -np.log(shares[np.arange(16), labels]).mean()
+    assert found["float32"] == pytest.approx(exact, rel=1e-5)
+    assert 1e-4 < abs(found["bfloat16"] - exact) < 0.1
 
 
 def test_what_a_case_does_not_read_is_not_reported(run):
     document = run("--cases=input_pipeline", "--batch_size=4")
     assert (document["splits"], document["batch_size"]) == (None, 4)
-    assert as_text(document).startswith("mlp, batch 4, 3 interleaved rounds on ")
+
+
+def test_parts_print_as_a_table():
+    found = measure_parts(
+        sn.models.mlp((8, 8), 4, (8, 8, 3)), ["conversion"], "2-2", batch_size=None
+    )
+    text = str(found)
+    assert text.startswith("mlp, 2-2, 3 interleaved rounds on ")
+    assert "conversion: convert against clone" in text
+    assert found.to_document()["cases"][0]["model_bytes"] == 4 * (192 * 8 + 8 + 64 + 8 + 32 + 4)
 
 
 def test_every_flag_is_for_some_case():
     """A new flag must be entered in one or the other."""
+    assert set(READS) == {DEVICES, *CASES}
     assert set(flags_of("benchmark")) == EVERY_CASE | {f for read in READS.values() for f in read}
 
 
