@@ -165,7 +165,7 @@ def learn_groups(
             hooks=[hook, RunHook(grouped, settings or config)],
         )
         save_model(grouped, folder.path / GROUPED)  # first, as a group may be empty
-        grouping = _read(grouped, method, class_names, given)
+        grouping = _read(grouped, method, class_names, given, folder.path if run else None)
         grouping.save(folder.path / GROUPING)
         result = GroupResult(
             steps=found.step,
@@ -202,15 +202,16 @@ def _read(
     method: str,
     class_names: Sequence[str] | None,
     given: GivenClasses | None,
+    folder: Path | None,
 ) -> Grouping:
     """The grouping that was learned; the sentence on an empty group says how to go on."""
     try:
         grouping = read_grouping(grouped, method, class_names)
     except EmptyGroupError as error:
-        now = "run again with `method=balanced` and the same `run` for groups of equal size from "
-        now += "this training, or "
-        if given is not None:
-            now = ""  # balanced would change given groups
+        now = ""
+        if folder and given is None:  # balanced would change given groups
+            now = f"run again with `method=balanced` and `run={folder}` for groups of equal size "
+            now += "from this training, or "
         raise GroupingError(
             f"{error.what}; {now}train anew with a larger `gamma3` in another `run`."
         ) from None
