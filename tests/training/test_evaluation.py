@@ -1,10 +1,13 @@
 """Accuracy, cross entropy and time against sums by hand."""
 
+import keras
 import numpy as np
 import pytest
+from scipy.special import expit, log_softmax
 
 from splitnet_tf.errors import DataError
-from splitnet_tf.training import evaluate, evaluation
+from splitnet_tf.recipe import BinaryCrossEntropy, CrossEntropy, HeadLosses
+from splitnet_tf.training import evaluate, evaluation, evaluator
 
 
 def test_evaluation_against_sums_by_hand():
@@ -28,6 +31,54 @@ def test_equal_logits_and_logits_that_are_no_numbers_are_no_hits():
     assert (flat.top1, flat.top5) == (0.25, 0.5)  # the first five indices are the first five
     bad = evaluate(lambda x: x * np.nan, [(np.zeros((4, 10), "float32"), labels)])
     assert (bad.top1, bad.top5) == (0.0, 0.0)
+
+
+def test_one_hot_and_column_labels_are_those_of_numbers():
+    logits = np.random.default_rng(0).normal(size=(7, 5)).astype("float32")
+    labels = np.array([0, 3, 1, 1, 2, 4, 4])
+    expected = evaluate(lambda x: x, [(logits, labels)])
+    for other in (labels[:, None], np.eye(5, dtype="float32")[labels]):
+        found = evaluate(lambda x: x, [(logits, other)])
+        assert (found.top1, found.top5) == (expected.top1, expected.top5)
+        assert found.cross_entropy == pytest.approx(expected.cross_entropy, rel=1e-6)
+        np.testing.assert_array_equal(found.confusion, expected.confusion)
+    soft = np.full((7, 5), 0.2, "float32")
+    found = evaluate(lambda x: x, [(logits, soft)]).cross_entropy
+    assert found == pytest.approx(-log_softmax(logits, axis=1).mean(), rel=1e-5)
+
+
+def test_several_classes_an_example():
+    logits = np.array([[2.0, -1.0, 0.5], [-3.0, 100.0, -100.0]], "float32")
+    labels = np.array([[1, 1, 0], [0, 1, 0]])
+    found = evaluate(lambda x: x, [(logits, labels)], multi_label=True)
+    assert found.top1 == pytest.approx(4 / 6) and found.top5 is None and found.confusion is None
+    p = expit(logits.astype("float64"))
+    expected = -np.mean(np.log(np.where(labels == 1, p, 1 - p)))
+    assert found.cross_entropy == pytest.approx(expected, rel=1e-5)
+    for wrong in (labels[:, :2], labels * 2):
+        with pytest.raises(DataError, match="labels must be 0 or 1 for each of 3 classes of 2"):
+            evaluate(lambda x: x, [(logits, wrong)], multi_label=True)
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_of_several_outputs_the_main_one_is_evaluated(as_dict):
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((5,))
+    heads = {n: keras.layers.Dense(4, name=n)(inputs) for n in ("one", "two")}
+    model = keras.Model(inputs, heads if as_dict else list(heads.values()))
+    images = rng.normal(size=(6, 5)).astype("float32")
+    labels, several = rng.integers(0, 4, 6), rng.integers(0, 2, (6, 4))
+    y = {"one": labels, "two": several} if as_dict else [labels, several]
+    losses = {"one": CrossEntropy(), "two": BinaryCrossEntropy()}
+    batches = [(images, y, np.zeros(6))]  # sample weights do not count
+    outputs = model(images)
+    one, two = (outputs[n] for n in heads) if as_dict else outputs
+    found = evaluator(model, HeadLosses(losses, "one"))(batches)
+    assert found.top1 == np.mean(one.numpy().argmax(axis=1) == labels)
+    assert found.cross_entropy == pytest.approx(float(losses["one"](labels, one)), rel=1e-5)
+    found = evaluator(model, HeadLosses(losses, "two"))(batches)
+    assert found.top1 == pytest.approx(np.mean((two.numpy() > 0) == several))
+    assert found.cross_entropy == pytest.approx(float(losses["two"](several, two)), rel=1e-5)
 
 
 @pytest.fixture

@@ -9,8 +9,21 @@ import threading
 import numpy as np
 import pytest
 
+from splitnet_tf import data
+from splitnet_tf.errors import DataError
+from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.checkpoints import list_checkpoints
-from tests.training.small_run import Histogram, Killed, at, events, kill, run_training
+from splitnet_tf.training import Trainer, TrainOptions
+from tests.training.small_run import (
+    Histogram,
+    Killed,
+    at,
+    events,
+    kill,
+    make_model,
+    make_step,
+    run_training,
+)
 
 
 @pytest.mark.parametrize("step", [1, 7, 14, 20])
@@ -63,3 +76,32 @@ def test_training_works_outside_the_main_thread(tmp_path, dataset):
     thread.start()
     thread.join()
     assert results[0].step == 3
+
+
+def test_a_run_ends_with_averaged_weights_also_when_it_was_killed(tmp_path, dataset, whole):
+    averaged = {"use_ema": True, "ema_momentum": 0.9}
+    wanted, expected = run_training(tmp_path / "whole", dataset, optimizer=averaged)
+    last = dict(zip([v.path for v in wanted.variables], whole[1], strict=True))
+    assert np.abs(wanted.get_layer("conv").kernel.numpy() - last["conv/kernel"]).max() > 1e-4
+    with pytest.raises(Killed):
+        run_training(tmp_path / "cut", dataset, optimizer=averaged, actions=[at(14, kill)])
+    for _ in range(2):  # a finished run is not averaged twice
+        model, result = run_training(tmp_path / "cut", dataset, optimizer=averaged)
+        assert result == expected
+        for found, value in zip(model.variables, wanted.variables, strict=True):
+            np.testing.assert_array_equal(found.numpy(), value.numpy())
+
+
+def test_batches_that_come_to_an_end_are_named(tmp_path, dataset):
+    run = RunDirectory(tmp_path, {})
+    trainer = Trainer(
+        make_step(make_model()),
+        TrainOptions(10),
+        run,
+        lambda start: data.training_batches(dataset.train, 10, 1, start).take(3),
+        lambda: data.evaluation_batches(dataset.valid, 20),
+        learning_rate=lambda step: 0.1,
+    )
+    with pytest.raises(DataError, match="end before step 4; `train_batches` must go on"):
+        trainer.train()
+    run.close()
