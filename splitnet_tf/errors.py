@@ -20,6 +20,10 @@ class GroupingError(SplitNetError):
     """A grouping that is empty, inconsistent or made for another model."""
 
 
+class SelectionError(SplitNetError):
+    """A selection that is inconsistent or made for another model."""
+
+
 class EmptyGroupError(GroupingError):
     """A group without channels; ``what`` says which, without the remedy."""
 

@@ -151,13 +151,15 @@ class SetsFile:
         """Returns the list under a key."""
         return self.typed(document.get(key), list, key)
 
-    def spaces(self, document: dict[str, Any], kind: type[ChannelSets]) -> tuple:
-        """Returns the sets of each space, of class ``kind``, under the key ``spaces``."""
+    def spaces(
+        self, document: dict[str, Any], kind: type[ChannelSets], key: str = "spaces"
+    ) -> tuple:
+        """Returns the sets of each space, of class ``kind``, under a key."""
         spaces = []
-        for entry in self.items(document, "spaces"):
+        for entry in self.items(document, key):
             if not isinstance(entry, dict):
-                raise self.error("each of 'spaces' must be an object.")
-            name = self.name(entry.get("name"), "spaces.name")
+                raise self.error(f"each of '{key}' must be an object.")
+            name = self.name(entry.get("name"), f"{key}.name")
             members = tuple(
                 tuple(sorted(self.typed(c, int, f"members of '{name}'") for c in m))
                 for m in (self.typed(m, list, "members") for m in self.items(entry, "members"))
@@ -170,7 +172,7 @@ class SetsFile:
                 raise self.error(f"space '{name}' says size {size} but its members are {found}.")
             spaces.append(kind(name, members, size))
         if len({s.name for s in spaces}) != len(spaces):
-            raise self.error("two of 'spaces' have the same name.")
+            raise self.error(f"two of '{key}' have the same name.")
         return tuple(spaces)
 
 

@@ -131,12 +131,20 @@ class GlobalPoolRule(LayerRule):
 
 @register_rule(layers.Rescaling)
 class RescalingRule(KeepRule):
-    """Element-wise layers with one scale, or one scale a channel (then only in the trunk)."""
+    """Element-wise layers with one scale and offset, or one a channel on the last axis."""
 
     ordered = True
 
     def is_whole(self, ctx: TraceContext) -> bool:
-        return np.ndim(ctx.op.scale) > 0 or np.ndim(ctx.op.offset) > 0
+        ranks = {np.ndim(ctx.op.scale), np.ndim(ctx.op.offset)}
+        last = ctx.inputs[0].axis == len(ctx.input_shapes[0]) - 1
+        return max(ranks) > (1 if last else 0)
+
+    def slice(self, op, ins, outs):
+        settings = {"scale": op.scale, "offset": op.offset}
+        return {
+            k: np.asarray(v)[outs[0]].tolist() for k, v in settings.items() if np.size(v) > 1
+        }, []
 
 
 class PerChannelRule(KeepRule):

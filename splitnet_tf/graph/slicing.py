@@ -39,14 +39,32 @@ def run_calls(
         weights = []
         if id(call.op) not in made:
             name = f"{prefix}{call.layer_name}"
-            made[id(call.op)], weights = _sliced(traced, call, name, ins, outs, settings(call))
+            made[id(call.op)], weights = sliced(traced, call, name, ins, outs, settings(call))
         apply_call(call, made[id(call.op)], tensors)
         if weights:  # the call has built the layer
             made[id(call.op)].set_weights(weights)
 
 
-def _sliced(traced: Trace, call: Call, name: str, ins, outs, more: dict) -> tuple[Any, list]:
-    """Layer or operation in place of ``call.op``, and its weights."""
+def sliced(
+    traced: Trace,
+    call: Call,
+    name: str,
+    ins: list[np.ndarray],
+    outs: list[np.ndarray],
+    more: dict,
+) -> tuple[Any, list[np.ndarray]]:
+    """Makes the layer or operation in place of ``call.op`` for some channels.
+
+    Args:
+      traced: trace of the model.
+      call: one of its calls.
+      name: of the new layer.
+      ins, outs: for each input and output the channels kept, see ``LayerRule.slice``.
+      more: settings in which the new layer differs besides.
+
+    Returns:
+      The layer, unbuilt, and its weights; an operation has none.
+    """
     settings, weights = traced.rule(call).slice(call.op, ins, outs)
     if is_keras_operation(call.op):
         return copy_operation(call.op, name, settings), []

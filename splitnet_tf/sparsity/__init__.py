@@ -1,5 +1,7 @@
 """Structured sparsity (SSL, Wen et al., 2016): learning what a network can do without."""
 
+from splitnet_tf.sparsity.changes import Changes, KernelChange
+from splitnet_tf.sparsity.choosing import random_like, random_selection, select_by_norms
 from splitnet_tf.sparsity.group_lasso import (
     group_factors,
     group_norms,
@@ -8,25 +10,38 @@ from splitnet_tf.sparsity.group_lasso import (
     scaled,
 )
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
+from splitnet_tf.sparsity.selection import Kept, Selection, apply_selection, read_selection
+from splitnet_tf.sparsity.shrink_model import Shrunk, shrink_model
 from splitnet_tf.sparsity.sparse_model import sparse_model
 from splitnet_tf.sparsity.steps import KeepZeros, ProximalStep, ThresholdStep, keep_zeros, step_of
 from splitnet_tf.sparsity.structures import STRUCTURES, Groups, Part, structure_groups
 
 __all__ = [
+    "Changes",
     "Groups",
     "KeepZeros",
+    "KernelChange",
+    "Kept",
     "Part",
     "ProximalStep",
     "STRUCTURES",
+    "Selection",
+    "Shrunk",
     "SparsityPlan",
     "Term",
     "ThresholdStep",
+    "apply_selection",
     "group_factors",
     "group_norms",
     "keep_zeros",
     "penalty",
     "proximal_step",
+    "random_like",
+    "random_selection",
+    "read_selection",
     "scaled",
+    "select_by_norms",
+    "shrink_model",
     "sparse_model",
     "step_of",
     "structure_groups",

@@ -83,7 +83,10 @@ class Groups:
 
 
 def structure_groups(
-    model: keras.Model | Trace, structure: str, names: Sequence[str] | None = None
+    model: keras.Model | Trace,
+    structure: str,
+    names: Sequence[str] | None = None,
+    frozen: bool = False,
 ) -> tuple[Groups, ...]:
     """Finds the groups of a structure in a model.
 
@@ -94,6 +97,7 @@ def structure_groups(
         groups at zero can free something: for ``filters`` all but those that make the model's
         outputs, for ``depth`` those on a longest path that have a way around them, for ``spaces``
         all whose channels can be taken out.
+      frozen: bool, whether weights that are not trained count too. Defaults to False.
 
     Returns:
       ``Groups`` of each layer or space, in the model's order.
@@ -111,13 +115,13 @@ def structure_groups(
             f"`structure` must be one of {', '.join(STRUCTURES)}; got {structure!r}."
         )
     if structure == "spaces":
-        return _spaces(traced, names)
+        return _spaces(traced, names, frozen)
     layers = {
         name: call
         for name, call in layers_of(traced).items()
-        if any(v.trainable for v in kernels_of(traced, call))
+        if any(frozen or v.trainable for v in kernels_of(traced, call))
     }
-    chosen = _chosen(names, layers, f"layer with a trainable kernel for `{structure}`")
+    chosen = _chosen(names, layers, f"layer with a kernel for `{structure}`")
     found = []
     for name, call in layers.items():
         if name not in chosen:
@@ -215,7 +219,7 @@ def _of_separable(structure: str, depthwise: keras.Variable, pointwise: keras.Va
 # Channel spaces.
 
 
-def _spaces(traced: Trace, names: Sequence[str] | None) -> tuple[Groups, ...]:
+def _spaces(traced: Trace, names: Sequence[str] | None, frozen: bool) -> tuple[Groups, ...]:
     fixed = fixed_spaces(traced)
     numbers = {space.name: i for i, space in enumerate(traced.spaces)}
     chosen = _chosen(names, numbers, "channel space")
@@ -224,7 +228,7 @@ def _spaces(traced: Trace, names: Sequence[str] | None) -> tuple[Groups, ...]:
     inputs = {s for t in traced.graph.inputs for s in traced.layouts[t].spaces}
     parts: dict[int, list[Part]] = {numbers[name]: [] for name in chosen}
     for call in layers_of(traced).values():
-        for found in channel_axes(traced, call):
+        for found in channel_axes(traced, call, frozen):
             space, index = channels_of_spaces(traced, found.tensor)
             shape = tuple(found.variable.shape)
             for s in parts.keys() & set(space.tolist()):

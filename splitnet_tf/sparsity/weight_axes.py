@@ -18,7 +18,7 @@ class ChannelAxis:
     """One axis of a variable that runs over the channels of a tensor.
 
     Attributes:
-      variable: keras.Variable, trainable.
+      variable: keras.Variable.
       axis: int from 0, the axis.
       tensor: int, id of the tensor in the trace.
     """
@@ -28,7 +28,10 @@ class ChannelAxis:
     tensor: int
 
 
-def channel_axes(traced: Trace, call: Call) -> list[ChannelAxis]:
+STATISTICS = ("moving_mean", "moving_variance")
+
+
+def channel_axes(traced: Trace, call: Call, frozen: bool = False) -> list[ChannelAxis]:
     """Lists where the weights of a call have the channels of its tensors.
 
     Kernels, biases, depthwise kernels and the weights of batch norms and other layers with a weight
@@ -38,6 +41,7 @@ def channel_axes(traced: Trace, call: Call) -> list[ChannelAxis]:
     Args:
       traced: trace of the model.
       call: one of its calls.
+      frozen: bool, whether weights that are not trained are listed too. Defaults to False.
     """
     op, rule = call.op, traced.rule(call)
     if call.name in traced.whole or not getattr(op, "weights", None):
@@ -61,13 +65,14 @@ def channel_axes(traced: Trace, call: Call) -> list[ChannelAxis]:
         found = [(op.kernel, -1, made), bias]
     elif isinstance(rule, PerChannelRule):
         channels = (traced.size(made),)
-        found = [(w, -1, made) for w in op.weights if tuple(w.shape) == channels]
+        own = [w for w in op.weights if w.name not in STATISTICS]
+        found = [(w, -1, made) for w in own if tuple(w.shape) == channels]
     else:
         found = []
     return [
         ChannelAxis(v, axis % len(v.shape), tensor)
         for v, axis, tensor in found
-        if v is not None and v.trainable
+        if v is not None and (frozen or v.trainable)
     ]
 
 

@@ -71,6 +71,9 @@ SPLIT = {
     "resizing": lambda x: layers.Resizing(5, 5)(x),
     "dropouts": lambda x: layers.SpatialDropout2D(0.3)(layers.GaussianDropout(0.1)(x)),
     "rescaling": lambda x: layers.Rescaling(0.5, offset=1.0)(x),
+    "rescaling of each channel": lambda x: layers.Rescaling(
+        np.arange(1.0, 9.0) / 4, offset=list(range(8))
+    )(x),
     "concatenation": lambda x: layers.Concatenate()([x, layers.Conv2D(5, 1, name="side")(x)]),
     "subtraction": lambda x: layers.Subtract()([x, layers.Conv2D(8, 1)(x)]),
     "average": lambda x: layers.Average()([x, layers.Conv2D(8, 1)(x), x]),

@@ -1,0 +1,191 @@
+"""The difference between a model and its shrunk form, layer by layer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from splitnet_tf.graph.trace import Trace
+from splitnet_tf.sparsity.narrowing import Crop, Take
+from splitnet_tf.sparsity.removal import Remains
+from splitnet_tf.sparsity.weight_axes import channel_axes, fixed_spaces, kernels_of, layers_of
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelChange:
+    """One kernel before and after.
+
+    Attributes:
+      layer, kind: str, name and class of the layer.
+      kernel: str, name of the variable.
+      before: shape (window..., in, out).
+      after: shape, None when the layer goes.
+      places: int, positions at which the kernel is applied; None where the input's size is unknown.
+      zero_filters: int, output channels left in place though all their weights are zero.
+      zero_columns: int, columns (window x input channels) left in place though all are zero.
+    """
+
+    layer: str
+    kind: str
+    kernel: str
+    before: tuple[int, ...]
+    after: tuple[int, ...] | None
+    places: int | None
+    zero_filters: int = 0
+    zero_columns: int = 0
+
+    def weights(self, after: bool) -> int:
+        """Weights of the kernel, before or after."""
+        shape = self.after if after else self.before
+        return 0 if shape is None else math.prod(shape)
+
+    def multiply_adds(self, after: bool) -> int | None:
+        """Multiply-adds for one example, before or after; None where they are unknown."""
+        return None if self.places is None else self.weights(after) * self.places
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What a shrink changes.
+
+    Attributes:
+      kernels: ``KernelChange`` of every kernel, in the model's order.
+      left: sentences on what was given up, or is zero, and stays all the same.
+
+    ``print(changes)`` is a table.
+    """
+
+    kernels: tuple[KernelChange, ...]
+    left: tuple[str, ...] = ()
+
+    def total(self, what: str, after: bool) -> int | None:
+        """Sum over the kernels of ``"weights"`` or ``"multiply_adds"``; None where unknown."""
+        values = [getattr(k, what)(after) for k in self.kernels]
+        return None if None in values else sum(values)
+
+    def to_json(self) -> dict[str, Any]:
+        """A document for a JSON file: each kernel, totals and what was left."""
+        kernels = [
+            {
+                **dataclasses.asdict(k),
+                **{f"weights_{w}": k.weights(a) for w, a in WHEN},
+                **{f"multiply_adds_{w}": k.multiply_adds(a) for w, a in WHEN},
+            }
+            for k in self.kernels
+        ]
+        totals = {
+            f"{what}_{when}": self.total(what, after)
+            for what in ("weights", "multiply_adds")
+            for when, after in WHEN
+        }
+        return {"kernels": kernels, **totals, "left": list(self.left)}
+
+    def __str__(self) -> str:
+        head = ("layer", "kernel before", "after", "weights", "multiply-adds", "zeros left")
+        rows = [head, *(self._row(k) for k in self.kernels)]
+        totals = (self._share(self.total(w, True), self.total(w, False)) for w in WHAT)
+        rows.append(("all", "", "", *totals, ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = [
+            "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, *(f"left: {sentence}" for sentence in self.left)])
+
+    def _row(self, k: KernelChange) -> tuple[str, ...]:
+        left = [(k.zero_filters, "filters"), (k.zero_columns, "columns")]
+        return (
+            k.layer if k.kernel == "kernel" else f"{k.layer} ({k.kernel})",
+            "x".join(map(str, k.before)),
+            "gone" if k.after is None else "x".join(map(str, k.after)),
+            *(self._share(getattr(k, w)(True), getattr(k, w)(False)) for w in WHAT),
+            ", ".join(f"{n} {what}" for n, what in left if n),
+        )
+
+    @staticmethod
+    def _share(after: int | None, before: int | None) -> str:
+        if after is None or before is None:
+            return "unknown"
+        return f"{after:,} ({after / before:.1%})" if before else f"{after:,}"
+
+
+WHAT = ("weights", "multiply_adds")
+WHEN = (("before", False), ("after", True))
+
+
+def kernel_changes(
+    traced: Trace, remains: Remains, narrowed: dict[str, Crop | Take]
+) -> tuple[KernelChange, ...]:
+    """The change of every kernel, predicted from what remains and how it is narrowed."""
+    found = []
+    stays = {c.layer_name for c in traced.graph.calls if c.name in remains.calls}
+    for name, call in layers_of(traced).items():
+        axes = channel_axes(traced, call, frozen=True)
+        for variable in kernels_of(traced, call):
+            before = tuple(variable.shape)
+            after, index = list(before), [np.ones(n, bool) for n in before]
+            for found_axis in (a for a in axes if a.variable is variable):
+                alive = remains.alive(traced, found_axis.tensor)
+                after[found_axis.axis], index[found_axis.axis] = int(alive.sum()), alive
+            after = tuple(after)
+            kernel = ops.convert_to_numpy(variable)[np.ix_(*index)]
+            if name in narrowed and name in stays:
+                after, kernel = narrowed[name].shape(after), narrowed[name].kernel(kernel)
+            zero = kernel == 0
+            found.append(
+                KernelChange(
+                    name,
+                    type(call.op).__name__,
+                    variable.name,
+                    before,
+                    after if name in stays else None,
+                    _places(traced, call.layer_name),
+                    int(zero.all(axis=tuple(range(zero.ndim - 1))).sum()) if name in stays else 0,
+                    int(zero.all(axis=-1).sum()) if name in stays else 0,
+                )
+            )
+    return tuple(found)
+
+
+def _places(traced: Trace, layer: str) -> int | None:
+    """Positions at which a layer's kernel is applied, over all its calls."""
+    total = 0
+    for call in traced.graph.calls:
+        if call.layer_name == layer:
+            made = call.outputs[0]
+            shape, axis = traced.graph.shapes[made], traced.layouts[made].axis
+            places = [n for i, n in enumerate(shape) if i not in (0, axis)]
+            if None in places:
+                return None
+            total += math.prod(places)
+    return total
+
+
+def channels_left(traced: Trace, remains: Remains, kept: list[np.ndarray] | None) -> list[str]:
+    """Sentences on channels that were given up, or are constant, and stay.
+
+    Args:
+      traced, remains: of the model.
+      kept: for each space the channels that a selection keeps; None when nothing was chosen.
+    """
+    fixed, grouped = fixed_spaces(traced), defaultdict(list)
+    for (s, channel), reason in remains.reasons.items():
+        given_up = "constant" in reason if kept is None else not kept[s][channel]
+        if s not in fixed and given_up:
+            grouped[s, reason].append(channel)
+    return [
+        f"space '{traced.spaces[s].name}': {_channels(channels)}: {reason}"
+        for (s, reason), channels in sorted(grouped.items())
+    ]
+
+
+def _channels(channels: list[int]) -> str:
+    shown = ", ".join(map(str, sorted(channels)[:8]))
+    if len(channels) == 1:
+        return f"channel {shown} stays"
+    return f"{len(channels)} channels stay ({shown}{', ...' if len(channels) > 8 else ''})"

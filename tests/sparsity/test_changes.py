@@ -1,0 +1,71 @@
+"""The printed difference, its JSON form, and its counts against those of the shrunk model."""
+
+import json
+
+import numpy as np
+
+import splitnet_tf as sn
+from splitnet_tf.sparsity import apply_selection, random_selection, shrink_model
+from tests.conftest import scramble, small_alexnet
+from tests.sparsity.zeros import set_zero
+
+
+def shrunk_alexnet():
+    model = scramble(small_alexnet())
+    apply_selection(model, random_selection(model, 0.5, seed=1))
+    set_zero(model.get_layer("conv2").kernel, (0, ...))
+    return model, shrink_model(model)
+
+
+def test_counts_are_those_of_the_models():
+    """FLOPs are two a multiply-add, and a dense layer counts its bias."""
+    model, shrunk = shrunk_alexnet()
+    for after, counted in ((False, sn.cost(model)), (True, sn.cost(shrunk.model))):
+        kernels = {k.layer: k for k in shrunk.changes.kernels}
+        for row in counted.layers:
+            bias = (
+                0
+                if row.kind == "Conv2D"
+                else (shrunk.model if after else model).get_layer(row.name).units
+            )
+            assert row.params == kernels[row.name].weights(after) + bias
+            assert row.flops == 2 * kernels[row.name].multiply_adds(after) + bias
+        total = sum(row.flops for row in counted.layers if row.kind == "Conv2D") // 2
+        found = [k.multiply_adds(after) for k in shrunk.changes.kernels if k.kind == "Conv2D"]
+        assert sum(found) == total
+
+
+def test_the_table():
+    _, shrunk = shrunk_alexnet()
+    lines = str(shrunk.changes).splitlines()
+    assert lines[0].split() == [
+        "layer", "kernel", "before", "after", "weights", "multiply-adds", "zeros", "left"
+    ]  # fmt: skip
+    assert lines[2].split() == [
+        "conv2", "3x3x6x7", "2x3x3x4", "72", "(19.0%)", "1,800", "(19.0%)"
+    ]  # fmt: skip
+    assert lines[-1].startswith("all") and len(lines) == 7
+
+
+def test_the_document():
+    _, shrunk = shrunk_alexnet()
+    document = json.loads(json.dumps(shrunk.changes.to_json()))
+    conv2 = document["kernels"][1]
+    assert conv2["before"] == [3, 3, 6, 7] and conv2["after"] == [2, 3, 3, 4]
+    assert conv2["weights_before"] == 378 and conv2["weights_after"] == 72
+    assert document["weights_after"] == sum(k["weights_after"] for k in document["kernels"])
+    assert document["left"] == []
+
+
+def test_layers_that_go():
+    from tests.sparsity.test_selection import blocks
+
+    model = blocks()
+    set_zero(model.get_layer("b2").kernel, ...)
+    set_zero(model.get_layer("a2").kernel, (..., 1))
+    changes = shrink_model(model).changes
+    lines = str(changes).splitlines()
+    assert "gone" in lines[4].split() and "gone" in lines[5].split()
+    assert lines[3].endswith("1 filters")
+    assert changes.kernels[4].multiply_adds(True) == 0
+    assert np.isclose(changes.total("weights", True), sum(k.weights(True) for k in changes.kernels))
