@@ -29,11 +29,15 @@ DEMO = --dataset=planted --batch_size=64 --lr_schedule=cosine \
   --checkpoint_interval=0 --seed=$(SEED) --restart
 
 # Two processes; the tests of one file stay together, long ones early.
-SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE = -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
-# The tests of the method's own layers and losses, on another backend than TensorFlow; channels
-# first, as TensorFlow has no such convolutions on some processors.
-ON_JAX = tests/grouping/test_grouped_layers.py tests/grouping/test_regularizers.py \
+# The losses and a layer of each kind on another backend than TensorFlow; channels first, as
+# TensorFlow has no such convolutions on some processors. The rest: make test-backends.
+GROUPED_LAYERS = tests/grouping/test_grouped_layers.py
+ON_JAX = tests/grouping/test_regularizers.py \
+  $(GROUPED_LAYERS)::test_model_losses_are_the_equations \
+  $(GROUPED_LAYERS)::test_grouped_convolutions_of_every_kind \
+  $(GROUPED_LAYERS)::test_layers_can_be_put_together_by_hand \
   tests/splitting/test_any_layers.py::test_channels_first
 
 test: $(READY) lint
