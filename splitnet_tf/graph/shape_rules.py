@@ -190,3 +190,29 @@ class InsertRule(LayerRule):
         if layout.axis in gone:
             raise ctx.refuse("takes out the axis of the channels")
         return [Layout(layout.axis - sum(a < layout.axis for a in gone), layout.spaces)]
+
+
+@register_rule("ops.Pad")
+class PadRule(LayerRule):
+    """Pads positions, or adds channels at the ends, which are spaces of their own."""
+
+    ordered = True
+
+    def trace(self, ctx: TraceContext) -> list[Layout]:
+        layout, rank = ctx.inputs[0], len(ctx.input_shapes[0])
+        widths = [tuple(w) for w in ctx.op.pad_width]
+        if len(widths) != rank or sum(widths[0]):
+            raise ctx.refuse("pads the batch axis")
+        if layout.axis != rank - 1:
+            raise ctx.refuse("is supported with channels last only")
+        before, after = widths[-1]
+        if len(ctx.inputs) > 1 or (before + after and ctx.op.mode != "constant"):
+            raise ctx.refuse("adds channels that are no constant")
+        first, last = (ctx.new(n, layout.axis).spaces if n else () for n in (before, after))
+        return [Layout(layout.axis, (*first, *layout.spaces, *last))]
+
+    def slice(self, op, ins, outs):
+        *others, (before, _) = [tuple(w) for w in op.pad_width]
+        first = int((outs[0] < before).sum())
+        widths = (*others, (first, len(outs[0]) - len(ins[0]) - first))
+        return {"pad_width": widths, "mode": op.mode}, []

@@ -10,8 +10,11 @@ from typing import Any
 import keras
 
 from splitnet_tf.models.alexnet import alexnet
-from splitnet_tf.models.mlp import mlp
-from splitnet_tf.models.resnet import resnet
+from splitnet_tf.models.convnet import convnet
+from splitnet_tf.models.lenet import lenet
+from splitnet_tf.models.mlp import mlp, mlp_of_sizes
+from splitnet_tf.models.resnet import UNITS, resnet
+from splitnet_tf.models.resnet_cifar import resnet_cifar
 from splitnet_tf.models.wide_resnet import wide_resnet
 
 KNOWN = (
@@ -19,7 +22,11 @@ KNOWN = (
     "resnet-<depth>",
     "resnet-<depth>x<width>",
     "alexnet",
+    "lenet",
+    "convnet",
+    "convnet-quick",
     "mlp",
+    "mlp-<inputs>-<units>-...-<classes>",
     "or a name from keras.applications, such as ResNet50",
 )
 
@@ -33,8 +40,9 @@ def build(
     """Builds a model by name, with random weights; it returns logits.
 
     Args:
-      name: ``wrn-16-8``, ``resnet-18x2``, ``alexnet``, ``mlp``, or a function of
-        ``keras.applications``; case does not matter.
+      name: ``wrn-16-8``, ``resnet-18x2`` (ImageNet's: 18, 34, 50), ``resnet-20`` (CIFAR's, of
+        depth 6n + 2), ``alexnet``, ``lenet``, ``convnet``, ``mlp``, ``mlp-784-500-300-10``, or a
+        function of ``keras.applications``; case does not matter.
       num_classes: int, size of the logits. Defaults to the model's own.
       input_shape: shape of one example. Defaults to the model's own.
       **settings: arguments of the model's function.
@@ -85,8 +93,17 @@ def _find(name: str) -> tuple[Callable[..., keras.Model], dict[str, Any]]:
         return wide_resnet, {"depth": int(wide[1]), "width": float(wide[2])}
     deep = re.fullmatch(r"resnet-(\d{1,9})(?:x(\d{1,9}(?:\.\d+)?))?", name.lower())
     if deep:
-        return resnet, {"depth": int(deep[1]), "width": float(deep[2] or 1)}
-    function = {"alexnet": alexnet, "mlp": mlp, **applications()}.get(name.lower())
+        depth = int(deep[1])
+        small = depth not in UNITS and depth % 6 == 2
+        named = {"depth": depth, "width": float(deep[2] or 1)}
+        return (resnet_cifar if small else resnet), named
+    sizes = re.fullmatch(r"mlp((?:-\d{1,9}){2,})", name.lower())
+    if sizes:
+        return mlp_of_sizes, {"sizes": tuple(map(int, sizes[1][1:].split("-")))}
+    kind = re.fullmatch(r"convnet(?:-(full|quick))?", name.lower())
+    if kind:
+        return convnet, {"kind": kind[1] or "full"}
+    function = {"alexnet": alexnet, "lenet": lenet, "mlp": mlp, **applications()}.get(name.lower())
     if function is None:
         raise ValueError(f"model must be one of {', '.join(KNOWN)}; got {name!r}.")
     return function, {}

@@ -11,7 +11,8 @@ COUNT = "[0-9]{1,6}"
 # First layers of the sections of a short form, from the bottom up.
 SHORT_FORMS = {
     r"wrn[-_]": ("unit_2_0", "unit_3_0", "logits"),
-    r"resnet-": ("unit_3_0", "unit_4_0", "logits"),
+    r"resnet-(18|34|50)(x|$)": ("unit_3_0", "unit_4_0", "logits"),
+    r"resnet-": ("unit_2_0", "unit_3_0", "logits"),
     r"alexnet": ("fc6", "fc7", "fc8"),
     r"mlp": ("fc2", "logits"),
 }

@@ -134,6 +134,8 @@ class _Closure:
             return tuple(t for t in call.inputs if self._lives(t))
         if join_kind(call) is not None:
             return self._join(call)
+        for t in call.inputs:
+            self._keep_one(call, t)
         return call.inputs
 
     def _keep_read(self, call: Call) -> None:
@@ -147,9 +149,13 @@ class _Closure:
         why = why if view.linear else "it may do anything with it"
         text = f"layer '{call.layer_name}' reads a constant that cannot be folded: {why}"
         self._keep(read, text, needed & constant)
-        if not self._lives(read):
-            first = np.arange(self.trace.size(read)) == 0
-            self._keep(read, f"layer '{call.layer_name}' must read something", first)
+        self._keep_one(call, read)
+
+    def _keep_one(self, call: Call, tensor: int) -> None:
+        """Keeps a channel of a tensor that has none left."""
+        if not self._lives(tensor):
+            first = np.arange(self.trace.size(tensor)) == 0
+            self._keep(tensor, f"layer '{call.layer_name}' must read something", first)
 
     def _join(self, call: Call) -> tuple[int, ...]:
         """The operands that stay: constant ones go, with the layers behind them."""

@@ -74,6 +74,8 @@ SPLIT = {
     "rescaling of each channel": lambda x: layers.Rescaling(
         np.arange(1.0, 9.0) / 4, offset=list(range(8))
     )(x),
+    "padded positions": lambda x: ops.pad(x, ((0, 0), (1, 0), (0, 2), (0, 0)), mode="reflect"),
+    "padded channels": lambda x: ops.pad(x, ((0, 0), (0, 0), (1, 1), (2, 3))),
     "concatenation": lambda x: layers.Concatenate()([x, layers.Conv2D(5, 1, name="side")(x)]),
     "subtraction": lambda x: layers.Subtract()([x, layers.Conv2D(8, 1)(x)]),
     "average": lambda x: layers.Average()([x, layers.Conv2D(8, 1)(x), x]),
@@ -106,6 +108,7 @@ ORDERED = {
     "separable with multiplier": lambda x: layers.SeparableConv2D(6, 3, depth_multiplier=2)(x),
     "transposed": lambda x: layers.Conv2DTranspose(6, 3)(x),
     "softmax": lambda x: layers.Softmax()(x),
+    "reflected channels": lambda x: ops.pad(x, ((0, 0), (0, 0), (0, 0), (2, 2)), mode="reflect"),
     "unit norm": lambda x: layers.UnitNormalization()(x),
     "attention": lambda x: layers.MultiHeadAttention(2, 4)(x, x),
     "roll": lambda x: ops.roll(x, 1, axis=-1),
