@@ -9,8 +9,7 @@ from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, ru
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.parallel import FORMS
-from splitnet_tf.stages.evaluate import SPEED_BATCHES
-from splitnet_tf.stages.evaluate_run import evaluate_run
+from splitnet_tf.stages.evaluate_run import SPEED_BATCHES, evaluate_run
 
 FLAGS = flags.FLAGS
 

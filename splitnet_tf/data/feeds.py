@@ -40,8 +40,8 @@ class Feed(abc.ABC):
         """Endless training batches; the first belongs to step ``start_step``."""
 
     @abc.abstractmethod
-    def evaluation(self) -> Iterable[tuple]:
-        """Every example once, in order."""
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
+        """Every example once, in order; data in batches keep theirs."""
 
     def inputs(self, count: int | None = None) -> Iterator[Any]:
         """The inputs of the first ``count`` batches of the evaluation, all by default."""
@@ -74,8 +74,8 @@ class SplitFeed(Feed):
             self._split, self._batch_size, self._seed, start_step, self._augment
         )
 
-    def evaluation(self) -> tf.data.Dataset:
-        return evaluation_batches(self._split, EVALUATION_BATCH)
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> tf.data.Dataset:
+        return evaluation_batches(self._split, batch_size)
 
 
 class ArrayFeed(Feed):
@@ -97,14 +97,16 @@ class ArrayFeed(Feed):
                 f"The arrays of a data set must have one length; got {sorted(lengths)}."
             )
         self._size = lengths.pop()
-        if not 1 <= batch_size <= self._size:
-            raise DataError(
-                f"`batch_size` must be from 1 to the {self._size} examples; got {batch_size}."
-            )
+        if self._size < 1:
+            raise DataError("The arrays of a data set must have one example or more.")
         self._batch_size, self._seed = batch_size, seed
 
     @property
     def steps_per_epoch(self) -> int:
+        if not 1 <= self._batch_size <= self._size:
+            raise DataError(
+                f"`batch_size` must be from 1 to the {self._size} examples; got {self._batch_size}."
+            )
         return self._size // self._batch_size
 
     def training(self, start_step: int = 0) -> tf.data.Dataset:
@@ -127,8 +129,8 @@ class ArrayFeed(Feed):
 
         return untuned(tf.data.Dataset.counter(start_step).map(batch).prefetch(2))
 
-    def evaluation(self) -> tf.data.Dataset:
-        return untuned(tf.data.Dataset.from_tensor_slices(self._arrays).batch(EVALUATION_BATCH))
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> tf.data.Dataset:
+        return untuned(tf.data.Dataset.from_tensor_slices(self._arrays).batch(batch_size))
 
 
 class PyDatasetFeed(Feed):
@@ -157,7 +159,7 @@ class PyDatasetFeed(Feed):
             self._data.on_epoch_end()
             epoch, first = epoch + 1, 0
 
-    def evaluation(self) -> Iterator[tuple]:
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterator[tuple]:
         for k in range(self.steps_per_epoch):
             yield _tensors(self._data[k])
 
@@ -190,7 +192,7 @@ class DatasetFeed(Feed):
     def training(self, start_step: int = 0) -> tf.data.Dataset:
         return untuned(self._data.repeat().skip(start_step).prefetch(2))
 
-    def evaluation(self) -> tf.data.Dataset:
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> tf.data.Dataset:
         return untuned(self._data)
 
 
@@ -221,8 +223,8 @@ class WeightedFeed(Feed):
     def training(self, start_step: int = 0) -> Iterator[tuple]:
         return map(self._weigh, iter(self._feed.training(start_step)))
 
-    def evaluation(self) -> Iterable[tuple]:
-        return self._feed.evaluation()
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
+        return self._feed.evaluation(batch_size)
 
     def _weigh(self, batch: tuple) -> tuple:
         x, y, *weights = batch

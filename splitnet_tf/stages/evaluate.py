@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from splitnet_tf.analysis import cost, text_table
+from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.parallel import one_device_forward, place, stream
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.training import compiled_forward, evaluate
+from splitnet_tf.training.evaluation import evaluator
 
-SPEED_BATCHES = 10  # at least so many batches are timed, if arrays are long enough
+BATCH = 100  # examples in a batch of arrays
 HEADER = ("", "top-1", "top-5", "cross entropy", "ms/image", "params (M)", "GFLOPs")
 
 
@@ -29,12 +29,13 @@ class ModelEvaluation:
     Attributes:
       model: name of the model, or the file that it was loaded from.
       images: int, examples seen.
-      top1, top5: shares of the examples whose class is the first, or among the first five.
+      top1, top5: shares of the examples whose class is the first, or among the first five. With
+        several classes an example, the share of right answers over all classes, and None.
       cross_entropy: mean over the examples, in nats.
       seconds_per_image: median over batches; None when there is a single batch.
       batch_size: int, examples in a batch.
       params, flops: parameters and FLOPs for one image, counted as the paper does.
-      confusion: int64 (classes, classes), rows the true class.
+      confusion: int64 (classes, classes), rows the true class; None with several classes.
       form: form of a tree on one device; empty for other models and for each branch by itself.
       forms: form -> seconds an image; empty unless the fastest form was looked for.
       trunk: mode of the trunk of a tree on several devices; empty for one device.
@@ -44,13 +45,13 @@ class ModelEvaluation:
     model: str
     images: int
     top1: float
-    top5: float
+    top5: float | None
     cross_entropy: float
     seconds_per_image: float | None
     batch_size: int
     params: int
     flops: int
-    confusion: np.ndarray
+    confusion: np.ndarray | None
     form: str = ""
     forms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     trunk: str = ""
@@ -58,7 +59,9 @@ class ModelEvaluation:
 
     def to_document(self) -> dict[str, Any]:
         """Everything for a JSON document; a form or placement only where there is one."""
-        found = {**vars(self), "forms": dict(self.forms), "confusion": self.confusion.tolist()}
+        found = {**vars(self), "forms": dict(self.forms)}
+        if self.confusion is not None:
+            found["confusion"] = self.confusion.tolist()
         for name, absent in (("form", ("form", "forms")), ("trunk", ("trunk", "placement"))):
             if not found[name]:
                 found = {k: v for k, v in found.items() if k not in absent}
@@ -69,7 +72,7 @@ class ModelEvaluation:
         seconds = self.seconds_per_image
         return (
             f"{100 * self.top1:.2f}%",
-            f"{100 * self.top5:.2f}%",
+            f"{100 * self.top5:.2f}%" if self.top5 is not None else "-",
             f"{self.cross_entropy:.3f}",
             f"{1000 * seconds:.3f}" if seconds is not None and math.isfinite(seconds) else "-",
             f"{self.params / 1e6:.3f}",
@@ -117,10 +120,11 @@ def evaluate_model(
     model: keras.Model | SplitTree,
     data: Any,
     *,
+    loss: keras.losses.Loss | None = None,
     form: str = "none",
     devices: Sequence[str] = (),
     trunk: str = "replicate",
-    batch_size: int | None = None,
+    batch_size: int = BATCH,
     name: str | None = None,
 ) -> ModelEvaluation:
     """Measures accuracy, cost and speed of a classifier.
@@ -128,14 +132,15 @@ def evaluate_model(
     Args:
       model: functional; returns logits (B, classes). A grouped model is measured as the stock
         model that it was made of.
-      data: arrays (x, y), or batches of them that can be read again, such as a
-        ``tf.data.Dataset``. Labels are integers or one-hot.
+      data: arrays (x, y[, sample weight]), a ``tf.data.Dataset`` or a ``keras.utils.PyDataset``
+        of such batches. Labels are integers or one-hot; every example counts once.
+      loss: ``BinaryCrossEntropy`` for several classes an example, ``HeadLosses`` for several
+        outputs of which the main one is measured. Defaults to one class and one output.
       form: form of a tree on one device: ``"none"``, ``"grouped"``, ``"jit"``, ``"grouped_jit"``,
         or ``"auto"`` for the fastest. Defaults to ``"none"``, each branch by itself.
       devices: names of devices to run a tree on, each branch on its own. Defaults to none.
       trunk: mode of the trunk on several devices, see ``place``.
-      batch_size: int, examples in a batch of arrays. Defaults to 100, fewer where that makes less
-        than ten batches.
+      batch_size: int, examples in a batch of arrays; data in batches keep theirs. Defaults to 100.
       name: stands for the model in the result. Defaults to the model's name.
 
     Raises:
@@ -145,17 +150,18 @@ def evaluate_model(
     model = model.model if isinstance(model, SplitTree) else model
     if any(isinstance(layer, GroupedKernel) for layer in model.layers):
         model = plain_copy(model)
-    batches = batches_of(data, batch_size)
-    images = next(iter(batches))[0]
+    feed = feed_of(data)
+    images = next(iter(feed.evaluation(batch_size)))[0]
     batch = len(keras.tree.flatten(images)[0])
-    forward, more, over = compiled_forward(model), {}, map
+    forward, more, over = None, {}, map
     if form != "none":
         form, forward, timings = one_device_forward(SplitTree(model), form, images)
         more = {"form": form, "forms": {n: t.median / batch for n, t in timings.items()}}
     if devices:
         forward, over = place(SplitTree(model), devices, trunk), stream
         more = {"trunk": trunk, "placement": str(forward.placement)}
-    found, counted = evaluate(forward, batches, over), cost(model)
+    found = evaluator(model, loss, forward, over)(feed.evaluation(batch_size))
+    counted = cost(model)
     return ModelEvaluation(
         model=name or model.name,
         images=found.images,
@@ -176,39 +182,29 @@ def compare(
     tree: keras.Model | SplitTree,
     data: Any,
     *,
+    loss: keras.losses.Loss | None = None,
     form: str = "none",
     devices: Sequence[str] = (),
     trunk: str = "replicate",
-    batch_size: int | None = None,
+    batch_size: int = BATCH,
 ) -> Comparison:
     """Measures an unsplit network and its tree on the same data.
 
     Args:
       model: the network before the cut, grouped or plain.
       tree: the tree that was made of it.
-      data, batch_size: see ``evaluate_model``.
+      data, loss, batch_size: see ``evaluate_model``.
       form: form of the tree on one device, see ``evaluate_model``.
       devices, trunk: with devices, the tree is measured on them as well, as ``placed``.
 
     Returns:
       The evaluations ``unsplit``, ``split`` and, with devices, ``placed``.
     """
+    how = {"loss": loss, "batch_size": batch_size}
     found = {
-        "unsplit": evaluate_model(model, data, batch_size=batch_size),
-        "split": evaluate_model(tree, data, form=form, batch_size=batch_size),
+        "unsplit": evaluate_model(model, data, **how),
+        "split": evaluate_model(tree, data, form=form, **how),
     }
     if devices:
-        found["placed"] = evaluate_model(
-            tree, data, devices=devices, trunk=trunk, batch_size=batch_size
-        )
+        found["placed"] = evaluate_model(tree, data, devices=devices, trunk=trunk, **how)
     return Comparison(found)
-
-
-def batches_of(data: Any, batch_size: int | None = None) -> Iterable[tuple]:
-    """Batches (x, integer labels) that can be read again, of what ``evaluate_model`` takes."""
-    if isinstance(data, tuple):
-        size = batch_size or min(100, max(1, len(data[1]) // SPEED_BATCHES))
-        data = tf.data.Dataset.from_tensor_slices(data).batch(size)
-    if isinstance(data, tf.data.Dataset):
-        return data.map(lambda x, y, *_: (x, tf.argmax(y, -1) if y.shape.rank == 2 else y))
-    return data

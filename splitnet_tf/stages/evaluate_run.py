@@ -13,17 +13,19 @@ import keras
 from splitnet_tf.analysis import text_table
 from splitnet_tf.analysis.confusions import most_frequent
 from splitnet_tf.analysis.figures import block_figure
-from splitnet_tf.data import Dataset, evaluation_batches
+from splitnet_tf.data import Dataset
+from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.runs import SplitResult, base_places, may_be_base, read_config
 from splitnet_tf.runs.names import CONFIG, FINISHED, GROUPED, GROUPING, STAGES, TREE, TREES
 from splitnet_tf.stages.class_groups import ClassGroups, describe_groups
-from splitnet_tf.stages.evaluate import SPEED_BATCHES, Comparison, evaluate_model
+from splitnet_tf.stages.evaluate import Comparison, evaluate_model
 from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
 from splitnet_tf.storage.models import load_model
 
 MOST_CONFUSED = 5
+SPEED_BATCHES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +139,12 @@ def evaluate_run(
     groups = _groups(file, dataset)
     split = getattr(dataset, images)
     batch = min(batch_size, max(1, len(split) // speed_batches))
-    batches = evaluation_batches(split, batch)
+    feed = SplitFeed(split, batch)
 
     def measure(path: Path, **how):
-        return evaluate_model(_fitting(path, dataset), batches, name=str(path), **how)
+        return evaluate_model(
+            _fitting(path, dataset), feed, batch_size=batch, name=str(path), **how
+        )
 
     kind = "split" if file.name == TREE else "model"
     found = {kind: measure(file, form=form)}

@@ -57,23 +57,28 @@ def compiled_forward(model: Callable, head: str | None = None) -> Callable:
     return forward
 
 
-def evaluator(model: Callable, loss=None) -> Callable[[Iterable], Evaluation]:
+def evaluator(
+    model: Callable, loss=None, forward: Callable | None = None, over: Callable = map
+) -> Callable[[Iterable], Evaluation]:
     """What evaluates a model again and again on batches (x, y) or (x, y, sample_weight).
 
     Args:
       model: as ``compiled_forward``.
       loss: that it is trained by, see ``recipe.losses``: of several outputs the main one is
         evaluated; an example may have several classes. Defaults to one class an example.
+      forward: function of a batch that gives the logits in place of the model, such as a placed
+        tree. Defaults to ``compiled_forward`` of the model.
+      over: see ``evaluate``. Defaults to ``map``.
     """
     head, several = getattr(loss, "main", None), getattr(loss, "multi_label", False)
-    forward = compiled_forward(model, head)
+    forward = forward or compiled_forward(model, head)
 
     def pairs(batches):
         for batch in batches:
             x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
             yield x, y if head is None else by_output(y, output_names(model))[head]
 
-    return lambda batches: evaluate(forward, pairs(batches), multi_label=several)
+    return lambda batches: evaluate(forward, pairs(batches), over, multi_label=several)
 
 
 def evaluate(

@@ -100,7 +100,7 @@ def test_class_weights_multiply_the_sample_weights_in_training_alone(one_hot, we
     ("data", "sentence"),
     [
         ((X, Y[:3]), "must have one length; got \\[3, 20\\]"),
-        ((X[:2], Y[:2]), "`batch_size` must be from 1 to the 2 examples; got 4"),
+        ((X[:0], Y[:0]), "must have one example or more"),
         (X, "Data must be arrays"),
         ("cifar100", "got str"),
         (tf.data.Dataset.from_tensors((X, Y)).repeat(), "cardinality is -1"),
@@ -110,6 +110,13 @@ def test_class_weights_multiply_the_sample_weights_in_training_alone(one_hot, we
 def test_what_is_not_data_is_refused(data, sentence):
     with pytest.raises(DataError, match=sentence):
         feed_of(data, batch_size=4)
+
+
+def test_a_few_arrays_serve_for_evaluation_but_not_for_larger_training_batches():
+    feed = feed_of((X[:3], Y[:3]), batch_size=4)
+    assert [len(x) for x, _ in feed.evaluation(2)] == [2, 1]
+    with pytest.raises(DataError, match="`batch_size` must be from 1 to the 3 examples; got 4"):
+        _ = feed.steps_per_epoch
 
 
 @pytest.mark.parametrize("weights", [{-1: 1.0}, {0: -1.0}, {0.5: 1.0}, {0: float("inf")}])

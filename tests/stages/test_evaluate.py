@@ -40,12 +40,24 @@ KINDS = {
     "one-hot": lambda: (X, np.eye(8, dtype="float32")[Y]),
     "tf.data": lambda: in_batches(X, Y),
     "tf.data, one-hot": lambda: in_batches(X, np.eye(8)[Y]),
+    "PyDataset": lambda: Batches(workers=1),
 }
+
+
+class Batches(keras.utils.PyDataset):
+    """Four batches, the last smaller, with weights that do not count."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, k):
+        part = slice(16 * k, 16 * k + 16)
+        return X[part], Y[part], np.zeros(len(Y[part]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_is_measured_on_data_of_any_kind(model, kind):
-    found = evaluate_model(model, KINDS[kind]())
+    found = evaluate_model(model, KINDS[kind](), batch_size=6)
     logits = model(X).numpy().astype(float)
     answers = logits.argmax(axis=1)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -53,7 +65,7 @@ def test_a_model_is_measured_on_data_of_any_kind(model, kind):
     assert found.cross_entropy == pytest.approx(-np.log(p[np.arange(60), Y]).mean(), rel=1e-5)
     assert found.confusion.trace() == np.sum(answers == Y) and found.confusion.sum() == 60
     assert (found.params, found.flops) == (6 * 12 + 12 + 12 * 8 + 8, 2 * (72 + 96) + 12 + 8)
-    assert found.batch_size == (16 if "tf.data" in kind else 6)
+    assert found.batch_size == (6 if kind in ("arrays", "one-hot") else 16)
     assert found.seconds_per_image > 0 and found.model == "small"
 
 
@@ -79,6 +91,15 @@ def test_a_tree_is_compared_with_the_unsplit_network(model, tree):
     assert document["placed"]["placement"] == placed.placement
     assert "form" not in document["placed"] and "trunk" not in document["split"]
     assert document["split"]["confusion"] == split.confusion.tolist()
+
+
+def test_several_classes_an_example(model):
+    labels = np.random.default_rng(3).integers(0, 2, (60, 8)).astype("float32")
+    found = evaluate_model(model, (X, labels), loss=sn.BinaryCrossEntropy())
+    right = (model(X).numpy() > 0) == (labels > 0.5)
+    assert found.top1 == pytest.approx(right.mean()) and found.top5 is None
+    assert found.to_document()["confusion"] is None
+    assert str(found).splitlines()[2].split()[2] == "-"
 
 
 def test_the_fastest_form_is_told_with_the_times_of_all(tree):
