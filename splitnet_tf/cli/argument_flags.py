@@ -11,10 +11,13 @@ from absl import flags
 FLAG_OF = {
     "assignment_start": "assignment_init",
     "base": "basemodel",
+    "decay": "lr_decay",
+    "drops": "lr_step_epoch",
     "final_rate": "final_lr",
     "l2": "l2_weight",
     "pace": "assignment_lr_scale",
     "rate": "initial_lr",
+    "rate_warmup_epochs": "lr_warmup_epochs",
     "run": "train_dir",
     "schedule": "lr_schedule",
 }
@@ -22,9 +25,9 @@ _ARGUMENT = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
 def with_flags(sentence: str) -> str:
-    """The sentence with `argument` and `argument=value` as ``--flag`` and ``--flag=value``.
+    """Puts ``--flag`` and ``--flag=value`` for `argument` and `argument=value` in a sentence.
 
-    What is not a flag of the running program stays as it is.
+    An argument that is not a flag of the running program stays as it is.
     """
 
     def flag(match: re.Match) -> str:

@@ -126,20 +126,22 @@ def run_settings(dataset: Dataset, plain: keras.Model, given: GivenClasses | Non
     return config
 
 
-def classes_given(dataset: Dataset, plan: SplitPlan) -> GivenClasses | None:
-    """Groups of the classes that are given, as the flags say; None where they are learned."""
+def classes_given(
+    dataset: Dataset, plan: SplitPlan, values: flags.FlagValues = FLAGS
+) -> GivenClasses | None:
+    """Groups of the classes that flags give; None where the groups are learned."""
     taxonomy = None
-    if FLAGS.grouping == "semantic":
+    if values.grouping == "semantic":
         taxonomy = superclass_taxonomy(dataset)
     return given_classes(
-        FLAGS.grouping,
+        values.grouping,
         plan,
         dataset.class_names,
         taxonomy=taxonomy,
-        seed=FLAGS.seed,
-        features=FLAGS.features,
-        clusters_of=FLAGS.clusters_of,
-        equal=FLAGS.equal_clusters,
+        seed=values.seed,
+        features=values.features,
+        clusters_of=values.clusters_of,
+        equal=values.equal_clusters,
     )
 
 

@@ -133,31 +133,33 @@ def define_learning_flags() -> None:
     )
 
 
-def model_name() -> str:
-    """The model that the flags choose."""
-    return FLAGS.model or models.wide_resnet_name(FLAGS.num_residual_units, FLAGS.k)
+def model_name(values: flags.FlagValues = FLAGS) -> str:
+    """Name of the model that flags choose."""
+    return values.model or models.wide_resnet_name(values.num_residual_units, values.k)
 
 
-def sections() -> list[tuple[str, int]]:
-    """The sections that the flags choose."""
-    model_settings(model_name())  # a model that is not there is told before its splits
-    short = f"{FLAGS.ngroups3}-{FLAGS.ngroups2}-{FLAGS.ngroups1}"
-    return parse_splits(FLAGS.splits or short, model_name())
+def sections(values: flags.FlagValues = FLAGS) -> list[tuple[str, int]]:
+    """Sections that flags choose."""
+    name = model_name(values)
+    model_settings(name)  # a model that is not there is told before its splits
+    return parse_splits(
+        values.splits or f"{values.ngroups3}-{values.ngroups2}-{values.ngroups1}", name
+    )
 
 
-def check_grouping_flags(plan: SplitPlan) -> None:
-    """Refuses flags that would do nothing, and what would change given groups."""
-    name = FLAGS.grouping
+def check_grouping_flags(plan: SplitPlan, values: flags.FlagValues = FLAGS) -> None:
+    """Refuses flags that would have no effect, and flags that would change given groups."""
+    name = values.grouping
     if name != "learned" and not plan.kernels:
         raise flags.Error(f"--grouping={name} has no effect: --splits asks for no group.")
     unused = ("features",) if name == "learned" else ("assignment_init",)
     unused += ("clusters_of", "equal_clusters") if name != "clustering" else ()
     for flag in unused:
         # What is as by default does no harm; the command of a report names every flag.
-        if FLAGS[flag].value != FLAGS[flag].default:
+        if values[flag].value != values[flag].default:
             raise flags.Error(f"--{flag} has no effect with --grouping={name}; leave it out.")
-    if name != "learned" and FLAGS.method != "argmax":
+    if name != "learned" and values.method != "argmax":
         raise flags.Error(
-            f"--method={FLAGS.method} would change given groups; leave it out with "
+            f"--method={values.method} would change given groups; leave it out with "
             f"--grouping={name}."
         )

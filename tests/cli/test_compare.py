@@ -3,14 +3,15 @@
 import contextlib
 import json
 import shutil
-import statistics
+from pathlib import Path
 
 import pytest
 from absl import flags
 
-from splitnet_tf.cli import compare
-from splitnet_tf.cli.compare import add_differences, summarize
-from splitnet_tf.storage.json_files import read_json, write_json
+from splitnet_tf.cli.compare_runs import Runs, is_done, note_done
+from splitnet_tf.errors import SplitNetError
+from splitnet_tf.runs import SplitResult
+from splitnet_tf.storage.json_files import read_json
 from tests.cli.forked import start
 from tests.cli.small_programs import small_model
 
@@ -79,44 +80,68 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
 def test_plain_flags_are_of_a_plain_network(text, plain):
     refused = pytest.raises(flags.Error, match="in each section: add --splits=1-1-1 to them")
     with contextlib.nullcontext() if plain else refused:
-        compare.check_plain(text.split())
+        made(plain=text.split()).check_plain()
 
 
-def test_a_run_is_asked_again_when_the_plain_one_before_it_has_other_flags(tmp_path, monkeypatch):
-    begun = []
+def made(group=("--model=mlp", "--splits=2-2"), split=(), plain=None):
+    return Runs(Path("runs"), "planted", None, "learned", group, split, plain)
 
-    def begin(command, **_):
-        begun.append(command[-1])
-        write_json(tmp_path / "split" / "result.json", {})
 
-    (tmp_path / "split").mkdir()
-    monkeypatch.setattr(compare.subprocess, "Popen", begin)
-    monkeypatch.setattr(compare, "finished", lambda process: 0)
+def test_the_programs_of_a_run_start_from_one_another():
+    found = made(split=["--epochs=3"], plain=["--splits=1-1"]).commands("x/own.json", 5)
+    data = ["--dataset=planted", "--seed=5"]
+    assert found == {
+        "group": [
+            *(*data, "--grouping=x/own.json", "--features=learned"),
+            *("--basemodel=runs/plain-seed5/group", "--model=mlp", "--splits=2-2"),
+            "--train_dir=runs/own-seed5/group",
+        ],
+        "split": [
+            *(*data, "--epochs=3", "--basemodel=runs/own-seed5/group"),
+            "--train_dir=runs/own-seed5/split",
+        ],
+    }
+
+
+WRONG = [
+    ("nosuch", (), (), "`grouping` must be one of learned, semantic"),
+    ("none.json", (), (), "none.json does not exist"),
+    ("random", ("--gamma1=much",), (), "gamma1"),
+    ("random", ("--nosuch=1",), (), "nosuch"),
+    ("random", (), ("--basemodell=x",), "basemodell"),
+    ("random", ("--splits=none:2",), (), "none"),
+    ("random", ("--method=balanced",), (), "--method=balanced would change given groups"),
+    ("learned", ("--equal_clusters=false",), (), "--equal_clusters has no effect"),
+]
+
+
+@pytest.mark.parametrize(("grouping", "group", "split", "sentence"), WRONG)
+def test_a_grouping_that_cannot_be_run_is_refused_at_once(grouping, group, split, sentence):
+    with pytest.raises((flags.Error, SplitNetError), match=sentence):
+        made(group=["--model=mlp", "--splits=2-2", *group], split=split).check(grouping, 0)
+
+
+def test_groupings_that_can_be_run_pass():
+    for grouping in ("learned", "semantic", "clustering", "random"):
+        made().check(grouping, 0)
+
+
+def test_a_run_is_asked_again_when_the_plain_one_before_it_has_other_flags(tmp_path):
     wanted = {"group": ["--a"], "split": ["--b"]}
-    for plain in ((), (), ["--epochs=3"], ["--epochs=3"], ["--epochs=4"]):
-        compare.run(tmp_path, wanted, plain)
-    assert begun == ["--a", "--b"] * 3
+    assert not is_done(tmp_path, wanted)
+    note_done(tmp_path, wanted)
+    assert not is_done(tmp_path, wanted)  # without a result
+    SplitResult(steps=1).write(tmp_path / "split")
+    assert is_done(tmp_path, wanted)
+    assert not is_done(tmp_path, wanted, ["--epochs=3"])
+    note_done(tmp_path, wanted, ["--epochs=3"])
+    assert is_done(tmp_path, wanted, ["--epochs=3"])
+    assert not is_done(tmp_path, wanted, ["--epochs=4"]) and not is_done(tmp_path, wanted)
 
 
-def test_rows_are_means_and_sample_deviations():
-    runs = [
-        {"error": e, "error_after_cut": 0.5, "error_before": 0.2, "nmi": None} for e in (0.1, 0.4)
-    ]
-    row = summarize("learned", runs)
-    assert row["error"] == statistics.mean((0.1, 0.4))
-    assert row["error_spread"] == statistics.stdev((0.1, 0.4))
-    assert row["nmi"] is None and row["nmi_spread"] is None
-
-
-def test_differences_from_random_groups_are_those_of_each_seed():
-    rows = [
-        {"grouping": "learned", "runs": [{"error": 0.30}, {"error": 0.50}]},
-        {"grouping": "random", "runs": [{"error": 0.31}, {"error": 0.53}]},
-    ]
-    add_differences(rows)
-    assert rows[0]["better"] == pytest.approx(0.02)
-    assert rows[0]["better_spread"] == pytest.approx(statistics.stdev([0.01, 0.03]))
-    assert (rows[1]["better"], rows[1]["better_spread"]) == (0, 0)
-    alone = [{"grouping": "learned", "runs": [{"error": 0.3}]}]
-    add_differences(alone)
-    assert "better" not in alone[0]
+def test_a_run_of_a_file_that_may_have_changed_is_asked_again(tmp_path):
+    SplitResult(steps=1).write(tmp_path / "split")
+    for given in ("--grouping=own.json", "--dataset=own.npz"):
+        wanted = {"group": [given], "split": []}
+        note_done(tmp_path, wanted)
+        assert not is_done(tmp_path, wanted)

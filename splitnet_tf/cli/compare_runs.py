@@ -1,0 +1,204 @@
+"""Runs of a comparison: the group and split programs, one after the other, each in its folder."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import logging
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.cli.flags_page import flags_of
+from splitnet_tf.cli.group import check_grouping_flags, classes_given, model_name, sections
+from splitnet_tf.data import Dataset, load_dataset
+from splitnet_tf.errors import RunError
+from splitnet_tf.grouping import Grouping, SplitPlan
+from splitnet_tf.runs import GroupResult, SplitResult
+from splitnet_tf.runs.names import GROUPING, RESULT
+from splitnet_tf.stages.class_groups import describe_groups
+from splitnet_tf.stages.compare import GroupingRun
+from splitnet_tf.stages.networks import choose_model
+from splitnet_tf.storage.json_files import read_json, write_json
+
+program_flags = functools.cache(flags_of)
+
+
+def parse(program: str, arguments: Sequence[str]) -> flags.FlagValues:
+    """Parses arguments of another program.
+
+    Raises:
+      flags.Error: the program would refuse them.
+    """
+    values = flags.FlagValues()
+    for name, flag in program_flags(program).items():
+        values[name] = copy.deepcopy(flag)
+    values.set_gnu_getopt()
+    values([program, *arguments])
+    return values
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Runs in one folder.
+
+    Attributes:
+      folder: folder of all runs.
+      dataset, data_dir: flags of the data; ``data_dir`` may be None.
+      features: flag of the group program for groups that are given.
+      group, split: flags of the programs.
+      plain: flags of the group program for the plain run that each grouping starts from; None
+        where each starts from nothing.
+    """
+
+    folder: Path
+    dataset: str
+    data_dir: str | None
+    features: str
+    group: Sequence[str]
+    split: Sequence[str]
+    plain: Sequence[str] | None
+
+    def check(self, grouping: str, seed: int) -> None:
+        """Raises what the group program would find wrong with a grouping or its flags."""
+        values = parse("group", self.commands(grouping, seed)["group"])
+        data = self._data(seed)
+        model = choose_model(model_name(values), data.num_classes, data.input_shape)
+        plan = SplitPlan.from_sections(model, sections(values))
+        check_grouping_flags(plan, values)
+        classes_given(data, plan, values)
+        parse("split", self.commands(grouping, seed)["split"])
+
+    def check_plain(self) -> None:
+        """Raises flags.Error when the flags of the plain run train a grouping."""
+        if self.plain is None:
+            return
+        if {count for _, count in sections(parse("group", self._plain_arguments(0)))} != {1}:
+            raise flags.Error(
+                "--plain_flags must train a plain network, of one group in each section: add "
+                "--splits=1-1-1 to them, or --splits=<layer>:1 for a model from a file."
+            )
+
+    def run_plain(self, seed: int) -> None:
+        """Trains the plain network with a seed, if any, unless it is there."""
+        if self.plain is not None:
+            run_programs(self._plain_folder(seed), {"group": self._plain_arguments(seed)})
+
+    def run(self, grouping: str, seed: int) -> GroupingRun:
+        """Runs the programs for a grouping and a seed, unless they have run, and reads the end."""
+        folder = self._folder(grouping, seed)
+        start = self._plain_arguments(seed) if self.plain is not None else ()
+        run_programs(folder, self.commands(grouping, seed), start)
+        try:
+            results = GroupResult.read(folder / "group"), SplitResult.read(folder / "split")
+        except FileNotFoundError as error:
+            raise RunError(f"The results in {folder} cannot be read: {error}.") from None
+        groups, data = Grouping.load(folder / "split" / GROUPING), self._data(seed)
+        return GroupingRun.of(*results, describe_groups(groups, data.superclasses, data.groups))
+
+    def commands(self, grouping: str, seed: int) -> dict[str, list[str]]:
+        """Returns the two programs of one run and their flags."""
+        folder, data = self._folder(grouping, seed), self._data_flags(seed)
+        given = [f"--grouping={grouping}"]
+        given += [f"--features={self.features}"] if grouping != "learned" else []
+        if self.plain is not None:
+            given.append(f"--basemodel={self._plain_folder(seed) / 'group'}")
+        base = f"--basemodel={folder / 'group'}"
+        return {
+            "group": [*data, *given, *self.group, f"--train_dir={folder / 'group'}"],
+            "split": [*data, *self.split, base, f"--train_dir={folder / 'split'}"],
+        }
+
+    def _data_flags(self, seed: int) -> list[str]:
+        found = [f"--dataset={self.dataset}", f"--seed={seed}"]
+        return found + ([f"--data_dir={self.data_dir}"] if self.data_dir else [])
+
+    def _data(self, seed: int) -> Dataset:
+        return _load(self.dataset, self.data_dir, seed)
+
+    def _folder(self, grouping: str, seed: int) -> Path:
+        return self.folder / f"{Path(grouping).stem}-seed{seed}"
+
+    def _plain_folder(self, seed: int) -> Path:
+        return self.folder / f"plain-seed{seed}"
+
+    def _plain_arguments(self, seed: int) -> list[str]:
+        return [
+            *(*self._data_flags(seed), *self.plain),
+            f"--train_dir={self._plain_folder(seed) / 'group'}",
+        ]
+
+
+_load = functools.lru_cache(1)(load_dataset)  # planted data is made from the seed of its run
+
+
+def run_programs(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> None:
+    """Runs programs one after the other, unless the folder holds just this already.
+
+    Args:
+      folder: folder of the run.
+      wanted: program -> its flags.
+      start: flags of the plain run that it starts from, if any.
+
+    Raises:
+      RunError: a program failed; its own error stands above.
+    """
+    if is_done(folder, wanted, start):
+        return
+    for program, arguments in wanted.items():
+        logging.info("%s: %s", folder, program)
+        command = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *arguments]
+        if _exit_code(subprocess.Popen(command, stdout=sys.stderr)):
+            raise RunError(
+                f"The run in {folder} did not end well (see above): {shlex.join(command)}. Run the "
+                "same comparison again to go on."
+            )
+    note_done(folder, wanted, start)
+
+
+def is_done(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> bool:
+    """Returns True when just these programs have run in a folder, see ``run_programs``."""
+    try:
+        read_json(folder / list(wanted)[-1] / RESULT)
+        same = read_json(folder / "commands.json") == _document(wanted, start)
+    except (FileNotFoundError, ValueError):
+        return False
+    # A file of groups or of data may have changed: its run is asked.
+    return same and not any(_of_file(argument) for argument in wanted["group"])
+
+
+def note_done(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> None:
+    """Writes that programs have run in a folder, see ``run_programs``."""
+    write_json(folder / "commands.json", _document(wanted, start))
+
+
+def _document(wanted: dict[str, list[str]], start: Sequence[str]) -> dict[str, list[str]]:
+    return {"plain": list(start), **wanted} if start else wanted
+
+
+def _of_file(argument: str) -> bool:
+    flag, _, value = argument.partition("=")
+    return (flag, Path(value).suffix) in (("--grouping", ".json"), ("--dataset", ".npz"))
+
+
+def _exit_code(process: subprocess.Popen) -> int:
+    """Waits for a program; when this one is stopped, until the other has saved."""
+
+    def stop(number, frame):
+        raise SystemExit(128 + number)
+
+    earlier = signal.signal(signal.SIGTERM, stop)
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
