@@ -4,12 +4,16 @@ import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import keras
 import pytest
 from keras import layers
 
+import splitnet_tf as sn
 from splitnet_tf.cli.flags_page import PROGRAMS, flags_of, flags_page
+from splitnet_tf.data import planted_groups
+from splitnet_tf.report.runs import read_runs
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 
@@ -56,6 +60,41 @@ def run_page(tmp_path, monkeypatch):
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="module")
+def images():
+    """Arrays by the names that the pages give them."""
+    dataset = planted_groups((2,), CLASSES // 2, num_train=256, num_valid=64, num_test=64)
+    found = {"class_names": dataset.class_names}
+    for name in ("train", "valid", "test"):
+        split = getattr(dataset, name)
+        found[f"{name}_images"], found[f"y_{name}"] = split.images, split.labels
+        found[f"x_{name}"] = split.images.astype("float32") / 255
+    return found
+
+
+def test_the_readme_runs(run_page, images, capsys, tmp_path):
+    own_model(softmax=True).save("mine.keras")
+    data = {s: (images[f"x_{s}"], images[f"y_{s}"]) for s in ("train", "valid", "test")}
+    found = run_page("README.md", **data)
+    assert [n.name for n in found["tree"].nodes()] == ["trunk", "branch_0", "branch_1", "head"]
+    assert len(found["placed"].placement.devices) == 2
+    assert sn.SplitTree.load("tree.keras") is not None
+    for name in ("group/grouping.json", "split/tree.keras", "split/result.json"):
+        assert (tmp_path / "runs" / name).is_file()
+    assert "Block-diagonal kernels" in (tmp_path / "report.html").read_text()
+    printed = capsys.readouterr().out
+    assert "block5_conv" in printed and "group 1" in printed
+
+
+def test_the_page_on_python_runs(run_page, images, capsys):
+    found = run_page("docs/python.md", model=own_model(softmax=False), **images)
+    assert found["tree"].model.count_params() < found["model"].count_params()
+    assert "['trunk', 'branch_0', 'branch_0_0'" in capsys.readouterr().out
+    # The report knows by its digest which grouping the split was made of, and names no program.
+    assert len(read_runs(["runs/group", "runs/split"])) == 1
+    assert "Made from Python" in Path("report.html").read_text()
+
+
 def test_the_page_on_models_runs(run_page, capsys):
     run_page("docs/models.md")
     assert "layer  kernel  groups" in capsys.readouterr().out
@@ -68,7 +107,7 @@ def test_the_page_on_security_runs(run_page):
 
 def test_no_page_with_python_is_forgotten():
     pages = {page for page, text in PAGES.items() if blocks("python", text)}
-    assert {"docs/models.md", "docs/security.md"} <= pages
+    assert pages == {"README.md", "docs/python.md", "docs/models.md", "docs/security.md"}
 
 
 def commands():

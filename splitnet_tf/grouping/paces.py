@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import keras
+
 from splitnet_tf.grouping.assignment import Assignment
+from splitnet_tf.grouping.group_model import split_losses
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 
 def gradient_scales(
-    losses: SplitLosses, pace: float, still: Iterable[Assignment] = (), split_part: float = 1.0
+    grouped: keras.Model | SplitLosses,
+    pace: float,
+    still: Iterable[Assignment] = (),
+    split_part: float = 1.0,
 ) -> dict[int, float]:
     """Finds the factor on the learning rate of variables by ``id``; a variable not named has 1.
 
     Args:
-      losses: ``SplitLosses`` of the grouped model.
+      grouped: grouped ``keras.Model``, or its ``SplitLosses``.
       pace: float, factor of the assignments.
       still: assignments that are given and not learned, with factor 0. Defaults to none.
       split_part: float, factor of kernels and biases that are split. Defaults to 1; the fine-tuning
         of the 2017 code has 10.
     """
+    losses = grouped if isinstance(grouped, SplitLosses) else split_losses(grouped)
     layers = losses.grouped_layers()
     found = {id(w): split_part for x in layers for w in (x.kernel, x.bias) if w is not None}
     found |= {id(a.logits): pace for a in losses.assignments()}

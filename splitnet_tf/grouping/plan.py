@@ -100,6 +100,26 @@ class SplitPlan:
             f"The plan has no space '{name}'; it has {', '.join(s.name for s in self.spaces)}."
         )
 
+    @property
+    def classes(self) -> PlannedSpace:
+        """Space of the classes, which are the model's first output.
+
+        Raises:
+          PlanError: several layers make that output, or it is not split.
+        """
+        if len(self.class_spaces) != 1:
+            raise PlanError(
+                f"The classes of `model` are made by several layers "
+                f"({', '.join(self.class_spaces)}); give a model with one layer of logits."
+            )
+        name = self.class_spaces[0]
+        if name not in {s.name for s in self.spaces}:
+            raise PlanError(
+                f"The classes, the first output of `model`, are made by '{name}', which is not "
+                "split; let a section reach it, or put the output that is split first."
+            )
+        return self.space(name)
+
     @classmethod
     def from_sections(
         cls, model: keras.Model | Trace, sections: Sequence[tuple[str, int]]

@@ -66,6 +66,7 @@ def read_grouping(
     Raises:
       GroupingError: a group is left with no channel or class (the sentence says what to raise), or
         an assignment is not finite.
+      PlanError: the model's first output is not one split space, see ``SplitPlan.classes``.
 
     >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
     >>> grouped = sn.group_model(net, [("logits", 2)])
@@ -89,16 +90,11 @@ def read_grouping(
         else:  # no split kernel reads or makes it: any even grouping is as good
             labels = even_labels(space.size, space.num_groups)
         spaces.append(SpaceGroups.from_labels(space.name, labels, space.num_groups))
-    if len(plan.class_spaces) != 1 or plan.class_spaces[0] not in {s.name for s in spaces}:
-        raise GroupingError(
-            f"The output of model '{grouped.name}' is not one split space of classes; let the "
-            "last section reach the layer that makes the logits."
-        )
     return Grouping(
         grouped.name,
         plan.sections,
         method,
         tuple(spaces),
-        plan.class_spaces[0],
+        plan.classes.name,
         tuple(class_names) if class_names is not None else None,
     )

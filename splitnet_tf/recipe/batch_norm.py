@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from splitnet_tf.graph.keras_reader import all_layers
 
 
 def recalibrate_batch_norm(
-    model: keras.Model, batches: Iterable, num_batches: int | None = None
+    model: keras.Model, batches: Iterable, num_batches: int | None = None, batch_size: int = 32
 ) -> int:
     """Re-estimates the moving statistics of every batch norm from training data.
 
@@ -25,8 +25,10 @@ def recalibrate_batch_norm(
 
     Args:
       model: any model; nested models are entered.
-      batches: inputs (B, ...), or tuples (x, y[, sample weight]) whose x they are.
+      batches: batches of inputs (B, ...), or of tuples (x, y[, sample weight]) whose x they are;
+        a ``keras.utils.PyDataset`` of such batches; or a tuple of whole arrays (x, y[, ...]).
       num_batches: int, batches to take, needed where ``batches`` has no end. Defaults to all.
+      batch_size: int, examples in a batch of whole arrays. Defaults to 32.
 
     Returns:
       The number of batches seen.
@@ -51,9 +53,8 @@ def recalibrate_batch_norm(
             layer.rate = 0.0
         for layer, _ in frozen:
             layer.trainable = True  # Keras takes no statistics of a frozen one
-        for batch in itertools.islice(batches, num_batches):
+        for inputs in itertools.islice(_inputs(batches, batch_size), num_batches):
             count += 1
-            inputs = batch[0] if isinstance(batch, tuple) else batch
             for layer, _, _ in norms:
                 layer.momentum = (count - 1) / count
             model(keras.tree.map_structure(ops.convert_to_tensor, inputs), training=True)
@@ -81,3 +82,16 @@ def recalibrate_batch_norm(
             for variable, trainable in variables:
                 variable.trainable = trainable
     return count
+
+
+def _inputs(batches: Iterable, batch_size: int) -> Iterator:
+    """Inputs of each batch."""
+    if isinstance(batches, tuple):
+        x = batches[0]
+        for start in range(0, len(keras.tree.flatten(x)[0]), batch_size):
+            yield keras.tree.map_structure(lambda a, k=start: a[k : k + batch_size], x)
+        return
+    if isinstance(batches, keras.utils.PyDataset):  # has a length, and no end when iterated
+        batches = map(batches.__getitem__, range(len(batches)))
+    for batch in batches:
+        yield batch[0] if isinstance(batch, tuple) else batch

@@ -18,7 +18,9 @@ _FLAG = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def training_command(folder: RunFolder) -> str:
-    """Writes the call of ``group`` or ``split`` that made a folder."""
+    """Writes the call of ``group`` or ``split`` that made a folder; "" where Python made it."""
+    if "train_dir" not in folder.config:
+        return ""
     program = "split" if folder.kind == SPLIT else "group"
     flags = {
         name: value

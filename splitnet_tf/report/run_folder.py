@@ -140,7 +140,7 @@ def _lines(file: Path, problems: dict[str, str]) -> tuple[dict[str, Any], ...]:
 
 def _grouping(file: Path, problems: dict[str, str]) -> Grouping | None:
     if not file.is_file():
-        problems[file.name] = f"{file} is not there: the run has not come to its end."
+        problems[file.name] = f"{file} is not there: the run has not ended, or learned no groups."
         return None
     try:
         return Grouping.load(file)

@@ -93,6 +93,10 @@ def _base_of(
     """Finds the grouping that a split was made of; returns it with notes."""
     base = split.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
+        # Python hands over a model, not a folder; its digest tells.
+        for path, folder in list(folders.items()) if "base_digest" in split.config else ():
+            if folder.kind == GROUP and may_be_base(split.path, path / GROUPED):
+                return folder, ()
         return None, ("The grouping that this split was made of is not known.",)
     file = Path(base) if base.endswith(".keras") else Path(base, GROUPED)
     places = [place.resolve() for place in base_places(split.path, file.parent)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from splitnet_tf.storage.digests import digest
 from splitnet_tf.storage.json_files import parse_json
 from splitnet_tf.storage.models import load_model
 
+# A layer that others share is called after the first of them while it is new, by itself once it is
+# loaded: conv/space_a/logits, and then space_a/logits.
+_NESTED = re.compile(r"^[^/]+/(?=(space_[^/]*|split_losses)/[^/]+$)")
+
 
 def base_digest(base: keras.Model, cut: str) -> str:
     """Digests everything that a tree or a smaller model is made of.
@@ -27,7 +32,7 @@ def base_digest(base: keras.Model, cut: str) -> str:
     def parts() -> Iterator[str | np.ndarray]:
         yield cut
         for weight in base.weights:
-            yield f"{weight.path} {weight.shape}"
+            yield f"{_NESTED.sub('', weight.path)} {weight.shape}"
             yield keras.ops.convert_to_numpy(weight)
 
     return digest(parts())

@@ -124,7 +124,7 @@ def learn_groups(
     plan, losses = plan_of(grouped), split_losses(grouped)
     feed = feed_of(train, batch_size, seed, class_weight)
     valid, test = feed_of(valid), None if test is None else feed_of(test)
-    names = class_names or [str(c) for c in range(plan.space(plan.class_spaces[0]).size)]
+    names = class_names or [str(c) for c in range(plan.classes.size)]
     loss = loss or loss_for(grouped, recipe.label_smoothing)
     warmup = warmup_steps(recipe, loop, feed.steps_per_epoch)
     config = phase_settings(recipe, loop, grouped, seed=seed, method=method)

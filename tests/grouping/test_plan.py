@@ -152,3 +152,19 @@ def test_a_layer_bound_to_the_order_is_refused_below_the_cut():
     model = keras.Model(inputs, layers.Dense(4, name="b")(x))
     with pytest.raises(PlanError, match="'norm' .GroupNormalization. needs the channels in"):
         SplitPlan.from_sections(model, [("b", 2)])
+
+
+def test_the_classes_are_one_split_space_of_the_first_output():
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, name="a")(inputs)
+    classes, other = layers.Dense(4, name="b")(x), layers.Dense(1, name="other")(inputs)
+    both = layers.Concatenate()([classes, layers.Dense(3, name="c")(x)])
+
+    def plan(*outputs):
+        return SplitPlan.from_sections(keras.Model(inputs, outputs), [("a", 2)])
+
+    assert (plan(classes, other).classes.name, plan(classes, other).classes.size) == ("b", 4)
+    with pytest.raises(PlanError, match="made by 'other', which is not split; .* split first"):
+        plan(other, classes).classes  # noqa: B018
+    with pytest.raises(PlanError, match="made by several layers .b, c.; give a model with one"):
+        plan(both).classes  # noqa: B018

@@ -46,6 +46,34 @@ def test_statistics_are_the_means_over_batches():
     assert inner.get_layer("drop").rate == 0.5
 
 
+class Batches(keras.utils.PyDataset):
+    """Batches that give empty arrays beyond their end, as slices do."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+    def __len__(self):
+        return len(self.x) // 16
+
+    def __getitem__(self, k):
+        return self.x[16 * k : 16 * (k + 1)], np.zeros(16)
+
+
+def test_data_as_fit_takes_them():
+    x = np.random.default_rng(0).normal(1, 2, (80, 4)).astype("float32")
+    model, rows = net(), [x[k : k + 16] for k in range(0, 80, 16)]
+    found = []
+    for data in (rows, [(row, np.zeros(16)) for row in rows], Batches(x)):
+        assert sn.recalibrate_batch_norm(model, data) == 5
+        found.append(model.get_weights())
+    assert sn.recalibrate_batch_norm(model, (x, np.zeros(80)), batch_size=16) == 5
+    for others in (*found[1:], model.get_weights()):
+        for wanted, other in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(other, wanted)
+    assert sn.recalibrate_batch_norm(model, (x,), 2, batch_size=16) == 2
+
+
 def test_a_frozen_norm_is_estimated_and_stays_frozen():
     batches = [np.random.default_rng(0).normal(1, 2, (16, 4)).astype("float32")]
     model, free = net(), net()
