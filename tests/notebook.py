@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 
 def code_cells(path):
@@ -46,8 +47,9 @@ def _result(value):
     if value is None:
         return []
     if isinstance(value, Figure):
-        picture = io.BytesIO()
-        value.savefig(picture, format="png", dpi=60)
+        drawn, picture = io.BytesIO(), io.BytesIO()
+        value.savefig(drawn, format="png", dpi=60)
+        Image.open(drawn).convert("RGB").quantize(64).save(picture, format="png", optimize=True)
         data = {"image/png": base64.b64encode(picture.getvalue()).decode()}
     else:
         data = {"text/plain": _lines(repr(value))}
