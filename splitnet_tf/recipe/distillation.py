@@ -1,0 +1,185 @@
+"""Losses of a student beside a teacher, whole or by groups of the classes.
+
+Logits are (B, classes); each function gives the loss of each example, float32 (B,). ``membership``
+is (classes, groups), 1 where a class is in a group, else 0; each class is in one group.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe.losses import CrossEntropy
+
+_FAR = 1e9  # stands for minus infinity among logits
+
+
+def distillation(student, teacher, temperature: float):
+    """Divergence of a student's answers from a teacher's (Hinton, Vinyals, Dean, 2015).
+
+    The Kullback-Leibler divergence of softmax(teacher / T) and softmax(student / T), times T^2, so
+    that its gradient does not fade with the temperature T.
+
+    >>> float(distillation([[1.0, 0.0]], [[1.0, 0.0]], 4.0)[0])
+    0.0
+    """
+    student = ops.log_softmax(ops.cast(student, "float32") / temperature, axis=-1)
+    teacher = ops.log_softmax(ops.cast(teacher, "float32") / temperature, axis=-1)
+    return temperature**2 * ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
+
+
+def group_logits(logits, membership):
+    """Logarithm of the summed exponentials of each group's logits, (B, groups)."""
+    spread = ops.expand_dims(ops.cast(logits, "float32"), 2) - _FAR * (1.0 - membership)
+    return ops.logsumexp(spread, axis=1)
+
+
+def decoupled_distillation(
+    student, teacher, temperature: float, membership, between: float = 1.0, within: float = 1.0
+):
+    """Distillation in two parts: which group, and which class inside each group.
+
+    The form of Zhao et al. (CVPR 2022) with groups in the place of target and others: the whole
+    divergence is KL(groups) + sum over g of p_g KL(classes | g); here the second part does not
+    fade with the teacher's p_g, and each part has a weight.
+
+    Args:
+      student, teacher: logits.
+      temperature: float above 0.
+      membership: see the module.
+      between, within: float, weights of the two parts. Default to 1.
+    """
+    which = distillation(
+        *(temperature * group_logits(x / temperature, membership) for x in (student, teacher)),
+        temperature,
+    )
+    inside = 0.0
+    for g in range(membership.shape[1]):
+        hidden = _FAR * (1.0 - membership[:, g])
+        inside += distillation(student - hidden, teacher - hidden, temperature)
+    return between * which + within * inside
+
+
+def group_cross_entropy(labels, logits, membership):
+    """Cross entropy of the groups: minus the logarithm of the summed p of the right group.
+
+    Tree supervision as of Wan et al. (ICLR 2021), for errors between branches.
+
+    Args:
+      labels: int (B,).
+    """
+    groups = ops.argmax(ops.take(ops.convert_to_tensor(membership), labels, axis=0), axis=-1)
+    return ops.sparse_categorical_crossentropy(
+        groups, group_logits(logits, membership), from_logits=True
+    )
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class TaughtCrossEntropy(CrossEntropy):
+    """Cross entropy of logits with a teacher's answers, a loss on groups, or both.
+
+    (1 - teacher_weight) CE + teacher_weight D + group_weight CE of the groups, where D is
+    ``distillation``, or ``decoupled_distillation`` where there are ``parts``.
+
+    Labels are as ``CrossEntropy`` takes them, or (B, 1 + classes): the class number and the
+    teacher's logits; without the teacher's logits D is left out, and the cross entropy is whole.
+
+    Args:
+      teacher_weight: float from 0 to 1, share of the teacher. Defaults to 0.5.
+      temperature: float above 0, temperature of both answers. Defaults to 4.
+      groups: int (classes,), group of each class. Defaults to none.
+      group_weight: float of 0 or more, weight of the cross entropy of the groups. Defaults to 0.
+      parts: (between, within), weights of the parts of the decoupled form. Defaults to none: the
+        whole divergence.
+      label_smoothing, name, reduction: see ``CrossEntropy``.
+
+    Raises:
+      ArgumentError: a value out of its range, or groups that are needed and not given.
+    """
+
+    def __init__(
+        self,
+        teacher_weight: float = 0.5,
+        temperature: float = 4.0,
+        groups=None,
+        group_weight: float = 0.0,
+        parts=None,
+        label_smoothing: float = 0.0,
+        name: str | None = None,
+        reduction: str | None = "sum_over_batch_size",
+    ):
+        super().__init__(label_smoothing, name, reduction)
+        if not 0 <= teacher_weight <= 1:
+            raise ArgumentError(f"`teacher_weight` must be from 0 to 1; got {teacher_weight!r}.")
+        if not 0 < temperature < _FAR:
+            raise ArgumentError(f"`temperature` must be above 0; got {temperature!r}.")
+        if not 0 <= group_weight < _FAR:
+            raise ArgumentError(f"`group_weight` must be 0 or more; got {group_weight!r}.")
+        if groups is None and (group_weight or parts is not None):
+            raise ArgumentError("`groups` of the classes are needed for a loss on groups.")
+        self.teacher_weight = teacher_weight
+        self.temperature = temperature
+        self.groups = None if groups is None else [int(g) for g in groups]
+        self.group_weight = group_weight
+        self.parts = None if parts is None else tuple(map(float, parts))
+
+    def call(self, y_true, y_pred):
+        """The loss of each example, float32 (B,)."""
+        labels, teacher = _apart(y_true, y_pred)
+        loss = super().call(labels, y_pred)
+        if teacher is not None:
+            taught = self._divergence(y_pred, teacher)
+            loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * taught
+        if self.group_weight:
+            numbers = ops.cast(labels, "int32")
+            if len(labels.shape) > 1 and labels.shape[-1] > 1:
+                numbers = ops.argmax(labels, axis=-1)
+            numbers = ops.reshape(numbers, (-1,))
+            loss += self.group_weight * group_cross_entropy(numbers, y_pred, self._membership())
+        return loss
+
+    def accuracy(self, y_true, y_pred):
+        """1 for each example whose largest logit is its class, else 0, float32 (B,)."""
+        return super().accuracy(_apart(y_true, y_pred)[0], y_pred)
+
+    def _divergence(self, student, teacher):
+        if self.parts is None:
+            return distillation(student, teacher, self.temperature)
+        return decoupled_distillation(
+            student, teacher, self.temperature, self._membership(), *self.parts
+        )
+
+    def _membership(self):
+        return ops.one_hot(ops.convert_to_tensor(self.groups), max(self.groups) + 1)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "teacher_weight": self.teacher_weight,
+            "temperature": self.temperature,
+            "groups": self.groups,
+            "group_weight": self.group_weight,
+            "parts": self.parts,
+        }
+
+
+def with_answers(labels, teacher_logits):
+    """Labels for ``TaughtCrossEntropy``: (B, 1 + classes), the class number and teacher's logits.
+
+    Args:
+      labels: int (B,) or (B, 1), or one-hot (B, classes).
+      teacher_logits: (B, classes).
+    """
+    teacher_logits = ops.cast(teacher_logits, "float32")
+    if len(labels.shape) > 1 and labels.shape[-1] > 1:
+        labels = ops.argmax(labels, axis=-1)
+    labels = ops.cast(ops.reshape(labels, (-1, 1)), "float32")
+    return ops.concatenate([labels, teacher_logits], axis=1)
+
+
+def _apart(y_true, y_pred):
+    """Labels, and the teacher's logits where they are there."""
+    if len(y_true.shape) == 2 and y_true.shape[1] == y_pred.shape[-1] + 1 > 2:
+        return ops.cast(y_true[:, 0], "int32"), y_true[:, 1:]
+    return y_true, None

@@ -1,0 +1,118 @@
+"""Losses beside a teacher against slow NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe.distillation import (
+    TaughtCrossEntropy,
+    decoupled_distillation,
+    distillation,
+    group_cross_entropy,
+    with_answers,
+)
+from splitnet_tf.recipe.losses import CrossEntropy
+from tests.conftest import to_numpy
+
+RNG = np.random.default_rng(0)
+STUDENT, TEACHER = RNG.normal(0, 3, (2, 6, 5)).astype("float32")
+LABELS = np.array([0, 1, 2, 3, 4, 0])
+GROUPS = np.array([0, 1, 0, 1, 1])
+MEMBERSHIP = np.eye(2, dtype="float32")[GROUPS]
+
+
+def softmax(x):
+    p = np.exp(x - x.max())
+    return p / p.sum()
+
+
+def divergence(p, q):
+    return sum(a * np.log(a / b) for a, b in zip(p, q, strict=True))
+
+
+def slow_distillation(student, teacher, t):
+    return t**2 * divergence(softmax(teacher / t), softmax(student / t))
+
+
+@pytest.mark.parametrize("t", [1.0, 4.0])
+def test_distillation(t):
+    found = to_numpy(distillation(STUDENT, TEACHER, t))
+    wanted = [slow_distillation(s, k, t) for s, k in zip(STUDENT, TEACHER, strict=True)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("t", [1.0, 4.0])
+def test_the_two_parts_of_the_decoupled_form(t):
+    for i in range(6):
+        q, p = softmax(STUDENT[i] / t), softmax(TEACHER[i] / t)
+        of = [g == GROUPS for g in (0, 1)]
+        between = t**2 * divergence([p[m].sum() for m in of], [q[m].sum() for m in of])
+        within = [t**2 * divergence(p[m] / p[m].sum(), q[m] / q[m].sum()) for m in of]
+        found = [
+            float(
+                decoupled_distillation(
+                    STUDENT[i : i + 1], TEACHER[i : i + 1], t, MEMBERSHIP, *weights
+                )[0]
+            )
+            for weights in ((1, 0), (0, 1), (2, 3))
+        ]
+        wanted = [between, sum(within), 2 * between + 3 * sum(within)]
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+        # Weighted by the teacher's p of each group the parts are the whole.
+        whole = between + sum(p[m].sum() * w for m, w in zip(of, within, strict=True))
+        assert whole == pytest.approx(slow_distillation(STUDENT[i], TEACHER[i], t), rel=1e-4)
+
+
+def test_cross_entropy_of_the_groups():
+    found = to_numpy(group_cross_entropy(LABELS, STUDENT, MEMBERSHIP))
+    wanted = [
+        -np.log(softmax(s)[GROUPS[y] == GROUPS].sum()) for s, y in zip(STUDENT, LABELS, strict=True)
+    ]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_the_loss_as_a_whole(one_hot):
+    labels = np.eye(5, dtype="float32")[LABELS] if one_hot else LABELS
+    loss = TaughtCrossEntropy(0.9, 4.0, GROUPS, 0.5, label_smoothing=0.1)
+    answers = with_answers(labels, TEACHER)
+    own = to_numpy(CrossEntropy(0.1).call(LABELS, STUDENT))
+    taught = [slow_distillation(s, k, 4.0) for s, k in zip(STUDENT, TEACHER, strict=True)]
+    groups = to_numpy(group_cross_entropy(LABELS, STUDENT, MEMBERSHIP))
+    wanted = 0.1 * own + 0.9 * np.array(taught) + 0.5 * groups
+    np.testing.assert_allclose(to_numpy(loss.call(answers, STUDENT)), wanted, rtol=1e-4)
+    assert float(loss(answers, STUDENT)) == pytest.approx(wanted.mean(), rel=1e-4)
+    right = (STUDENT.argmax(axis=1) == LABELS).astype("float32")
+    np.testing.assert_array_equal(to_numpy(loss.accuracy(answers, STUDENT)), right)
+    # Labels alone, as in validation: no teacher.
+    np.testing.assert_allclose(to_numpy(loss.call(labels, STUDENT)), own + 0.5 * groups, rtol=1e-4)
+
+
+def test_parts_take_the_place_of_the_whole():
+    loss = TaughtCrossEntropy(1.0, 2.0, GROUPS, parts=(2, 3))
+    wanted = decoupled_distillation(STUDENT, TEACHER, 2.0, MEMBERSHIP, 2, 3)
+    found = loss.call(with_answers(LABELS, TEACHER), STUDENT)
+    np.testing.assert_allclose(to_numpy(found), to_numpy(wanted), rtol=1e-5)
+
+
+def test_it_comes_back_from_its_config():
+    loss = TaughtCrossEntropy(0.3, 2.0, GROUPS, 0.5, (1, 2), label_smoothing=0.1)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    answers = with_answers(LABELS, TEACHER)
+    assert float(again(answers, STUDENT)) == float(loss(answers, STUDENT))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"teacher_weight": 1.5},
+        {"temperature": 0.0},
+        {"group_weight": 1.0},
+        {"parts": (1, 1)},
+        {"group_weight": -1.0, "groups": [0, 1]},
+    ],
+)
+def test_values_that_cannot_be_are_refused(arguments):
+    with pytest.raises(ArgumentError, match="`"):
+        TaughtCrossEntropy(**arguments)
