@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -23,6 +23,7 @@ from splitnet_tf.data.pipeline import (
     untuned,
 )
 from splitnet_tf.errors import ArgumentError, DataError
+from splitnet_tf.recipe.distillation import with_answers
 
 EVALUATION_BATCH = 200
 
@@ -237,6 +238,29 @@ class WeightedFeed(Feed):
         for given in weights:
             own = own * tf.cast(given, tf.float32)
         return x, y, own
+
+
+class TaughtFeed(Feed):
+    """Another feed whose training labels have a teacher's answers beside them.
+
+    Args:
+      feed: batches with one y, integer or one-hot labels.
+      teacher: x -> logits (B, classes).
+    """
+
+    def __init__(self, feed: Feed, teacher: Callable):
+        self._feed, self._teacher = feed, teacher
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._feed.steps_per_epoch
+
+    def training(self, start_step: int = 0) -> Iterator[tuple]:
+        for x, y, *weights in self._feed.training(start_step):
+            yield x, with_answers(tf.convert_to_tensor(y), self._teacher(x)), *weights
+
+    def evaluation(self) -> Iterable[tuple]:
+        return self._feed.evaluation()
 
 
 def feed_of(

@@ -13,8 +13,8 @@ import keras
 from splitnet_tf.analysis import TRUNK_MODES
 from splitnet_tf.data.feeds import Feed, feed_of
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.grouping import Grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
-from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.recipe.optimizers import optimizer_for
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import RunDirectory
@@ -24,6 +24,7 @@ from splitnet_tf.splitting import SplitTree
 from splitnet_tf.stages.accuracy import at_start, tested
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase
 from splitnet_tf.stages.run_hook import RunHook
+from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
 
 
@@ -56,6 +57,9 @@ def finetune(
     test: Any = None,
     loop: Loop = Loop(),  # noqa: B008
     loss: keras.losses.Loss | None = None,
+    teacher: keras.Model | None = None,
+    teaching: Teaching = Teaching(),  # noqa: B008
+    grouping: Grouping | None = None,
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 1,
@@ -76,6 +80,10 @@ def finetune(
       test: data on which the result is tested. Defaults to none.
       loop: intervals, precision, patience. With patience the model ends with its best weights.
       loss: in place of softmax cross entropy, see ``learn_groups``.
+      teacher: trained network of the same classes, whose answers the model learns as well. It takes
+        the same inputs and returns logits. Defaults to none.
+      teaching: weights of the teacher and of the loss on groups.
+      grouping: groups of the classes, for a loss on groups or a teacher in two parts.
       class_weight: weight of each class in the loss, by its number. Defaults to none.
       batch_size: int, examples in a batch of arrays; data in batches keep theirs.
       seed: int, seed of the order of arrays.
@@ -93,8 +101,8 @@ def finetune(
     network = model.model if tree else model
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
     test = None if test is None else feed_of(test)
-    loss = loss or loss_for(network, phase.label_smoothing)
-    config = phase_settings(phase, loop, network, seed=seed)
+    feed, loss = taught(feed, loss, network, phase, teacher, teaching, grouping)
+    config = phase_settings(phase, loop, network, seed=seed, **teaching_settings(teacher, teaching))
     with run_folder(run, config, restart) as folder:
         more = at_start(network, valid, loss) if measure_start else {}
         result = train_network(

@@ -17,7 +17,6 @@ from splitnet_tf.errors import RunError
 from splitnet_tf.graph.copying import plain_copy
 from splitnet_tf.grouping import Grouping, off_block_energy
 from splitnet_tf.recipe import recalibrate_batch_norm
-from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import RunDirectory, base_digest
 from splitnet_tf.runs.names import CUT, GROUPING, STAGES, TREE
@@ -26,6 +25,7 @@ from splitnet_tf.splitting import SplitTree, mask_off_blocks, split_model
 from splitnet_tf.stages.accuracy import accuracy_of
 from splitnet_tf.stages.finetune import check_placing, train_network
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
+from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
 
 APART = 1e-4  # most by which a tree may differ from the masked model, relative to its outputs
@@ -112,6 +112,8 @@ def split(
     recalibrate_batches: int = 100,
     dropout: float | None = None,
     loss: keras.losses.Loss | None = None,
+    teacher: keras.Model | None = None,
+    teaching: Teaching = Teaching(),  # noqa: B008
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 1,
@@ -133,7 +135,8 @@ def split(
         of ``train``.
       recalibrate_batches: int, how many of ``train``; 0 for none.
       dropout: float, rate of the tree's dropout layers. Defaults to that of the grouped model.
-      loss, class_weight, batch_size, seed, devices, trunk, settings: see ``finetune``.
+      loss, teacher, teaching, class_weight, batch_size, seed, devices, trunk, settings: see
+        ``finetune``.
       restart: bool, whether to remove what an earlier run left in the folder.
 
     Raises:
@@ -143,9 +146,15 @@ def split(
     check_placing(devices, trunk, loop)
     tree = split_model(grouped, grouping, dropout=dropout)
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
-    test, loss = feed_of(test), loss or loss_for(grouped, phase.label_smoothing)
+    test = feed_of(test)
+    feed, loss = taught(feed, loss, grouped, phase, teacher, teaching, grouping)
     config = phase_settings(
-        phase, loop, grouped, seed=seed, base_digest=base_digest(grouped, grouping.to_json())
+        phase,
+        loop,
+        grouped,
+        seed=seed,
+        base_digest=base_digest(grouped, grouping.to_json()),
+        **teaching_settings(teacher, teaching),
     )
     with run_folder(run, config, restart) as folder:
         apart = check_split(grouped, grouping, tree, valid)
