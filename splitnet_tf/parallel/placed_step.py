@@ -32,6 +32,8 @@ from splitnet_tf.training.step import (
 class PlacedTrainStep(BaseTrainStep):
     """Trains a placed tree on one batch: the loss, the layers' own losses, L2, the optimizer.
 
+    In ``graph()`` operations of a node's copy have the scope ``<node>.<copy>``.
+
     Copies of the trunk get the sum of their gradients and the mean of their moving statistics, so
     that they stay equal. Under ``shard`` batch norm in the trunk normalizes by the statistics of
     each device's share of the batch.
@@ -127,10 +129,6 @@ class PlacedTrainStep(BaseTrainStep):
                 for (name, c), optimizer in self._optimizers.items()
             ]
         )
-
-    def graph(self, x, y) -> tf.Graph:
-        """The graph for such a batch; the scope of a node's copy is ``<node>.<copy>``."""
-        return self._step.get_concrete_function(x, y, tf.constant(0.0), None).graph
 
     def _run(self, images, labels, learning_rate, sample_weight):
         placed, head = self.placed, self.placed.tree.head.name

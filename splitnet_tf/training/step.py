@@ -87,6 +87,10 @@ class BaseTrainStep(abc.ABC):
     def finish(self) -> bool:
         """Gives the model its averaged weights, where the optimizer keeps some; True if it did."""
 
+    def graph(self, x, y) -> tf.Graph:
+        """The graph that trains on such a batch."""
+        return self._step.get_concrete_function(x, y, tf.constant(0.0), None).graph
+
     def __call__(self, x, y, rate: float, sample_weight=None) -> dict[str, tf.Tensor]:
         """Trains on one batch.
 
