@@ -19,7 +19,8 @@ from absl import flags
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import Dataset, load_cifar100, save_arrays
 from splitnet_tf.data.archive import FOLDER, check_archive
-from splitnet_tf.data.cifar100 import default_data_dir, is_complete, make_builder
+from splitnet_tf.data.cifar100 import SOURCE
+from splitnet_tf.data.from_tfds import default_data_dir, is_complete
 from splitnet_tf.errors import DataError
 
 
@@ -38,7 +39,7 @@ def download(data_dir: str, archive: str | None = None) -> None:
     """
     import tensorflow_datasets as tfds
 
-    builder = make_builder(data_dir)
+    builder = SOURCE.builder(data_dir)
     try:
         with tempfile.TemporaryDirectory() as folder:
             config = None
@@ -50,7 +51,7 @@ def download(data_dir: str, archive: str | None = None) -> None:
                 config = tfds.download.DownloadConfig(manual_dir=folder)
             set_aside(data_dir)
             # A builder made before that may still describe what lay there.
-            make_builder(data_dir).download_and_prepare(download_config=config)
+            SOURCE.builder(data_dir).download_and_prepare(download_config=config)
     except DataError:
         raise
     except Exception as error:  # network, disk and checksum errors are of many classes
@@ -70,7 +71,7 @@ def set_aside(data_dir: str) -> None:
 
     tfds takes any folder of this name for the data set and would prepare none.
     """
-    builder = make_builder(data_dir)
+    builder = SOURCE.builder(data_dir)
     found = Path(builder.data_dir)
     if found.exists() and not is_complete(builder):
         aside = Path(tempfile.mkdtemp(prefix="incomplete.", dir=found.parent), found.name)
@@ -107,7 +108,7 @@ def check(data: Dataset, data_dir: str) -> str:
 def main() -> None:
     data_dir = flags.FLAGS.data_dir or default_data_dir()
     archive = flags.FLAGS.archive
-    if not is_complete(make_builder(data_dir)):
+    if not is_complete(SOURCE.builder(data_dir)):
         download(data_dir, archive)
     elif archive:
         print(f"CIFAR-100 is in {data_dir} already; {archive} is not read.")

@@ -233,7 +233,11 @@ OTHERS = [
     (lambda m: sn.models.wide_resnet(10, 0), ValueError, "width must be from 0.05 to 100; got 0"),
     (lambda m: sn.models.resnet(18, 1e9), ValueError, "width must be from 0.02 to 100; got 1e+09"),
     (lambda m: sn.models.alexnet(width=np.nan), ValueError, "width must be from 0.001 to 10; got"),
-    (lambda m: data.load_dataset("mnist"), DataError, "dataset must be one of cifar100, planted"),
+    (
+        lambda m: data.load_dataset("svhn"),
+        DataError,
+        "dataset must be one of cifar100, planted",
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""CIFAR-100, data of your own, the planted-groups generator and input pipelines."""
+"""CIFAR, MNIST and digits, data of your own, the planted-groups generator and input pipelines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import re
 from splitnet_tf.data.arrays import load_arrays, save_arrays
 from splitnet_tf.data.cifar100 import load_cifar100
 from splitnet_tf.data.dataset import NAMES, Dataset, Split
+from splitnet_tf.data.digits import load_digits
 from splitnet_tf.data.planted import planted_groups
 from splitnet_tf.data.superclasses import (
     cifar100_superclasses,
     planted_superclasses,
     superclass_taxonomy,
 )
+from splitnet_tf.data.ten_classes import load_cifar10, load_mnist
 from splitnet_tf.errors import DataError
 
 _ON_TENSORFLOW = (
@@ -42,8 +44,11 @@ __all__ = [
     "cifar100_superclasses",
     "evaluation_batches",
     "load_arrays",
+    "load_cifar10",
     "load_cifar100",
     "load_dataset",
+    "load_digits",
+    "load_mnist",
     "planted_groups",
     "planted_superclasses",
     "save_arrays",
@@ -55,18 +60,22 @@ __all__ = [
 
 
 def load_dataset(name: str, data_dir: str | None = None, seed: int = 0) -> Dataset:
-    """Loads a data set: ``cifar100``, ``planted``, ``planted-2-2`` for two levels, an ``.npz``.
+    """Loads a data set.
 
     Args:
-      name: string, name of the data set, or a file written by ``save_arrays``.
-      data_dir: folder of CIFAR-100. Defaults to ``~/tensorflow_datasets``.
+      name: string, ``cifar100``, ``cifar10``, ``mnist``, ``digits``, ``planted``, ``planted-2-2``
+        for two levels, or a file written by ``save_arrays``.
+      data_dir: string, folder of CIFAR and MNIST. Defaults to ``~/tensorflow_datasets``.
       seed: int, seed of the planted data. Defaults to 0.
 
     Raises:
       DataError: the name is unknown, or the data is missing.
     """
-    if name == "cifar100":
-        return load_cifar100(data_dir)
+    on_disk = {"cifar100": load_cifar100, "cifar10": load_cifar10, "mnist": load_mnist}
+    if name in on_disk:
+        return on_disk[name](data_dir)
+    if name == "digits":
+        return load_digits()
     if name.endswith(".npz"):
         return load_arrays(name)
     kind, *levels = name.split("-")

@@ -11,7 +11,7 @@ import numpy as np
 from splitnet_tf.errors import DataError
 from splitnet_tf.storage.digests import digest
 
-NAMES = ("cifar100", "planted")
+NAMES = ("cifar100", "planted", "cifar10", "mnist", "digits")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tensorflow_datasets.image_classification.cifar import Cifar100
 import download_cifar100
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.data import archive
-from splitnet_tf.data.cifar100 import make_builder, open_builder
+from splitnet_tf.data.cifar100 import SOURCE
 from splitnet_tf.errors import DataError
 from tests.cli.forked import call
 from tests.hostile.test_archives import write_archive
@@ -30,7 +30,7 @@ def download(official, address, *flags):
     original = Cifar100._cifar_info.fget
     Cifar100._cifar_info = property(lambda self: original(self)._replace(url=address))
     archive.IMAGES, archive._CHUNK = IMAGES, 2
-    download_cifar100.load_cifar100 = open_builder
+    download_cifar100.load_cifar100 = SOURCE.open
     download_cifar100.check = lambda builder, folder: f"{builder.info.splits}"
     sys.argv = ["download_cifar100.py", *flags]
     download_cifar100.define_flags()
@@ -70,7 +70,7 @@ class Downloads:
         code, printed = done
         assert code == 0, printed
         assert "num_examples=4" in printed and "num_examples=2" in printed
-        splits = open_builder(str(self.data_dir)).info.splits
+        splits = SOURCE.open(str(self.data_dir)).info.splits
         assert {name: split.num_examples for name, split in splits.items()} == {
             "train": 4,
             "test": 2,
@@ -97,12 +97,12 @@ def test_a_download_that_failed_is_tried_again(downloads):
 def test_the_archive_is_taken_whatever_lies_there(downloads):
     """After no network, a kill, and half a copy of the prepared data."""
     downloads.fail()
-    version = Path(make_builder(str(downloads.data_dir)).data_dir)
+    version = Path(SOURCE.builder(str(downloads.data_dir)).data_dir)
     for folder in (downloads.cifar / f"incomplete.AB12CD_{version.name}", version):
         folder.mkdir()
         (folder / "cifar100-train.tfrecord-00000-of-00001").write_text(folder.name)
     with pytest.raises(DataError, match="is not complete; run: python download_cifar100.py"):
-        open_builder(str(downloads.data_dir))
+        SOURCE.open(str(downloads.data_dir))
     done = downloads.run(f"--archive={downloads.archive}")
     downloads.assert_all_there(done)
     assert f"{version} is not complete; moved to {downloads.cifar}/incomplete." in done[1]
@@ -125,10 +125,10 @@ def copy_of_links(cifar_dir, folder):
 
 def test_a_missing_file_is_found_before_it_is_read(cifar_dir, tmp_path):
     version = copy_of_links(cifar_dir, tmp_path)
-    open_builder(str(tmp_path))
+    SOURCE.open(str(tmp_path))
     next(version.glob("cifar100-test.tfrecord*")).unlink()
     with pytest.raises(DataError, match="is not complete; run: python download_cifar100.py"):
-        open_builder(str(tmp_path))
+        SOURCE.open(str(tmp_path))
 
 
 def test_a_damaged_description_names_the_folder_to_remove(cifar_dir, tmp_path):
@@ -136,4 +136,4 @@ def test_a_damaged_description_names_the_folder_to_remove(cifar_dir, tmp_path):
     description.unlink()
     description.write_text("")
     with pytest.raises(DataError, match=f"remove {tmp_path}/cifar100 and run: python download_"):
-        open_builder(str(tmp_path))
+        SOURCE.open(str(tmp_path))
