@@ -95,6 +95,12 @@ class SGD(_Paced, keras.optimizers.SGD):
         what it changes. It runs within the compiled step, also in ``fit``, and before averaged
         weights (``use_ema``) are updated. To be saved it must be registered with Keras. Its
         ``variables``, if it has any, are kept with the optimizer's.
+
+    >>> variable = keras.Variable([1.0])
+    >>> optimizer = SGD(0.1, paces={id(variable): 5.0})
+    >>> optimizer.apply([keras.ops.ones(1)], [variable])
+    >>> round(float(variable[0]), 4)
+    0.5
     """
 
 
