@@ -37,23 +37,29 @@ DEVICES, *CASES = READS
 
 
 def define_flags() -> None:
-    define_text("model", "wrn-16-8", MODEL_HELP)
-    define_text("splits", "2-2-2", "Groups: 2-2-2, or <layer>:<groups>,...; not for Table 5.")
+    define_text("model", "wrn-16-8", f"Model: {MODEL_HELP}")
+    define_text(
+        "splits",
+        "2-2-2",
+        "Groups of each section from the bottom up: 2-2-2, or <layer>:<groups>,... Table 5 "
+        "has its own.",
+    )
     define_list(
         "cases",
         [DEVICES],
-        f"Cases to time: {DEVICES}, the paper's Table 5 for this machine; or some of "
-        f"{', '.join(CASES)}.",
+        f"Work to time: {DEVICES}, the paper's Table 5 for this machine; or any of {', '.join(CASES)}.",
     )
-    define_list("devices", [], "Devices of Table 5. Default: the GPUs, or --workers.")
-    define_integer("workers", 2, "Workers without --devices, one to a core.", 2, 65_536)
-    define_integer("batches", 4, "Batches of Table 5 timed at once.", 1, 100_000)
-    define_list("rows", [], "Beginnings of the rows of Table 5 to time. Default: all.")
-    define_new_file("figure", "Picture of Table 5.", *PICTURES)
+    define_list("devices", [], "Devices of Table 5. Defaults to the GPUs, or to --workers.")
+    define_integer("workers", 2, "Workers of Table 5 without --devices, one to a core.", 2, 65_536)
+    define_integer("batches", 4, "Batches of Table 5 that are timed at once.", 1, 100_000)
+    define_list(
+        "rows", [], "Beginnings of the names of Table 5's rows to run. Defaults to all rows."
+    )
+    define_new_file("figure", "File for a picture of Table 5.", *PICTURES)
     define_integer("batch_size", 100, "Images in a batch.", 1, 1_000_000)
     define_integer("repeats", 3, "Timed rounds, interleaved.", 3, 100_000)
-    define_integer("image_size", 32, "Height and width of images.", 8, 1024)
-    define_integer("num_classes", 100, "Number of classes.", 2, 100_000)
+    define_integer("image_size", 32, "Height and width of the images.", 8, 1024)
+    define_integer("num_classes", 100, "Classes.", 2, 100_000)
     define_output_flags()
 
 

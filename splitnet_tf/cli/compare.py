@@ -24,31 +24,48 @@ OWN = (
 def define_flags() -> None:
     for program in ("group", "split"):
         program_flags(program)  # before flags of the same names are defined here
-    define_text("train_dir", None, "Folder of all runs; run again to go on.", required=True)
+    define_text(
+        "train_dir", None, "Folder of all runs. The same command again continues.", required=True
+    )
     define_list(
         "groupings",
         ["learned", "semantic", "clustering", "random"],
-        "Groups of the classes to compare; see --grouping of the group program.",
+        "Groups of the classes to compare; see --grouping of splitnet-group.",
     )
     flags.DEFINE_enum(
         "features",
         "learned",
         ["learned", "even"],
-        "Groups of the features with given classes: learned around them, or split evenly.",
+        "Groups of the features when the classes are given: learned around the classes, or "
+        "split evenly.",
     )
     define_list(
-        "seeds", ["0", "1", "2"], "Seeds to run each grouping with.", Number(int, 0, 2**31 - 1)
+        "seeds",
+        ["0", "1", "2"],
+        "Random seeds; every grouping is trained once with each.",
+        Number(int, 0, 2**31 - 1),
     )
-    define_text("dataset", "cifar100", "Data set; see --dataset of the group program.")
-    define_text("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
+    define_text(
+        "dataset",
+        "cifar100",
+        "Data set: cifar100; planted, two groups of classes that share features; planted-2-2,"
+        " two groups of two subgroups (--splits=2-4-4 finds both levels); or an .npz file "
+        "with your own data.",
+    )
+    define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
     define_text(
         "plain_flags",
         None,
-        "Flags of the group program, quoted, for one plain run (--splits=1-1-1) with each seed; "
-        "every grouping then starts from its weights. Default: each starts from nothing.",
+        "Quoted flags of splitnet-group for one plain run (--splits=1-1-1) with each seed; "
+        "every grouping then starts from its weights. Defaults to a start from random "
+        "weights.",
     )
-    define_text("group_flags", None, "Flags of the group program, quoted: the budget of each run.")
-    define_text("split_flags", None, "Flags of the split program, quoted.")
+    define_text(
+        "group_flags",
+        None,
+        "Quoted flags of splitnet-group for every grouping: the budget of each run.",
+    )
+    define_text("split_flags", None, "Quoted flags of splitnet-split for every finetuning.")
     define_output_flags()
 
 

@@ -18,13 +18,21 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    define_text("model", "wrn-16-8", MODEL_HELP)
-    define_text("splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,...")
-    define_text("grouping", None, "Grouping file whose groups to count. Default: equal groups.")
-    define_integer("num_classes", 0, "Number of classes; 0: the model's own.", 0, 100_000)
-    define_integer("image_size", 0, "Height and width of images; 0: the model's own.", 0, 1024)
-    flags.DEFINE_enum("table", None, ["2", "3", "4"], "Table of the paper whose rows to count.")
-    flags.DEFINE_boolean("suggest", False, "List where the model can be cut in two groups.")
+    define_text("model", "wrn-16-8", f"Model: {MODEL_HELP}")
+    define_text(
+        "splits", None, "Groups of each section from the bottom up: 2-2-2, or <layer>:<groups>,..."
+    )
+    define_text(
+        "grouping", None, "Grouping file whose groups are counted. Defaults to equal groups."
+    )
+    define_integer("num_classes", 0, "Classes of the model; 0 for the model's own.", 0, 100_000)
+    define_integer(
+        "image_size", 0, "Height and width of the images; 0 for the model's own.", 0, 1024
+    )
+    flags.DEFINE_enum("table", None, ["2", "3", "4"], "Table of the paper whose rows are counted.")
+    flags.DEFINE_boolean(
+        "suggest", False, "List the places where the model can be cut into two groups."
+    )
     define_output_flags()
 
 

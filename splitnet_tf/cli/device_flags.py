@@ -31,25 +31,28 @@ RELAUNCH: list[str] = []
 
 def define_device_flags(work: str) -> None:
     """Flags that place a tree; ``work`` is what it then does."""
-    define_list("devices", [], f"{work} the tree on these, such as /GPU:0,/GPU:1.")
+    define_list("devices", [], f"{work} the tree on these devices, such as /GPU:0,/GPU:1.")
     flags.DEFINE_enum(
         "trunk",
         "replicate",
         list(TRUNK_MODES),
-        "Where the trunk runs with --devices: on each, alone on the first, or a share on each.",
+        "Place of the trunk with --devices: on every device beside its branches (replicate), "
+        "alone on the first (separate), or on every device for its share of the batch "
+        "(shard).",
     )
     define_list(
         "cluster",
         [],
-        f"{work} the tree on these workers (see splitnet-worker), host:port,...; without "
-        "--devices, on the first device of each.",
+        f"{work} the tree on these workers, host:port,... (see splitnet-worker). Without "
+        "--devices, the first device of each is used.",
     )
     flags.DEFINE_enum(
         "on_worker_loss",
         "stop",
         ["stop", "retry", "local"],
-        "When a worker is lost: stop; wait until it is back and go on; or go on without workers. "
-        "Training goes on from its newest checkpoint, an evaluation begins anew.",
+        "Action when a worker is lost: stop; wait until it is back and continue (retry); or "
+        "continue without workers (local). Training continues from its newest checkpoint, an "
+        "evaluation begins anew.",
     )
     define_float("worker_timeout", 10.0, "Seconds within which a worker must answer.", 0.1, 86_400)
     define_float(

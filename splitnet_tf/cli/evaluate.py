@@ -17,22 +17,31 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     define_data_flags()
     define_text(
-        "basemodel", None, "Run folder of a split or grouping, or a .keras file.", required=True
+        "basemodel", None, "Run folder of a split or a grouping, or a .keras file.", required=True
     )
-    define_text("compare", None, "Unsplit model to show too. Default: the one that was split.")
+    define_text(
+        "compare",
+        None,
+        "Unsplit model to compare with. Defaults to the model that the tree was made from.",
+    )
     define_new_file(
-        "figure", "Picture of the unsplit model's split kernels, sorted by group.", *PICTURES
+        "figure",
+        "File for a picture of the unsplit model's split kernels, sorted by group.",
+        *PICTURES,
     )
     flags.DEFINE_enum("images", "test", ["train", "valid", "test"], "Images to evaluate on.")
     flags.DEFINE_enum(
         "fuse",
         "none",
         [*FORMS, "auto"],
-        "Form of a split model on one device: each branch by itself, the branches of a level as "
-        "one (grouped), compiled by XLA, or the fastest of these here.",
+        "Form of a tree on one device: each branch by itself (none), the branches of a level "
+        "as one (grouped), compiled by XLA (jit, grouped_jit), or the fastest of these "
+        "(auto).",
     )
     define_device_flags("Also evaluate")
-    define_integer("speed_batches", SPEED_BATCHES, "Least number of timed batches.", 3, 1_000_000)
+    define_integer(
+        "speed_batches", SPEED_BATCHES, "Smallest number of batches to time.", 3, 1_000_000
+    )
     define_output_flags()
 
 

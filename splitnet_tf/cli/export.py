@@ -21,11 +21,13 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     define_text("basemodel", None, "Run folder of a split, or a tree's .keras file.", required=True)
-    define_text("export_dir", None, "Folder to make; must not exist.", required=True)
+    define_text(
+        "export_dir", None, "Folder to make. It must not exist, or be empty.", required=True
+    )
     define_list(
         "formats",
         ["saved_model", "keras"],
-        f"Formats, among {', '.join(FORMATS)}; onnx needs the packages onnx and tf2onnx.",
+        f"Formats to write, of {', '.join(FORMATS)}. onnx needs the packages onnx and tf2onnx.",
     )
     define_output_flags()
 

@@ -19,42 +19,60 @@ flags.disclaim_key_flags()
 
 def define_model_flags() -> None:
     """Flags that choose the network."""
-    define_text("model", None, f"Network: {MODEL_HELP} Default: from the next two.")
-    define_integer("num_residual_units", 2, "Units in a stage of the Wide ResNet.", 1, 100)
-    define_integer("k", 8, "Width of the Wide ResNet.", 1, 100)
+    define_text(
+        "model",
+        None,
+        f"Model: {MODEL_HELP} Defaults to the Wide ResNet of --num_residual_units and --k.",
+    )
+    define_integer(
+        "num_residual_units", 2, "Residual units in each stage of the Wide ResNet.", 1, 100
+    )
+    define_integer("k", 8, "Width factor of the Wide ResNet.", 1, 100)
     define_float(
         "dropout_keep_prob",
         None,
-        "Share of features that dropout keeps, of a Wide ResNet in its split units. Default: the "
-        "model's own, half in AlexNet, all in other models by name. A .keras file keeps its own.",
+        "Share of features that dropout keeps: in the split units of a Wide ResNet, or in the"
+        " dropout layers of another model. Defaults to the model's own (half in AlexNet; all "
+        "in other models by name). A .keras file keeps its own.",
         0.01,
         1,
     )
-    flags.DEFINE_boolean("bn_no_scale", False, "Batch norm without scale.")
-    define_text("basemodel", None, "Run folder or .keras file whose weights training starts from.")
+    flags.DEFINE_boolean(
+        "bn_no_scale",
+        False,
+        "Build the batch norms of a Wide ResNet without scale. group.sh gives it; other "
+        "models need --bn_no_scale=false after it.",
+    )
+    define_text("basemodel", None, "Trained model to start from: a .keras file or a run folder.")
 
 
 def define_split_flags() -> None:
     """Flags that say where a network is split, and the weights of the split losses."""
-    define_text("splits", None, "Groups from the bottom up: 2-2-2, or <layer>:<groups>,...")
+    define_text(
+        "splits",
+        None,
+        "Groups of each section from the bottom up, such as 2-2-2 for a model with a short "
+        "form, or <layer>:<groups>,... Defaults to --ngroups3, --ngroups2 and --ngroups1.",
+    )
     define_integer("ngroups1", 2, "Groups of the logits.", 1, 10_000)
-    define_integer("ngroups2", 2, "Groups of the third stage.", 1, 10_000)
-    define_integer("ngroups3", 2, "Groups of the second stage.", 1, 10_000)
+    define_integer("ngroups2", 2, "Groups of the third stage of the Wide ResNet.", 1, 10_000)
+    define_integer("ngroups3", 2, "Groups of the second stage of the Wide ResNet.", 1, 10_000)
     order = "The paper's order; the 2017 code numbered them otherwise."
-    define_float("gamma1", 1.0, f"Weight of R_W, group weights. {order}", 0, 1e6)
-    define_float("gamma2", 1.0, f"Weight of R_D, disjointness. {order}", 0, 1e6)
-    define_float("gamma3", 10.0, f"Weight of R_E, balance. {order}", 0, 1e6)
+    define_float("gamma1", 1.0, f"Weight of R_W, the weights between groups. {order}", 0, 1e6)
+    define_float("gamma2", 1.0, f"Weight of R_D, the overlap of groups. {order}", 0, 1e6)
+    define_float("gamma3", 10.0, f"Weight of R_E, the imbalance of groups. {order}", 0, 1e6)
     flags.DEFINE_enum(
         "scaling",
         "unit",
         ["unit", "paper"],
-        "Scaling of the split losses: a size that does not depend on the layer's, or the paper's "
-        "plain equations.",
+        "Size of the split losses: independent of the layer's size (unit), or as in the "
+        "paper's equations (paper).",
     )
     flags.DEFINE_boolean(
         "weighted_group_loss",
         False,
-        "Mean of R_W over kernels weighted by their own R_W, as in the 2017 code.",
+        "Weight each kernel's R_W by itself, as in the 2017 code, in place of the mean over "
+        "kernels.",
     )
 
 
@@ -63,35 +81,39 @@ def define_learning_flags() -> None:
     define_float(
         "gamma1_growth",
         20.0,
-        "Factor by which gamma1 has grown after three fifths of the grouping, so that little is "
-        "left off the blocks at the cut.",
+        "Factor by which gamma1 has grown after three fifths of the grouping, so that little "
+        "is left off the blocks at the cut.",
         1,
         1e6,
     )
     define_text(
         "grouping",
         "learned",
-        "Groups of the classes: learned, semantic (the data's superclasses), clustering (of the "
-        "network after the warm-up), random, wordnet, or a .json file: a grouping or a taxonomy.",
+        "Groups of the classes: learned; semantic, the superclasses of the data; clustering, "
+        "of the network after the warm-up; random; wordnet; or a .json file with a grouping "
+        "or a taxonomy.",
     )
     flags.DEFINE_enum(
         "features",
         "learned",
         list(FEATURES),
-        "Groups of the features with given classes: learned around them, or split evenly.",
+        "Groups of the features when the classes are given: learned around the classes, or "
+        "split evenly.",
     )
     flags.DEFINE_enum(
         "clusters_of",
         "weights",
         list(CLUSTERS_OF),
-        "Source of clustering: the last kernel, or confusions on the validation images.",
+        "Source of --grouping=clustering: weights of the last kernel, or confusions on the "
+        "validation images.",
     )
     flags.DEFINE_boolean("equal_clusters", True, "Clusters of equal sizes.")
     flags.DEFINE_enum(
         "assignment_init",
         "clustering",
         ["clustering", "random"],
-        "Start of the assignments: clusters of the warmed-up weights, or noise (the paper).",
+        "Start of the assignments after the warm-up: clusters of the weights, or noise as in "
+        "the paper.",
     )
     define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
     define_float(
@@ -101,33 +123,41 @@ def define_learning_flags() -> None:
         0,
         10_000,
     )
-    flags.DEFINE_boolean("finetune", False, "Ten times the learning rate on the split layers.")
+    flags.DEFINE_boolean("finetune", False, "Multiply the gradients of the split layers by ten.")
     flags.DEFINE_enum(
         "method",
         "argmax",
         ["argmax", "balanced"],
-        "Reading of the groups from the assignments: the largest p, or the best groups of equal "
-        "size.",
+        "Reading of groups from the assignments: the largest p (argmax), or the best groups "
+        "of equal size (balanced).",
     )
-    define_float("converged_p", 0.99, "Least mean largest p of every space for convergence.", 0, 1)
+    define_float(
+        "converged_p",
+        0.99,
+        "Convergence of the grouping: smallest mean largest p over all spaces.",
+        0,
+        1,
+    )
     define_integer(
         "converged_hold",
         3,
-        "Evaluations without a channel that changes its group for convergence.",
+        "Convergence of the grouping: evaluations over which no channel has changed its group.",
         0,
         1_000_000,
     )
     define_float(
         "converged_off_block",
         0.002,
-        "Largest share of the split kernels' energy outside the blocks for convergence.",
+        "Convergence of the grouping: largest share of the split kernels' energy outside the "
+        "blocks.",
         0,
         1,
     )
     define_integer(
         "group_summary_interval",
         0,
-        "Steps between pictures of the groups, drawn at evaluations; 0 for every fifth of those.",
+        "Steps between TensorBoard's pictures of the groups, which are drawn at evaluations; "
+        "0 for every fifth evaluation.",
         0,
         MAX_STEPS,
     )

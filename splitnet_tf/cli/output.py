@@ -16,8 +16,8 @@ flags.disclaim_key_flags()
 
 def define_output_flags() -> None:
     """``--format`` and ``--output_file``."""
-    flags.DEFINE_enum("format", "table", ["table", "json"], "Output format.")
-    define_new_file("output_file", "File to write the JSON to as well.")
+    flags.DEFINE_enum("format", "table", ["table", "json"], "Format of the output.")
+    define_new_file("output_file", "File to write the output to, as JSON.")
 
 
 def show(found: Any, document: dict[str, Any] | None = None) -> None:

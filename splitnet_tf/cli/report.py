@@ -18,7 +18,12 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     define_new_file(
-        "output_file", "HTML file to write.", ".html", ".htm", short_name="o", required=True
+        "output_file",
+        "HTML file to write the report to.",
+        ".html",
+        ".htm",
+        short_name="o",
+        required=True,
     )
 
 

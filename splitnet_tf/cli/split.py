@@ -47,33 +47,38 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     define_data_flags()
     define_training_flags(epochs=16, initial_lr=0.1, final_lr=0.0)
-    define_text("basemodel", None, "Run folder of the grouping, or a .keras file.", required=True)
-    define_text("grouping", None, "Grouping file; default: that of --basemodel.")
+    define_text(
+        "basemodel", None, "Run folder of the grouping, or a grouped .keras file.", required=True
+    )
+    define_text("grouping", None, "Grouping file. Defaults to that of --basemodel.")
     flags.DEFINE_enum(
         "method",
         "file",
         ["file", "argmax", "balanced"],
-        "Source of the grouping: its file, or the assignments, read anew by the largest p or as "
-        "the best groups of equal size.",
+        "Source of the groups: the grouping file (file), or the assignments, by the largest p"
+        " (argmax) or as the best groups of equal size (balanced).",
     )
     define_integer(
         "recalibrate_batches",
         100,
-        "Training batches on which batch-norm statistics are re-estimated; 0 for none.",
+        "Training batches on which batch-norm statistics are re-estimated after the cut; 0 "
+        "for none.",
         0,
         1_000_000,
     )
     define_integer(
         "patience",
         0,
-        "Evaluations without a better validation accuracy after which training ends; 0 for never.",
+        "Evaluations without a better validation accuracy after which finetuning ends; 0 for "
+        "never.",
         0,
         1_000_000,
     )
     define_float(
         "dropout_keep_prob",
         None,
-        "Share of features kept by the tree's dropout layers; default: as grouped.",
+        "Share of features that the tree's dropout layers keep. Defaults to that of the "
+        "grouped model.",
         0.01,
         1,
     )

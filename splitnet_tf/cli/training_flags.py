@@ -45,9 +45,13 @@ FREE_FLAGS = (
 def define_data_flags() -> None:
     """Flags that choose the data."""
     define_text(
-        "dataset", "cifar100", "cifar100, planted, planted-2-2 (two levels), or <file>.npz."
+        "dataset",
+        "cifar100",
+        "Data set: cifar100; planted, two groups of classes that share features; planted-2-2,"
+        " two groups of two subgroups (--splits=2-4-4 finds both levels); or an .npz file "
+        "with your own data.",
     )
-    define_text("data_dir", None, "Folder of the data set; default ~/tensorflow_datasets.")
+    define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
     define_integer("batch_size", 90, "Images in a batch.", 1, 1_000_000)
     define_integer(
         "seed",
@@ -60,57 +64,82 @@ def define_data_flags() -> None:
 
 def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> None:
     """Flags of the loop, with defaults for one phase."""
-    define_text("train_dir", None, "Run folder; run again to resume.", required=True)
-    flags.DEFINE_boolean("restart", False, "Begin anew, removing what the run folder holds.")
-    define_float("epochs", epochs, "Length of training.", 0, MAX_EPOCHS)
-    define_integer("max_steps", 0, "Length of training in steps; 0: --epochs.", 0, MAX_STEPS)
+    define_text(
+        "train_dir", None, "Run folder. The same command again resumes the run.", required=True
+    )
+    flags.DEFINE_boolean("restart", False, "Remove the content of the run folder and begin anew.")
+    define_float("epochs", epochs, "Length of training in epochs.", 0, MAX_EPOCHS)
+    define_integer("max_steps", 0, "Length of training in steps; 0 for --epochs.", 0, MAX_STEPS)
     define_float("initial_lr", initial_lr, "Learning rate at the start.", 0, 1000)
-    flags.DEFINE_enum("lr_schedule", "cosine", ["cosine", "step"], "How the rate falls.")
+    flags.DEFINE_enum(
+        "lr_schedule",
+        "cosine",
+        ["cosine", "step"],
+        "Schedule of the learning rate: half a cosine, or steps.",
+    )
     define_float(
         "final_lr",
         final_lr,
-        "Rate at the end of the cosine schedule, --initial_lr at most.",
+        "Learning rate at the end of the cosine schedule, at most --initial_lr.",
         0,
         1000,
     )
     define_list(
         "lr_step_epoch",
         ["80", "120", "160"],
-        "Epochs at which the step schedule decays.",
+        "Epochs at which the step schedule multiplies the learning rate by --lr_decay.",
         Number(float, 0, MAX_EPOCHS),
     )
-    define_float("lr_decay", 0.1, "Factor on the rate at each of --lr_step_epoch.", 0, 1)
+    define_float("lr_decay", 0.1, "Factor on the learning rate at each of --lr_step_epoch.", 0, 1)
     define_float(
-        "lr_warmup_epochs", 0.0, "Epochs over which the rate rises at first.", 0, MAX_EPOCHS
+        "lr_warmup_epochs",
+        0.0,
+        "Epochs over which the learning rate first rises to --initial_lr.",
+        0,
+        MAX_EPOCHS,
     )
     define_float("momentum", 0.9, "Momentum of SGD.", 0, 0.9999)
-    flags.DEFINE_boolean("nesterov", True, "Nesterov's momentum.")
-    define_float("l2_weight", 5e-4, "Weight of L2 on kernels.", 0, 0.99)
+    flags.DEFINE_boolean("nesterov", True, "Nesterov's form of the momentum.")
+    define_float(
+        "l2_weight",
+        5e-4,
+        "Weight of half the sum of the squared kernels (L2), which is added to the loss.",
+        0,
+        0.99,
+    )
     define_float(
         "label_smoothing", 0.0, "Share of the target spread evenly over all classes.", 0, 0.99
     )
-    flags.DEFINE_boolean("augment", True, "Random crops and flips.")
+    flags.DEFINE_boolean("augment", True, "Random crops and flips of training images.")
     define_integer("display", 100, "Steps between lines of progress.", 1, MAX_STEPS)
-    define_integer("val_interval", 0, "Steps between evaluations; 0: an epoch.", 0, MAX_STEPS)
     define_integer(
-        "checkpoint_interval", 0, "Steps between checkpoints; 0: an epoch.", 0, MAX_STEPS
+        "val_interval",
+        0,
+        "Steps between evaluations on the validation images; 0 for an epoch.",
+        0,
+        MAX_STEPS,
+    )
+    define_integer(
+        "checkpoint_interval", 0, "Steps between checkpoints; 0 for an epoch.", 0, MAX_STEPS
     )
     flags.DEFINE_enum(
         "on_nan",
         "stop",
         list(ON_NAN),
-        "When a loss or a gradient is not finite: stop, or go back to the newest checkpoint with "
-        "half the learning rate, three times at most.",
+        "Action when a loss or a gradient is not finite: stop, or return to the newest "
+        "checkpoint and continue at half the learning rate, three times at most.",
     )
     flags.DEFINE_boolean(
         "bfloat16",
         False,
-        "Layers compute in bfloat16 while they train: faster on GPUs, and on processors that have "
-        "it. Weights, split losses, cross entropy, L2 and what is saved stay in float32.",
+        "Compute layers in bfloat16 while they train, which is faster on GPUs and on some "
+        "processors. Weights, split losses, cross entropy, L2 and files stay in float32.",
     )
     flags.DEFINE_boolean("jit_compile", False, "Compile the training step with XLA.")
     flags.DEFINE_boolean(
-        "deterministic", False, "Deterministic operations: bit for bit the same run again."
+        "deterministic",
+        False,
+        "Use deterministic operations, so that the same run ends with the same bits.",
     )
 
 

@@ -16,13 +16,17 @@ def define_flags() -> None:
     define_text(
         "interface",
         "lo",
-        "Network interface to be reached through: lo for this machine alone, or another, or "
-        "any. The protocol is neither encrypted nor authenticated: private networks only.",
+        "Network interface to accept connections through: lo for this machine only, the name "
+        "of another one, or any. The protocol is neither encrypted nor authenticated: use "
+        "private networks only.",
     )
     define_list(
-        "cores", [], "Processor cores to run on, such as 0,1. Default: all.", Number(int, 0, 65_535)
+        "cores",
+        [],
+        "Processor cores to run on, such as 0,1. Defaults to all.",
+        Number(int, 0, 65_535),
     )
-    define_integer("threads", 0, "Threads for operations; 0: one a core.", 0, 4096)
+    define_integer("threads", 0, "Threads for operations; 0 for one a core.", 0, 4096)
 
 
 def main() -> None:
