@@ -47,7 +47,8 @@ def define_flags() -> None:
     define_list(
         "cases",
         [DEVICES],
-        f"Work to time: {DEVICES}, the paper's Table 5 for this machine; or any of {', '.join(CASES)}.",
+        f"Work to time: {DEVICES}, the paper's Table 5 for this machine; or any of "
+        f"{', '.join(CASES)}.",
     )
     define_list("devices", [], "Devices of Table 5. Defaults to the GPUs, or to --workers.")
     define_integer("workers", 2, "Workers of Table 5 without --devices, one to a core.", 2, 65_536)
