@@ -12,7 +12,7 @@ placed   = sn.place(tree, ["/GPU:0", "/GPU:1"], trunk="replicate")
 
 import importlib
 
-from splitnet_tf import graph, grouping, models, splitting
+from splitnet_tf import graph, grouping, models, sparsity, splitting
 from splitnet_tf.analysis import Cost, cost, suggest_cuts
 from splitnet_tf.errors import (
     ArgumentError,
@@ -23,6 +23,7 @@ from splitnet_tf.errors import (
     PlacementError,
     PlanError,
     RunError,
+    SelectionError,
     SplitNetError,
     TrainingError,
 )
@@ -46,6 +47,14 @@ from splitnet_tf.recipe import (
     HeadLosses,
     Phase,
     recalibrate_batch_norm,
+)
+from splitnet_tf.sparsity import (
+    Selection,
+    SparsityPlan,
+    apply_selection,
+    read_selection,
+    shrink_model,
+    sparse_model,
 )
 from splitnet_tf.splitting import SplitTree, split_model
 from splitnet_tf.splitting.export import export_tree
@@ -98,10 +107,14 @@ __all__ = [
     "PlacementError",
     "PlanError",
     "RunError",
+    "Selection",
+    "SelectionError",
+    "SparsityPlan",
     "SplitNetError",
     "SplitPlan",
     "SplitTree",
     "TrainingError",
+    "apply_selection",
     "check_split",
     "compare",
     "cost",
@@ -121,9 +134,13 @@ __all__ = [
     "plain_copy",
     "plan_of",
     "read_grouping",
+    "read_selection",
     "recalibrate_batch_norm",
     "register_activation",
     "register_rule",
+    "shrink_model",
+    "sparse_model",
+    "sparsity",
     "split",
     "split_losses",
     "split_model",

@@ -19,7 +19,7 @@ from splitnet_tf.graph.shape_rules import ConcatenateRule
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.sparsity.constants import constant_channels
 from splitnet_tf.sparsity.kernel_views import KernelView, kernel_views
-from splitnet_tf.sparsity.weight_axes import channels_of_spaces
+from splitnet_tf.sparsity.weight_axes import channels_of_spaces, kernels_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -160,14 +160,13 @@ class _Closure:
     def _join(self, call: Call) -> tuple[int, ...]:
         """The operands that stay: constant ones go, with the layers behind them."""
         made = call.outputs[0]
-        alive, shapes = self._alive(made), self.trace.graph.shapes
-        layout = self.trace.layouts[made]
+        layout, shapes = self.trace.layouts[made], self.trace.graph.shapes
         stay = [
             t
             for t in call.inputs
             if self.trace.layouts[t].spaces != layout.spaces
-            or np.isnan(self.values[t][alive]).any()
-            or not (self.gone is None or self._makers(t) <= self.gone)
+            or not self._constant(t)
+            or not self._may_go(t)
         ]
         last = layout.axis == len(shapes[made]) - 1
         if (
@@ -179,17 +178,22 @@ class _Closure:
         self.operands[call.name] = tuple(stay)
         return tuple(stay)
 
-    def _makers(self, tensor: int) -> set[str]:
-        """Layers with kernels that a tensor is made by, with nothing but other layers between."""
+    def _may_go(self, tensor: int) -> bool:
+        """Whether a constant tensor was given up: with one of the layers that make it constant."""
+        if self.gone is None:
+            return True
         found, queue = set(), [tensor]
         for t in queue:
-            if t in self.producers:
-                call = self.trace.graph.calls[self.producers[t]]
-                if call.name in self.views:
-                    found.add(call.layer_name)
-                else:
-                    queue.extend(u for u in call.inputs if u not in queue)
-        return found
+            if t not in self.producers:
+                continue
+            call = self.trace.graph.calls[self.producers[t]]
+            if kernels_of(self.trace, call):
+                found.add(call.layer_name)
+            queue.extend(u for u in call.inputs if u not in queue and self._constant(u))
+        return not found or bool(found & self.gone)
+
+    def _constant(self, tensor: int) -> bool:
+        return not np.isnan(self.values[tensor][self._alive(tensor)]).any()
 
     def _alive(self, tensor: int) -> np.ndarray:
         parts = [self.kept[s] for s in self.trace.layouts[tensor].spaces]

@@ -18,7 +18,7 @@ from splitnet_tf.sparsity.columns import live_columns
 from splitnet_tf.sparsity.group_lasso import scaled
 from splitnet_tf.sparsity.removal import Findings, Remains, what_remains
 from splitnet_tf.sparsity.structures import structure_groups
-from splitnet_tf.sparsity.weight_axes import fixed_spaces
+from splitnet_tf.sparsity.weight_axes import fixed_spaces, kernels_of, layers_of
 from splitnet_tf.storage.atomic import write_atomically
 
 FILE = SetsFile(
@@ -194,8 +194,14 @@ def selection_of(
         for name, (mask, zero) in live_columns(traced, remains).items()
         if zero
     )
-    layers = [v.call.layer_name for n, v in findings.views.items() if n not in remains.calls]
-    return Selection(model, method, spaces, columns, tuple(dict.fromkeys(layers)))
+    return Selection(model, method, spaces, columns, layers_gone(traced, remains))
+
+
+def layers_gone(traced: Trace, remains: Remains) -> tuple[str, ...]:
+    """Names of the layers with kernels that do not remain, in the model's order."""
+    stay = {call.layer_name for call in traced.graph.calls if call.name in remains.calls}
+    kernels = (name for name, call in layers_of(traced).items() if kernels_of(traced, call))
+    return tuple(name for name in kernels if name not in stay)
 
 
 def apply_selection(model: keras.Model, selection: Selection) -> None:

@@ -17,7 +17,7 @@ from splitnet_tf.graph.trace import trace
 from splitnet_tf.sparsity.changes import Changes, channels_left, kernel_changes
 from splitnet_tf.sparsity.narrowing import Crop, Take, narrowings
 from splitnet_tf.sparsity.removal import Findings, Remains, join_kind, what_remains
-from splitnet_tf.sparsity.selection import Selection, selection_of
+from splitnet_tf.sparsity.selection import Selection, layers_gone, selection_of
 from splitnet_tf.sparsity.weight_axes import layers_of
 
 
@@ -70,8 +70,8 @@ def shrink_model(
     remains = what_remains(findings, kept, gone)
     narrowed, left = narrowings(traced, remains, columns, gather)
     left = [*channels_left(traced, remains, kept), *left]
-    stays = {v.call.layer_name for n, v in findings.views.items() if n in remains.calls}
-    left += [f"layer '{n}' stays: what it makes is used" for n in sorted(stays & (gone or set()))]
+    stay = (gone or set()) - set(layers_gone(traced, remains))
+    left += [f"layer '{name}' stays: what it makes is used" for name in sorted(stay)]
     shrunk = _Shrinker(findings, remains, narrowed).build(model.name)
     method = "zeros" if selection is None else selection.method
     return Shrunk(
