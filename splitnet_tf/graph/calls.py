@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -47,7 +47,11 @@ class Call:
 
     def fill(self, tensors: Mapping[int, Any]) -> tuple[tuple, dict]:
         """Returns the arguments with every ``TensorRef`` replaced by ``tensors[id]``."""
-        return _map_refs(self.args, tensors), _map_refs(self.kwargs, tensors)
+
+        def filled(value):
+            return tensors[value.id] if isinstance(value, TensorRef) else value
+
+        return map_structure(filled, self.args), map_structure(filled, self.kwargs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +62,10 @@ class Graph:
       inputs, outputs: ids of the model's input and output tensors, in order.
       calls: calls in topological order.
       shapes, dtypes, names: shape, dtype and name of each tensor, by id; a shape's batch axis is
-        None.
+        None. Inputs are called ``input`` or ``input_0``, ``input_1`` here, whatever their layer.
+      input_structure, output_structure: dicts, lists and tuples as the model takes and gives
+        them, with an index into ``inputs`` or ``outputs`` where a tensor stands.
+      input_names, output_names: names of the model's inputs and outputs, in order.
     """
 
     inputs: tuple[int, ...]
@@ -67,6 +74,10 @@ class Graph:
     shapes: tuple[tuple, ...]
     dtypes: tuple[str, ...]
     names: tuple[str, ...]
+    input_structure: Any
+    output_structure: Any
+    input_names: tuple[str, ...]
+    output_names: tuple[str, ...]
 
     def producers(self) -> dict[int, int]:
         """Maps tensor ids to the index of the call that makes them; model inputs are absent."""
@@ -81,14 +92,15 @@ class Graph:
         return dict(readers)
 
 
-def _map_refs(value: Any, tensors: Mapping[int, Any]) -> Any:
-    if isinstance(value, TensorRef):
-        return tensors[value.id]
+def map_structure(function: Callable[[Any], Any], value: Any) -> Any:
+    """Applies a function to what stands in dicts, lists and tuples, which keep their order."""
     if isinstance(value, dict):
-        return {k: _map_refs(v, tensors) for k, v in value.items()}
+        return {k: map_structure(function, v) for k, v in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_structure(function, v) for v in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(_map_refs(v, tensors) for v in value)
-    return value
+        return type(value)(map_structure(function, v) for v in value)
+    return function(value)
 
 
 def layer_name(call_name: str) -> str:

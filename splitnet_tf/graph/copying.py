@@ -11,6 +11,7 @@ import keras
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.activations import activation_name
 from splitnet_tf.graph.calls import Call, Graph, is_keras_operation
+from splitnet_tf.graph.ends import finish_model, make_inputs
 from splitnet_tf.graph.keras_reader import detached, read_graph
 from splitnet_tf.graph.kernels import KERNEL_NAMES
 from splitnet_tf.graph.layer_rules import ELEMENTWISE
@@ -75,7 +76,10 @@ def logits_model(model: keras.Model) -> keras.Model:
     end = _function(last.op)
     if end in ("softmax", "Softmax"):
         calls = tuple(c for c in graph.calls if c is not last)
-        without = dataclasses.replace(graph, calls=calls, outputs=last.inputs)
+        names = tuple(c.layer_name for c in calls if c.outputs == last.inputs)
+        without = dataclasses.replace(
+            graph, calls=calls, outputs=last.inputs, output_names=names or graph.output_names
+        )
         return rebuild(model.name, without, plain_layer)
     if end is not None:
         raise PlanError(
@@ -104,24 +108,32 @@ def rebuild(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model
       graph: ``Graph``, as ``read_graph`` returns it.
       make: call -> the new layer in place of ``call.op``; asked once for a shared layer.
     """
-    inputs = [
-        keras.Input(batch_shape=graph.shapes[t], dtype=graph.dtypes[t], name=graph.names[t])
-        for t in graph.inputs
-    ]
-    tensors = dict(zip(graph.inputs, inputs, strict=True))
+    tensors = make_inputs(graph)
+    whole = _undivided(graph)
     made: dict[int, Any] = {}
     for call in graph.calls:
+        if whole.intersection(call.inputs):
+            tensors[call.outputs[0]] = tensors[call.inputs[0]]
+            continue
         if id(call.op) not in made:
             operation = is_keras_operation(call.op)
+            plain = dataclasses.replace(call, overrides={}) if call.outputs[0] in whole else call
             made[id(call.op)] = (
-                copy_operation(call.op, call.layer_name, {}) if operation else make(call)
+                copy_operation(call.op, call.layer_name, {}) if operation else make(plain)
             )
         apply_call(call, made[id(call.op)], tensors)
-    outputs = [tensors[t] for t in graph.outputs]
-    model = keras.Model(one_or_all(inputs), one_or_all(outputs), name=name)
+    model = finish_model(graph, tensors, name)
     for call in graph.calls:
-        _copy_weights(call.op, made[id(call.op)])
+        if id(call.op) in made:
+            _copy_weights(call.op, made[id(call.op)])
     return model
+
+
+def _undivided(graph: Graph) -> set[int]:
+    """Tensors between a layer and the function read apart from it, which one layer makes again."""
+    read = graph.consumers()
+    apart = {id(c.op) for c in graph.calls if c.overrides and c.outputs[0] not in read}
+    return {c.outputs[0] for c in graph.calls if c.overrides and id(c.op) not in apart}
 
 
 def apply_call(call: Call, op: Any, tensors: dict[int, Any]) -> None:

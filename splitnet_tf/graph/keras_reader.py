@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,14 @@ from keras.src.models.functional import Functional
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.activations import mixes_channels
-from splitnet_tf.graph.calls import Call, Graph, TensorRef, is_keras_operation, unused
+from splitnet_tf.graph.calls import (
+    Call,
+    Graph,
+    TensorRef,
+    is_keras_operation,
+    map_structure,
+    unused,
+)
 
 
 def operation_key(op: Any) -> str | None:
@@ -91,7 +99,8 @@ class _Reader:
             # Keras counts the names of its inputs up through a process; ours stay the same.
             ids[id(x)] = self._tensor(x, unused(f"input_{i}" if many else "input", self.taken))
         inputs = tuple(ids[id(x)] for x in functional.inputs)
-        outputs = self._walk(functional, ids, prefix="", training=None)
+        input_names = self._input_names(functional)
+        outputs = self._without_names(self._walk(functional, ids, prefix="", training=None), inputs)
         return Graph(
             inputs,
             outputs,
@@ -99,7 +108,38 @@ class _Reader:
             tuple(self.shapes),
             tuple(self.dtypes),
             tuple(self.names),
+            _indices(functional.input, functional.inputs),
+            _indices(functional.output, functional.outputs),
+            input_names,
+            tuple(functional.output_names),
         )
+
+    def _input_names(self, functional) -> tuple[str, ...]:
+        """Names that the user gave the inputs, or else their keys in a dict, or else ours."""
+        given = functional.input
+        keys = {id(x): k for k, x in given.items()} if isinstance(given, dict) else {}
+        names = [None if _COUNTED.fullmatch(x.name) else x.name for x in functional.inputs]
+        taken = set(filter(None, names))
+        for t, x in enumerate(functional.inputs):
+            names[t] = names[t] or unused(str(keys.get(id(x), self.names[t])), taken)
+        # Layers of nested models go by longer names here, which must not be these.
+        self.ops.update(zip(names, functional.inputs, strict=True))
+        return tuple(names)
+
+    def _without_names(self, outputs: tuple[int, ...], inputs: tuple[int, ...]) -> tuple[int, ...]:
+        """Takes out the stock ``Identity`` layers that only name outputs, see ``graph.ends``."""
+        read = {t for call in self.calls for t in call.inputs}
+        naming = {
+            call.outputs[0]: call
+            for call in self.calls
+            if type(call.op) is keras.layers.Identity
+            and call.outputs[0] in outputs
+            and call.outputs[0] not in read
+            and call.inputs[0] not in inputs
+            and self.dtypes[call.inputs[0]] == self.dtypes[call.outputs[0]]
+        }
+        self.calls = [call for call in self.calls if call.outputs[0] not in naming]
+        return tuple(naming[t].inputs[0] if t in naming else t for t in outputs)
 
     def _tensor(self, x, name) -> int:
         self.shapes.append(tuple(x.shape))
@@ -120,10 +160,8 @@ class _Reader:
         inner = _functional(op)
         if inner is not None:
             # A nested model: its inputs are this call's tensors, its calls become ours.
-            inner_ids = {
-                id(x): ids[id(y)]
-                for x, y in zip(inner.inputs, node.arguments.keras_tensors, strict=True)
-            }
+            fed = _inner_feeds(inner, node.arguments)
+            inner_ids = {id(x): ids[id(y)] for x, y in zip(inner.inputs, fed, strict=True)}
             mode = node.arguments.kwargs.get("training")
             outputs = self._walk(
                 inner, inner_ids, f"{prefix}{op.name}_", training if mode is None else mode
@@ -159,6 +197,27 @@ class _Reader:
         after = self._tensor(node.outputs[0], after_name)
         ids[id(node.outputs[0])] = after
         self.calls.append(Call(after_name, activation, (TensorRef(made[0]),), {}, made, (after,)))
+
+
+# Names that Keras makes up for inputs that have none.
+_COUNTED = re.compile(r"(input_layer|keras_tensor).*")
+
+
+def _indices(structure: Any, tensors: list) -> Any:
+    """A structure with the index into ``tensors`` in the place of each tensor."""
+    index = {id(x): i for i, x in reversed(list(enumerate(tensors)))}
+    return map_structure(lambda x: index[id(x)], structure)
+
+
+def _inner_feeds(inner: Any, arguments: Any) -> list:
+    """Tensors that a nested model is called on, in the order of its inputs.
+
+    Keras takes a dict by the inputs' names where the model's own inputs are no dict.
+    """
+    given = arguments.args[0] if arguments.args else arguments.kwargs["inputs"]
+    if isinstance(given, dict) and not isinstance(inner.input, dict):
+        return [given[x.name] for x in inner.inputs]
+    return keras.tree.flatten(given)
 
 
 def _path(prefix: str, op: Any) -> str:

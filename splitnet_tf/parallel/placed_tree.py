@@ -90,7 +90,11 @@ class PlacedTree:
         """
         if training:
             raise ValueError("A placed tree is trained by PlacedTrainStep.")
-        return self._function(*_as_list(inputs))
+        given = self.tree.model.input
+        if isinstance(inputs, dict) and not isinstance(given, dict):
+            inputs = [inputs[x.name] for x in self.tree.model.inputs]
+        made = self._function(*keras.tree.flatten(inputs))
+        return keras.tree.pack_sequence_as(self.tree.model.output, _as_list(made))
 
     def stream(self, batches: Iterable, ahead: int = 2) -> Iterator:
         """Computes the outputs on many batches, in order; ``ahead`` are under way at once.

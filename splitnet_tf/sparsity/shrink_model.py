@@ -10,7 +10,8 @@ import numpy as np
 from keras import layers
 
 from splitnet_tf.graph.calls import Call, TensorRef, unused
-from splitnet_tf.graph.copying import apply_call, one_or_all
+from splitnet_tf.graph.copying import apply_call
+from splitnet_tf.graph.ends import finish_model, make_inputs
 from splitnet_tf.graph.shape_rules import ConcatenateRule
 from splitnet_tf.graph.slicing import sliced
 from splitnet_tf.graph.trace import trace
@@ -91,11 +92,7 @@ class _Shrinker:
 
     def build(self, name: str) -> keras.Model:
         graph = self.graph
-        inputs = [
-            keras.Input(batch_shape=graph.shapes[t], dtype=graph.dtypes[t], name=graph.names[t])
-            for t in graph.inputs
-        ]
-        self.tensors.update(zip(graph.inputs, inputs, strict=True))
+        self.tensors.update(make_inputs(graph))
         for call in graph.calls:
             if call.name in self.remains.operands:
                 self._run_join(call)
@@ -105,8 +102,7 @@ class _Shrinker:
                 self._run_some(call, [t for t in call.inputs if self._lives(t)])
             else:
                 self._run_layer(call)
-        outputs = [self.tensors[t] for t in graph.outputs]
-        return keras.Model(one_or_all(inputs), one_or_all(outputs), name=name)
+        return finish_model(graph, self.tensors, name)
 
     def _lives(self, tensor: int) -> bool:
         return bool(self.remains.alive(self.trace, tensor).any())

@@ -12,7 +12,8 @@ from keras import layers
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.calls import Call, Graph
 from splitnet_tf.graph.copying import copy_layer
-from splitnet_tf.graph.keras_reader import operation_key
+from splitnet_tf.graph.ends import finish_model, make_inputs
+from splitnet_tf.graph.keras_reader import operation_key, read_graph
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.splitting.tree import Node, SplitTree
 
@@ -30,17 +31,16 @@ def fuse_tree(tree: SplitTree) -> keras.Model:
     Raises:
       PlanError: branches that differ, or a layer that has no such form.
     """
-    inputs = [
-        keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in tree.model.inputs
-    ]
-    made = {(None, i): x for i, x in enumerate(inputs)}
+    graph = read_graph(tree.model)
+    ends = make_inputs(graph, [node.name for node in tree.nodes()])
+    made = {(None, i): ends[t] for i, t in enumerate(graph.inputs)}
     _run(tree.trunk, made)
     level = list(tree.branches)
     while level:
         _fuse_level(level, made)
         level = [child for node in level for child in node.children]
-    outputs = _run(tree.head, made)
-    return keras.Model(inputs, outputs, name=f"{tree.model.name}_fused")
+    ends.update(zip(graph.outputs, _run(tree.head, made), strict=True))
+    return finish_model(graph, ends, f"{tree.model.name}_fused")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from keras import ops
 
 from splitnet_tf.graph.calls import Call, unused
 from splitnet_tf.graph.copying import one_or_all
+from splitnet_tf.graph.ends import finish_model, make_inputs
 from splitnet_tf.graph.slicing import run_calls
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.grouping.blocks import check_grouping
@@ -100,22 +101,23 @@ class _Splitter:
     def split(self, name: str) -> SplitTree:
         plan, tail = self.plan, self.plan.tail
         consumed = self._consumed()
-        inputs = self._inputs(self.graph.inputs, 0, 0)
+        names = node_names(plan.groups)
+        ends = make_inputs(self.graph, {*names.values(), TRUNK, HEAD})
         # (tensor, level, group of the reader) to the symbolic tensor that it reads.
         flow = self._run_node(
             TRUNK,
             0,
             0,
-            {(t, 0, 0): x for t, x in zip(self.graph.inputs, inputs, strict=True)},
+            {(t, 0, 0): x for t, x in ends.items()},
             consumed,
         )
-        names = node_names(plan.groups)
         for level in range(1, tail):
             for group in range(plan.groups[level]):
                 feeds = {k: x for k, x in flow.items() if k[1:] == (level, group)}
                 flow.update(self._run_node(names[level, group], level, group, feeds, consumed))
         outputs = self._run_head({k: x for k, x in flow.items() if k[1] == tail})
-        return SplitTree(keras.Model(one_or_all(inputs), one_or_all(outputs), name=name))
+        ends.update(zip(self.graph.outputs, outputs, strict=True))
+        return SplitTree(finish_model(self.graph, ends, name))
 
     def _consumed(self) -> list[tuple[int, int]]:
         """Pairs (tensor, level of the reader), one for every tensor read above its own level."""
@@ -141,6 +143,8 @@ class _Splitter:
         return made
 
     def _safe(self, tensor: int) -> str:
+        if tensor in self.graph.inputs:
+            return self.graph.input_names[self.graph.inputs.index(tensor)]
         return self.graph.names[tensor].replace("#", "_")
 
     def _run_node(self, name, level, group, feeds, consumed) -> dict:

@@ -116,7 +116,7 @@ def test_a_softmax_in_the_last_layer_itself_runs_after_the_merge(grouped):
 
 
 def test_names_that_ours_would_take_split_exactly():
-    """Inputs are called ``input`` here, a softmax apart ``b_activation``, a second use ``#1``."""
+    """A space is called ``input`` here, a softmax ``b_activation``, a second use ``#1``."""
     inputs = keras.Input((8,), name="features")
     x = layers.Dense(6, activation="relu", name="input")(inputs)
     x = layers.Dense(6, name="fc#1")(x)

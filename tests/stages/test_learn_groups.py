@@ -215,6 +215,11 @@ def test_several_outputs_of_which_one_is_grouped(arrays):
     assert np.mean(np.argmax(logits, axis=1) == valid_y) > 0.6
     wanted = valid_x.mean(axis=(1, 2, 3))
     assert np.mean((brightness[:, 0] - wanted) ** 2) < 0.5 * np.var(wanted) + 0.01
+    assert tree.model.output_names == network.output_names
+    tuned = sn.finetune(tree, both(x, y), both(valid_x, valid_y), PHASE, loss=loss).result
+    logits, _ = tree.model.predict(valid_x, verbose=0)
+    right = np.mean(np.argmax(logits, axis=1) == valid_y)
+    assert tuned.valid_accuracy == pytest.approx(right, abs=1e-6)
 
 
 def test_several_labels_an_image(arrays):
