@@ -11,11 +11,12 @@ import pytest
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.cli.flags_page import PROGRAMS, flags_of, flags_page
+from splitnet_tf.cli.program_flags import flags_of
 from splitnet_tf.data import planted_groups
 from splitnet_tf.report.runs import read_runs
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
+from tests.flags_page import PROGRAMS, flags_page
 
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in FILES}
@@ -180,9 +181,7 @@ def test_flags_named_on_the_pages_exist():
 
 
 def test_the_page_of_flags_is_as_it_would_be_written():
-    assert PAGES["docs/flags.md"] == flags_page(), (
-        "python -m splitnet_tf.cli.flags_page docs/flags.md"
-    )
+    assert PAGES["docs/flags.md"] == flags_page(), "python -m tests.flags_page docs/flags.md"
 
 
 def test_the_readme_is_short():

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.cli.flags_page import flags_of
 from splitnet_tf.cli.group import check_grouping_flags, classes_given, model_name, sections
+from splitnet_tf.cli.program_flags import flags_of
 from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping, SplitPlan

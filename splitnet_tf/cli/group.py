@@ -34,9 +34,9 @@ from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.stages.base import base_model, own_keep_probability
-from splitnet_tf.stages.finetune import finetune
+from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
-from splitnet_tf.stages.learn_groups import learn_groups, warmup_steps
+from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups, warmup_steps
 from splitnet_tf.stages.loop import check_phase
 from splitnet_tf.storage.digests import digest_arrays
 
@@ -66,42 +66,52 @@ def main() -> None:
     )
     plan = SplitPlan.from_sections(plain, sections())
     check_grouping_flags(plan)
-    train, valid, test = split_feeds(dataset, FLAGS.seed)
-    given = classes_given(dataset, plan)
-    config = run_settings(dataset, plain, given)
-    more = {
-        "test": test,
-        "loop": loop(),
-        "measure_start": starts_trained(),
-        "settings": settings(),
-    }
-    if not plan.kernels:
-        phase = Phase(**phase_values())
-        check_phase(phase, loop(), train.steps_per_epoch)
-        logging.info("No kernel is split: training the plain model.")
-        found = finetune(plain, train, valid, phase, run=make_run(config), **more)
-    else:
-        recipe = grouping_recipe()
-        check_phase(recipe, loop(), train.steps_per_epoch)
-        warmup_steps(recipe, loop(), train.steps_per_epoch)
-        # What the flags make wrong is found before they are written into the run folder.
-        grouped = make_grouped(plain, plan)
-        logging.info("%s", plan)
-        found = learn_groups(
-            grouped,
-            train,
-            valid,
-            recipe,
-            run=make_run(config),
-            method=FLAGS.method,
-            given=given,
-            class_names=dataset.class_names,
-            seed=FLAGS.seed,
-            split_pace=10.0 if FLAGS.finetune else 1.0,
-            picture_interval=FLAGS.group_summary_interval,
-            **more,
-        )
+    found = learn(dataset, plain, plan) if plan.kernels else train(dataset, plain, plan)
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
+
+
+def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroups:
+    """Learns the groups of a network, as the flags say."""
+    data, recipe = split_feeds(dataset, FLAGS.seed), grouping_recipe()
+    given = classes_given(dataset, plan)
+    # What the flags make wrong is found before they are written into the run folder.
+    check_phase(recipe, loop(), data[0].steps_per_epoch)
+    warmup_steps(recipe, loop(), data[0].steps_per_epoch)
+    grouped = make_grouped(plain, plan)
+    logging.info("%s", plan)
+    return learn_groups(
+        grouped,
+        *data[:2],
+        recipe,
+        run=make_run(run_settings(dataset, plain, given)),
+        test=data[2],
+        loop=loop(),
+        method=FLAGS.method,
+        given=given,
+        class_names=dataset.class_names,
+        seed=FLAGS.seed,
+        split_pace=10.0 if FLAGS.finetune else 1.0,
+        picture_interval=FLAGS.group_summary_interval,
+        measure_start=starts_trained(),
+        settings=settings(),
+    )
+
+
+def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
+    """Trains a network of which no kernel is split, to compare with."""
+    data, phase = split_feeds(dataset, FLAGS.seed), Phase(**phase_values())
+    check_phase(phase, loop(), data[0].steps_per_epoch)
+    logging.info("No kernel is split: training the plain model.")
+    return finetune(
+        plain,
+        *data[:2],
+        phase,
+        run=make_run(run_settings(dataset, plain, classes_given(dataset, plan))),
+        test=data[2],
+        loop=loop(),
+        measure_start=starts_trained(),
+        settings=settings(),
+    )
 
 
 def starts_trained() -> bool:

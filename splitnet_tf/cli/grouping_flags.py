@@ -86,6 +86,28 @@ def define_learning_flags() -> None:
         1,
         1e6,
     )
+    flags.DEFINE_enum(
+        "assignment_init",
+        "clustering",
+        ["clustering", "random"],
+        "Start of the assignments after the warm-up: clusters of the weights, or noise as in "
+        "the paper.",
+    )
+    define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
+    define_float(
+        "assignment_lr_scale",
+        8.0,
+        "Learning rate of the assignments relative to that of the weights.",
+        0,
+        10_000,
+    )
+    flags.DEFINE_boolean("finetune", False, "Multiply the gradients of the split layers by ten.")
+    define_given_flags()
+    define_end_flags()
+
+
+def define_given_flags() -> None:
+    """Flags that give groups of the classes in place of learning them."""
     define_text(
         "grouping",
         "learned",
@@ -108,22 +130,10 @@ def define_learning_flags() -> None:
         "validation images.",
     )
     flags.DEFINE_boolean("equal_clusters", True, "Clusters of equal sizes.")
-    flags.DEFINE_enum(
-        "assignment_init",
-        "clustering",
-        ["clustering", "random"],
-        "Start of the assignments after the warm-up: clusters of the weights, or noise as in "
-        "the paper.",
-    )
-    define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
-    define_float(
-        "assignment_lr_scale",
-        8.0,
-        "Learning rate of the assignments relative to that of the weights.",
-        0,
-        10_000,
-    )
-    flags.DEFINE_boolean("finetune", False, "Multiply the gradients of the split layers by ten.")
+
+
+def define_end_flags() -> None:
+    """Flags that say when the groups have converged, how they are read and shown."""
     flags.DEFINE_enum(
         "method",
         "argmax",

@@ -35,10 +35,7 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
         return rest
 
     def guarded(argv):
-        logging.getLogger().setLevel(logging.INFO)
-        for package in ("absl", "tensorflow"):  # absl's logger is that of other packages
-            logging.getLogger(package).setLevel(logging.WARNING)
-        absl_logging.get_absl_handler().setFormatter(FlagFormatter("%(message)s"))
+        _set_up_logging()
         try:
             main(argv[1:]) if takes_arguments else main()
         except ArgumentError as error:
@@ -57,6 +54,13 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
             _fail("Interrupted.", 130)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _set_up_logging() -> None:
+    logging.getLogger().setLevel(logging.INFO)
+    for package in ("absl", "tensorflow"):  # absl's logger is that of other packages
+        logging.getLogger(package).setLevel(logging.WARNING)
+    absl_logging.get_absl_handler().setFormatter(FlagFormatter("%(message)s"))
 
 
 def _out_of_memory() -> tuple[type[Exception], ...]:

@@ -98,6 +98,12 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
         0,
         MAX_EPOCHS,
     )
+    define_loss_flags()
+    define_loop_flags()
+
+
+def define_loss_flags() -> None:
+    """Flags of the optimizer, the loss and the augmentation."""
     define_float("momentum", 0.9, "Momentum of SGD.", 0, 0.9999)
     flags.DEFINE_boolean("nesterov", True, "Nesterov's form of the momentum.")
     define_float(
@@ -111,6 +117,10 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
         "label_smoothing", 0.0, "Share of the target spread evenly over all classes.", 0, 0.99
     )
     flags.DEFINE_boolean("augment", True, "Random crops and flips of training images.")
+
+
+def define_loop_flags() -> None:
+    """Flags of the loop: intervals, precision, and what to do when training diverges."""
     define_integer("display", 100, "Steps between lines of progress.", 1, MAX_STEPS)
     define_integer(
         "val_interval",

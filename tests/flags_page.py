@@ -1,6 +1,6 @@
 """Flags page: writes the flags of every program as one page of Markdown, from their definitions.
 
-python -m splitnet_tf.cli.flags_page docs/flags.md
+python -m tests.flags_page docs/flags.md
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from absl import flags
 
 from splitnet_tf.cli.define import Items, Number
+from splitnet_tf.cli.program_flags import flags_of
 from splitnet_tf.storage.atomic import write_atomically
 
 PROGRAMS = (
@@ -20,24 +21,10 @@ PROGRAMS = (
 )
 INTRODUCTION = """# Flags
 
-Written by `python -m splitnet_tf.cli.flags_page docs/flags.md` from the definitions; `--help` of
+Written by `python -m tests.flags_page docs/flags.md` from the definitions; `--help` of
 each program says the same. Flags of the 2017 code keep their names where the meaning is the same.
 `--restart` turns a switch on; `--norestart` or `--restart=false` turns it off. `--flagfile=FILE`
 reads flags from a file."""
-
-
-def flags_of(program: str) -> dict[str, flags.Flag]:
-    """Flags that a program defines, by name, in the order of their definitions.
-
-    Args:
-      program: str, a module of ``splitnet_tf.cli``, such as ``"group"``.
-    """
-    before = set(flags.FLAGS)
-    importlib.import_module(f"splitnet_tf.cli.{program}").define_flags()
-    found = {name: flags.FLAGS[name] for name in flags.FLAGS if name not in before}
-    for name in found:
-        delattr(flags.FLAGS, name)
-    return found
 
 
 def flags_page() -> str:
