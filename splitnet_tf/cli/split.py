@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
-import keras
 from absl import flags
 
 from splitnet_tf.cli.define import define_float, define_integer, define_text
@@ -28,18 +26,14 @@ from splitnet_tf.cli.training_flags import (
     settings,
     split_feeds,
 )
-from splitnet_tf.data import Dataset, calibration_batches
-from splitnet_tf.errors import EmptyGroupError, GroupingError
-from splitnet_tf.grouping import Grouping, read_grouping
+from splitnet_tf.data import calibration_batches
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import base_digest
-from splitnet_tf.runs.names import GROUPED, GROUPING
 from splitnet_tf.splitting import split_model
+from splitnet_tf.stages.base import load_grouped
 from splitnet_tf.stages.finetune import check_placing
 from splitnet_tf.stages.loop import check_phase
-from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
 from splitnet_tf.stages.split import split
-from splitnet_tf.storage.models import load_model
 
 FLAGS = flags.FLAGS
 
@@ -93,7 +87,7 @@ def main() -> None:
     devices = chosen_devices()
     set_seeds()
     dataset = load_data()
-    base, grouping = load_grouped(dataset)
+    base, grouping = load_grouped(FLAGS.basemodel, dataset, FLAGS.grouping, FLAGS.method)
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1)
     phase, keep = Phase(**phase_values()), FLAGS.dropout_keep_prob
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
@@ -125,31 +119,6 @@ def main() -> None:
         settings=config,
     )
     logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)
-
-
-def load_grouped(dataset: Dataset) -> tuple[keras.Model, Grouping]:
-    """The grouped model and its grouping, as the flags say."""
-    path = Path(FLAGS.basemodel)
-    check_run_folder("base", path, "group first, with group.sh say")
-    model = load_model(path / GROUPED if path.is_dir() else path)
-    check_fits(f"`base={path}`", model, dataset)
-    file = Path(FLAGS.grouping or (path if path.is_dir() else path.parent) / GROUPING)
-    try:
-        grouping = Grouping.load(file)
-    except GroupingError:
-        if FLAGS.method == "file":
-            raise
-    else:
-        check_classes(file, grouping, dataset)
-        if FLAGS.method == "file":
-            return model, grouping
-    try:
-        return model, read_grouping(model, FLAGS.method, dataset.class_names)
-    except EmptyGroupError as error:
-        raise GroupingError(
-            f"{error.what}, by the assignments of --basemodel={path}; read them with "
-            "--method=balanced, or group anew with a larger --gamma3."
-        ) from None
 
 
 def cli() -> None:

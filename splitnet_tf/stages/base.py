@@ -1,4 +1,4 @@
-"""The plain model that a grouping starts from: by name, with its dropout, and trained weights."""
+"""Models that a stage starts from: a plain one by name or with trained weights, a grouped one."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.errors import ArgumentError, RunError
-from splitnet_tf.grouping import SplitPlan
-from splitnet_tf.runs.names import PLAIN
-from splitnet_tf.stages.networks import check_run_folder, choose_model, model_settings
+from splitnet_tf.data import Dataset
+from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError, RunError
+from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
+from splitnet_tf.runs.names import GROUPED, GROUPING, PLAIN
+from splitnet_tf.stages.networks import (
+    check_classes,
+    check_fits,
+    check_run_folder,
+    choose_model,
+    model_settings,
+)
 from splitnet_tf.storage.models import load_model
 
 Sections = Sequence[tuple[str, int]]
@@ -122,3 +129,40 @@ def load_base(model: keras.Model, base: str | Path) -> None:
                 "`model` and `dataset` as it was trained with."
             )
         layer.set_weights(source.get_weights())
+
+
+def load_grouped(
+    base: str | Path, dataset: Dataset, grouping: str | Path | None = None, method: str = "file"
+) -> tuple[keras.Model, Grouping]:
+    """A grouped model and its grouping, of files that fit the data.
+
+    Args:
+      base: run folder of the grouping, or a ``.keras`` file.
+      dataset: the data that the tree will be trained on.
+      grouping: file of the grouping. Defaults to that beside the model.
+      method: ``"file"``, or how the groups are read from the assignments, see ``read_grouping``.
+
+    Raises:
+      RunError, GroupingError: a file that is not there, or of other data; an empty group.
+    """
+    path = Path(base)
+    check_run_folder("base", path, "group first, with group.sh say")
+    model = load_model(path / GROUPED if path.is_dir() else path)
+    check_fits(f"`base={path}`", model, dataset)
+    file = Path(grouping or (path if path.is_dir() else path.parent) / GROUPING)
+    try:
+        found = Grouping.load(file)
+    except GroupingError:
+        if method == "file":
+            raise
+    else:
+        check_classes(file, found, dataset)
+        if method == "file":
+            return model, found
+    try:
+        return model, read_grouping(model, method, dataset.class_names)
+    except EmptyGroupError as error:
+        raise GroupingError(
+            f"{error.what}, by the assignments of `base={path}`; read them with "
+            "`method=balanced`, or group anew with a larger `gamma3`."
+        ) from None

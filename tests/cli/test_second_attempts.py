@@ -60,7 +60,7 @@ def test_a_split_of_an_empty_group_names_its_flags_and_leaves_no_folder(group, t
     printed = " ".join(printed.split())
     assert found == 1 and "Traceback" not in printed
     assert "is empty (sizes " in printed and f"by the assignments of --basemodel={base};" in printed
-    assert "read them with --method=balanced, or group anew with a larger --gamma3." in printed
+    assert "read them with --method=balanced, or group anew with a larger `gamma3`." in printed
     assert not folder.exists()
     (base / "grouping.json").write_text("{")  # is not needed for it
     found, printed = run("split", [*command, "--method=file"], tmp_path / "out")
