@@ -63,7 +63,7 @@ test-long: $(READY)
 
 # The method on JAX and on PyTorch; the latter must be installed in $(VENV) for this.
 METHOD_TESTS = tests/models tests/graph tests/grouping tests/splitting tests/analysis \
-  tests/experiments/test_fitting.py tests/recipe
+  tests/fitting tests/recipe
 test-backends: $(READY)
 	$(VENV)/bin/python -m pytest $(METHOD_TESTS) tests/test_backends.py
 	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(METHOD_TESTS)

@@ -9,9 +9,8 @@ import logging
 from pathlib import Path
 
 from experiments.recipe import SCALES, recipe_document
-from experiments.row import Row
+from experiments.row import LEARNED, SETTINGS, folder_of, row_of
 from experiments.variants import recipe_of
-from experiments.work import SETTINGS, folder_of
 from splitnet_tf.errors import RunError
 from splitnet_tf.storage.json_files import read_json, write_json
 
@@ -58,15 +57,17 @@ def _read(path: Path) -> dict:
 
 
 def _folder_name(document: dict) -> str:
-    name = Row(**document["row"]).name
+    name = row_of(document["row"]).name
     return folder_of(name, {key: document[key] for key in SETTINGS}, Path()).name
 
 
 def is_of_today(document: dict) -> bool:
     """Whether a row is of today's recipe, and of CIFAR-100."""
-    recipe = recipe_of(document["row"]["scale"], document["row"]["variant"])
+    row = document["row"]
+    recipe = recipe_of(row["scale"], row["variant"])
     return (
         recipe is not None
+        and row.items() >= LEARNED.items()
         and document["recipe"] == recipe_document(recipe)
         and document["data_digest"] == CIFAR100  # whatever the name of its file
     )

@@ -1,30 +1,111 @@
-"""What the tree lacks of the whole network, by the network's width and the length of training."""
+"""The gap between tree and whole network, by the network's width and the length of training."""
 
 from __future__ import annotations
+
+import statistics
 
 from absl import flags
 
 from experiments.program import check_choice, chosen_seeds, define_flags, run_rows
+from experiments.recipe import Recipe
 from experiments.row import Row
+from experiments.tables import command_block, markdown, places_of
 from experiments.variants import GAP_SPLITS, GAPS, recipe_of
 from splitnet_tf.cli.define import define_list
 from splitnet_tf.cli.program import run_program
 
 FLAGS = flags.FLAGS
 
+HEADER = (
+    *("network", "epochs", "seeds", "whole: error (%)", "narrower: error (%)", "tree: error (%)"),
+    *("tree above whole", "above narrower"),
+    *("whole: params (M)", "narrower: params (M)", "tree: params (M)"),
+)
+
+
+def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
+    """Errors of the whole network, a narrower one and the tree, and differences, by recipe.
+
+    Args:
+      rows: rows of one scale; only seeds with which all three were trained count. Seeds with which
+        one of them failed are counted apart.
+    """
+    by_task: dict[tuple[float, float], dict[int, dict[str, dict]]] = {}
+    for row in _of_the_gap(rows):
+        found, recipe = row["row"], row["recipe"]
+        epochs = recipe["plain"]["epochs"] + recipe["baseline"]["epochs"]
+        by_seed = by_task.setdefault((recipe["width"], epochs), {})
+        by_seed.setdefault(found["seed"], {})[found["split"]] = row
+    lines = []
+    for (width, epochs), by_seed in sorted(by_task.items()):
+        complete = [found for found in by_seed.values() if len(found) == len(GAP_SPLITS)]
+        failed = [found for found in complete if any("error" not in r for r in found.values())]
+        complete = [found for found in complete if found not in failed]
+        if not complete:
+            continue
+        whole, narrower, tree = (_means(complete, "error", split, 100) for split in GAP_SPLITS)
+        depth = complete[0]["baseline"]["recipe"]["depth"]
+        lines.append(
+            (
+                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", _seeds(complete, failed)),
+                *(f"{error:.2f}" for error in (whole, narrower, tree)),
+                *(f"{tree - whole:.2f}", f"{tree - narrower:.2f}"),
+                *(f"{_means(complete, 'params', split, 1e-6):.3f}" for split in GAP_SPLITS),
+            )
+        )
+    return lines
+
+
+def _seeds(complete: list, failed: list) -> str:
+    return f"{len(complete)}" + (f", {len(failed)} more failed" if failed else "")
+
+
+def _means(seeds: list[dict[str, dict]], field: str, split: str, scale: float) -> float:
+    return statistics.fmean(scale * found[split][field] for found in seeds)
+
+
+def _of_the_gap(rows: list[dict]) -> list[dict]:
+    return [
+        row
+        for row in rows
+        if row["row"]["variant"].partition("=")[0] in ("", *GAPS)
+        and row["row"]["split"] in GAP_SPLITS
+    ]
+
+
+def gap_section(rows: list[dict]) -> list[str]:
+    """The section of docs/results.md; empty without two tasks. ``rows`` as for ``gap_lines``."""
+    lines = gap_lines(rows)
+    if len(lines) < 2:
+        return []
+    rows = _of_the_gap(rows)
+    varied = {r["row"]["variant"].partition("=")[0] for r in rows}
+    return [
+        "## The gap by width and by length",
+        f"{places_of(rows)}. What the deep tree lacks of the whole network, and of one that is "
+        "narrower throughout and has about the tree's parameters, all with the recipe of the "
+        "sweep; for more epochs every phase is longer.",
+        markdown(HEADER, lines),
+        command_block("gap", rows, {"by": [name for name in GAPS if name in varied]}),
+    ]
+
+
+def gap_rows(scale: str, seeds: list[int], by: list[str]) -> list[tuple[Row, Recipe]]:
+    """The rows of the table, those of short training and narrow networks first."""
+    varied = sorted((value, name) for name in by for value in GAPS[name])
+    return [
+        (Row(scale, split, seed, variant), recipe_of(scale, variant))
+        for seed in seeds
+        for variant in ("", *(f"{name}={value}" for value, name in varied))
+        for split in GAP_SPLITS
+    ]
+
 
 def main() -> None:
-    varied = [(value, name) for name in check_choice("by", GAPS) for value in GAPS[name]]
-    variants = [f"{name}={value}" for value, name in sorted(varied)]  # the cheap ones first
-    run_rows(
-        (Row(FLAGS.scale, split, seed=seed, variant=variant), recipe_of(FLAGS.scale, variant))
-        for seed in chosen_seeds()
-        for variant in ("", *variants)
-        for split in GAP_SPLITS
-    )
+    run_rows(gap_rows(FLAGS.scale, chosen_seeds(), check_choice("by", GAPS)))
 
 
 if __name__ == "__main__":
     define_flags("sweep", "smoke")
-    define_list("by", list(GAPS), "What to change, one at a time.")
+    define_list("by", list(GAPS), "Settings to change, one at a time.")
     run_program(main)

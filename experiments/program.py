@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 from absl import flags
 
-from experiments.recipe import SCALES, Recipe
+from experiments.recipe import Recipe
 from experiments.row import FAILURES, Row
 from experiments.run import run_row
 from splitnet_tf.analysis.tables import text_table
@@ -23,24 +23,26 @@ flags.disclaim_key_flags()
 
 
 def define_flags(*scales: str) -> None:
-    """Flags of every table; the first scale is the default."""
-    flags.DEFINE_enum("scale", scales[0], scales, "How much is trained; see experiments/recipe.py.")
+    """Defines the flags of every table; the first scale is the default."""
+    flags.DEFINE_enum("scale", scales[0], scales, "Name of the recipe, see experiments/recipe.py.")
     define_text(
-        "data", None, "cifar100, or an .npz; default: planted-2-2 for smoke, cifar100 for the rest."
+        "data",
+        None,
+        "cifar100 or an .npz file; default: planted-2-2 for smoke, else cifar100.",
     )
     define_text("data_dir", None, "Folder of CIFAR-100; default ~/tensorflow_datasets.")
     define_text("runs", "runs/experiments", "Folder of all runs; run again to go on.")
-    define_list("seeds", ["0", "1", "2"], "Each row once with each.", Number(int, 0, 2**31 - 1))
+    define_list("seeds", ["0", "1", "2"], "Seeds of each row.", Number(int, 0, 2**31 - 1))
     flags.DEFINE_boolean(
         "bfloat16", False, "Mixed precision, for GPUs and for processors that compute in bfloat16."
     )
 
 
 def check_choice(flag: str, known: Iterable[str]) -> list[str]:
-    """The values of a list flag, each one of ``known``.
+    """The values of a list flag.
 
     Raises:
-      flags.Error: another one, or one twice.
+      flags.Error: a value that is not among ``known``, or is there twice.
     """
     known, values = list(known), getattr(FLAGS, flag)
     wrong = [v for v in values if v not in known]
@@ -50,7 +52,7 @@ def check_choice(flag: str, known: Iterable[str]) -> list[str]:
 
 
 def chosen_seeds() -> list[int]:
-    """Of ``--seeds``."""
+    """The values of ``--seeds``."""
     found = [int(s) for s in FLAGS.seeds]
     if not found or len(set(found)) != len(found):
         raise flags.Error(f"--seeds must name one or more, each once; got {FLAGS.seeds}.")
@@ -62,12 +64,7 @@ def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
     if FLAGS.bfloat16:
         keras.config.set_dtype_policy("mixed_bfloat16")
     data = _data()
-    rows, lines = list(rows), []
-    if data.superclasses is None and any(row.grouping == "semantic" for row, _ in rows):
-        raise flags.Error(
-            f"--groupings=semantic needs superclasses, and data set '{data.name}' has none; leave "
-            "it out."
-        )
+    lines = []
     for row, recipe in rows:
         found = run_row(row, recipe, data, Path(FLAGS.runs))
         failed = next((kind for kind in FAILURES if kind in found), None)
@@ -105,8 +102,3 @@ def _stages(found: dict) -> tuple[str, ...]:
         f"{found['params'] / 1e6:.3f}",
         f"{found['flops'] / 1e9:.4f}",
     )
-
-
-def recipe() -> Recipe:
-    """Of ``--scale``."""
-    return SCALES[FLAGS.scale]

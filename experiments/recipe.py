@@ -10,26 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """One phase of training.
-
-    Attributes:
-      epochs: its length.
-      rate: learning rate at its start.
-      final_rate: at its end, down half a cosine; not used with ``drops``.
-      drops: epochs at which the rate falls to a tenth.
-      l2: weight of half the squared kernels.
-      ema: momentum of the averaged weights that the phase ends with; 0: none.
-    """
-
-    epochs: float
-    rate: float
-    final_rate: float = 0.0
-    drops: tuple[float, ...] = ()
-    l2: float = 5e-4
-    ema: float = 0.0
+from splitnet_tf.grouping.recipe import GroupingRecipe
+from splitnet_tf.recipe import Phase
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,45 +19,33 @@ class Recipe:
     """How a table's rows are made.
 
     Attributes:
-      depth, width: of the Wide ResNet.
-      plain, group, finetune, baseline: the phases; the tree's finetuning and the baseline's end.
-      batch_size: images a step.
-      label_smoothing: of the cross entropy, in every phase.
-      nesterov: momentum of 0.9 looks ahead.
-      dropout: in the split units, while grouping.
-      bn_scale: whether batch norms have a scale.
+      depth, width: depth and width of the Wide ResNet.
+      plain, finetune, baseline: phases without split losses; ``finetune`` is the tree's, and
+        ``baseline`` is the end of the whole network's training.
+      group: phase in which the groups are learned. Its warm-up is ``plain``.
+      batch_size: int, images in a batch.
+      dropout: float, dropout in the split units while grouping.
+      bn_scale: bool, whether batch norms have a scale.
       gamma1, gamma2, gamma3: weights of R_W, R_D, R_E.
-      gamma1_growth: factor by which gamma1 has grown after ``growth_share`` of the grouping.
-      growth_share: see there.
-      weighted: R_W over kernels weighted by itself, as in 2017, or their mean.
-      start: of the assignments: ``clustering`` or ``random``.
-      start_p: membership of every channel in its cluster at the start, above 1 / groups.
-      pace: learning rate of the assignments against that of the weights.
-      method: of the hard assignment: ``argmax`` or ``balanced``.
-      recalibrate: training batches on which batch-norm statistics are re-estimated after a cut.
+      weighted: bool, R_W over kernels weighted by itself, as in 2017, instead of their mean.
+      method: how groups are read: ``argmax`` or ``balanced``.
+      recalibrate: int, training batches on which batch norms are re-estimated after a cut.
       finetune_from: ``cut``, or ``scratch``: the tree's weights are drawn anew.
     """
 
     depth: int
     width: float
     plain: Phase
-    group: Phase
+    group: GroupingRecipe
     finetune: Phase
     baseline: Phase
     batch_size: int = 128
-    label_smoothing: float = 0.0
-    nesterov: bool = True
     dropout: float = 0.0
     bn_scale: bool = True
     gamma1: float = 1.0
     gamma2: float = 1.0
     gamma3: float = 10.0
-    gamma1_growth: float = 20.0
-    growth_share: float = 0.6
     weighted: bool = False
-    start: str = "clustering"
-    start_p: float = 0.9
-    pace: float = 8.0
     method: str = "argmax"
     recalibrate: int = 100
     finetune_from: str = "cut"
@@ -87,78 +57,107 @@ class Recipe:
 
 
 PHASES = ("plain", "group", "finetune", "baseline")
+# Settings of a phase that rows and sweeps name without it. Those of ``finetune`` are alike in all.
+SHORT_NAMES = {
+    "label_smoothing": "finetune.label_smoothing",
+    "nesterov": "finetune.nesterov",
+    "start": "group.assignment_start",
+    "start_p": "group.start_p",
+    "pace": "group.pace",
+    "gamma1_growth": "group.gamma1_growth",
+    "growth_share": "group.growth_share",
+}
 
 
 def value_of(recipe: Recipe, name: str) -> Any:
-    """One field, ``pace`` or ``group.epochs`` say."""
-    for part in name.split("."):
+    """The value of a setting, such as ``gamma1``, ``pace`` or ``group.epochs``."""
+    for part in SHORT_NAMES.get(name, name).split("."):
         recipe = getattr(recipe, part)
     return recipe
 
 
 def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
-    """A recipe with another value of one field, ``pace`` or ``group.epochs`` say."""
-    first, _, rest = name.partition(".")
+    """A recipe with another value of one setting, see ``value_of``."""
+    first, _, rest = SHORT_NAMES.get(name, name).partition(".")
     if rest:
         value = dataclasses.replace(getattr(recipe, first), **{rest: value})
     return dataclasses.replace(recipe, **{first: value})
 
 
 def recipe_document(recipe: Recipe) -> dict:
-    """A recipe as JSON keeps it."""
-    document = dataclasses.asdict(recipe)
-    for phase in PHASES:
-        document[phase]["drops"] = list(document[phase]["drops"])
-    return document
+    """A recipe as JSON keeps it; rows are found by the checksum of this."""
 
+    def phase_document(phase: Phase) -> dict:
+        kept = {name: getattr(phase, name) for name in ("epochs", "rate", "final_rate")}
+        drops = list(phase.drops) if phase.schedule == "step" else []
+        return kept | {"drops": drops, "l2": phase.l2, "ema": phase.ema}
+
+    document = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
+    document |= {name: phase_document(document[name]) for name in PHASES}
+    return document | {name: value_of(recipe, name) for name in SHORT_NAMES}
+
+
+def _smoothed(epochs: float, rate: float, final_rate: float = 0.0, **more) -> Phase:
+    return Phase(epochs, rate, final_rate, label_smoothing=0.1, **more)
+
+
+def _grouping(epochs: float, rate: float, final_rate: float, **more) -> GroupingRecipe:
+    return GroupingRecipe(epochs, rate, final_rate, warmup_epochs=0.0, **more)
+
+
+# The 2017 code's optimizer.
+_STEPS = {"schedule": "step", "nesterov": False}
 
 SCALES = {
-    # Minutes, on planted data: that the programs run. Its numbers mean nothing.
+    # Minutes, on planted data: shows that the programs run. Its numbers mean nothing.
     "smoke": Recipe(
-        *(10, 1, Phase(2, 0.1, 0.1), Phase(2, 0.05, 0.02), Phase(2, 0.05), Phase(4, 0.1)),
+        *(10, 1, Phase(2, 0.1, 0.1), _grouping(2, 0.05, 0.02), Phase(2, 0.05), Phase(4, 0.1)),
         batch_size=64,
         recalibrate=10,
     ),
     # Hours on two cores.
     "small": Recipe(
-        *(16, 2, Phase(2, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
+        *(16, 2, Phase(2, 0.1, 0.1), _grouping(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
     ),
     # For sweeps, which need many runs.
     "sweep": Recipe(
-        *(10, 1, Phase(3, 0.1, 0.1), Phase(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
+        *(10, 1, Phase(3, 0.1, 0.1), _grouping(1, 0.1, 0.05), Phase(2, 0.1), Phase(3, 0.1))
     ),
-    # The 2017 code's settings: random start, no plain phase, steps, its gammas. Not as there: its
-    # dropout before the first convolution of a unit and before the logits, norms that get a scale
-    # for the finetuning, and the baseline, of which it says nothing.
+    # The 2017 code's settings: random start, no plain phase, steps, its gammas. The 2017 code
+    # differs in three ways: it also has dropout before the first convolution of a unit and before
+    # the logits, its norms get a scale for the finetuning, and it says nothing of the baseline.
     "paper": Recipe(
-        *(16, 8, Phase(0, 0.1, 0.1)),
-        Phase(400, 0.1, drops=(240, 300), l2=1e-4),
-        Phase(240, 0.1, drops=(100, 140)),
-        Phase(640, 0.1, drops=(384, 512)),
+        *(16, 8, Phase(0, 0.1, 0.1, nesterov=False)),
+        _grouping(
+            *(400, 0.1, 0.0),
+            drops=(240, 300),
+            l2=1e-4,
+            assignment_start="random",
+            pace=1.0,
+            gamma1_growth=1.0,
+            **_STEPS,
+        ),
+        Phase(240, 0.1, drops=(100, 140), **_STEPS),
+        Phase(640, 0.1, drops=(384, 512), **_STEPS),
         batch_size=90,
-        nesterov=False,
         dropout=0.5,
         bn_scale=False,
-        gamma1_growth=1.0,
         weighted=True,
-        start="random",
-        pace=1.0,
         recalibrate=0,
     ),
     # What is known to help baseline and tree alike: cosine, Nesterov, smoothing, averaged weights.
     "modern": Recipe(
-        *(16, 8, Phase(20, 0.1, 0.1), Phase(20, 0.1, 0.05)),
-        Phase(80, 0.1, ema=0.998),
-        Phase(100, 0.1, ema=0.998),
-        label_smoothing=0.1,
+        *(16, 8, _smoothed(20, 0.1, 0.1), _grouping(20, 0.1, 0.05, label_smoothing=0.1)),
+        _smoothed(80, 0.1, ema=0.998),
+        _smoothed(100, 0.1, ema=0.998),
     ),
 }
 
-# Of the paper's tables: the first is the default.
+# Scales of the paper's tables; the first is the default.
 TABLE_SCALES = ("small", "smoke", "paper", "modern")
 
-# The paper's rows: groups of the second stage, the third and the logits. And ``slim``, what a
-# split is worth: a whole network, narrower throughout, with the parameters of the deep tree.
+# The paper's rows: groups of the second stage, the third and the logits. ``slim`` shows what a
+# split is worth: it is a whole network, narrower throughout, with the deep tree's parameters.
 SPLITS = {
     "baseline": (1, 1, 1),
     "slim": (1, 1, 1),

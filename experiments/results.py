@@ -8,10 +8,9 @@ from pathlib import Path
 from absl import flags
 
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
-from experiments.gap_table import gap_section
+from experiments.gap import gap_section
 from experiments.published import ERRORS, FLOPS, PARAMS
-from experiments.recipe import SPLITS, WHOLE
-from experiments.row import GROUPINGS
+from experiments.recipe import SPLITS
 from experiments.sensitivity import draw, picture_name, sensitivity_section
 from experiments.tables import (
     MOVED,
@@ -66,43 +65,13 @@ def table2(rows: list[dict]) -> str:
         *("", "groups", "seeds", "error (%)", *STAGE_NAMES, *MOVED, *SIZES),
         *("paper: error", "paper: params (M)", "paper: GFLOPs"),
     )
-    learned = [r for r in rows if r["row"]["grouping"] == "learned"]
-    how = command_block("table2", learned, {"rows": among(learned, "split", SPLITS)})
+    how = command_block("table2", rows, {"rows": among(rows, "split", SPLITS)})
     return f"{markdown(header, lines)}\n\n{how}"
 
 
 def _published(split: str) -> tuple[str, ...]:
-    found = (ERRORS.get((split, "learned")), PARAMS.get(split), FLOPS.get(split))
+    found = (ERRORS.get(split), PARAMS.get(split), FLOPS.get(split))
     return tuple("-" if value is None else f"{value:.2f}" for value in found)
-
-
-def table1(rows: list[dict]) -> str:
-    """Learned against given groups; empty where no row has given ones."""
-    lines = []
-    for split in SPLITS:
-        if not any(chosen(rows, split, g) for g in GROUPINGS[1:]):
-            continue
-        for grouping in GROUPINGS:
-            found = chosen(rows, split, grouping)
-            if found:
-                lines.append(
-                    (
-                        *(split, grouping, count_seeds(found), *stages(found), *moves(found)),
-                        spread([r.get("nmi") for r in found], 1, 3),
-                        spread([r.get("random_nmi") for r in found], 1, 3),
-                        f"{ERRORS[split, grouping]:.2f}",
-                    )
-                )
-    header = (
-        *("", "classes", "seeds", "error (%)", *STAGE_NAMES, *MOVED, "NMI"),
-        *("of random groups", "paper: error"),
-    )
-    split = [r for r in rows if r["row"]["split"] not in WHOLE]
-    flags = {
-        "splits": among(split, "split", SPLITS),
-        "groupings": among(split, "grouping", GROUPINGS),
-    }
-    return f"{markdown(header, lines)}\n\n{command_block('table1', split, flags)}" if lines else ""
 
 
 def table5(document: dict, scale: str) -> str:
@@ -176,15 +145,9 @@ def document(
         remarks.strip(),
     ]
     for scale, rows in ((s, p) for s, r in by_scale.items() if s != SWEPT for p in by_place(r)):
-        tables = (
-            ("Table 2: whole and split", table2(rows)),
-            ("Table 1: learned and given groups of the classes", table1(rows)),
-        )
-        tables = [t for t in tables if t[1]]
-        if tables:
-            parts += [f"## Scale `{scale}`", setup(rows)]
-        for title, table in tables:
-            parts += [f"### {title}", table]
+        table = table2(rows)
+        if table:
+            parts += [f"## Scale `{scale}`", setup(rows), "### Table 2: whole and split", table]
     for rows in by_place(by_scale.get(SWEPT, [])):
         parts += [*sensitivity_section(rows), *gap_section(rows)]
     for found in comparisons:

@@ -4,37 +4,50 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
-from experiments.fitting import Accuracy
-from experiments.grouped import group, moved
 from experiments.machine import describe_machine
 from experiments.network import build, slim
 from experiments.recipe import WHOLE, Recipe, recipe_document, sections
-from experiments.row import Row
-from experiments.work import Work, folder_of, settings
+from experiments.row import Row, folder_of, settings
+from experiments.work import Work
+from splitnet_tf import fitting
 from splitnet_tf.analysis import cost
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import EmptyGroupError, TrainingError
-from splitnet_tf.grouping import SplitPlan
-from splitnet_tf.recipe import recalibrate_batch_norm
+from splitnet_tf.grouping import (
+    Grouping,
+    group_model,
+    read_grouping,
+    split_losses,
+    start_from_clusters,
+)
+from splitnet_tf.grouping.callbacks import GroupingSchedule
+from splitnet_tf.grouping.paces import paces
 from splitnet_tf.splitting import split_model
 from splitnet_tf.storage.json_files import read_json, write_json
-from splitnet_tf.storage.models import load_model
 
 
-def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
+def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path, engine: Any = fitting) -> dict:
     """Trains what a row needs, or goes on with it, and returns its document.
 
     The document is written to ``row.json`` in the row's folder; a row that has one by the same
     recipe, on the same data, is not trained again. Where a group came out empty, the document
     says so as ``collapsed``, where weights were not finite as ``diverged``, and has no errors.
 
+    Args:
+      row: the row.
+      recipe: its recipe.
+      data: data set to train on.
+      runs: folder of all runs.
+      engine: trains and measures, see ``Work``.
+
     Raises:
-      DataError: no superclasses for semantic groups.
-      RunError: another process trains this row, or another row is needed first.
+      RunError: another process trains this row.
     """
     wanted = settings(row, recipe, data)
     folder = folder_of(row.name, wanted, runs / row.scale)
@@ -43,7 +56,7 @@ def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path) -> dict:
     except (FileNotFoundError, ValueError):
         pass
     network = slim(recipe, data) if row.split == "slim" else recipe
-    work = Work(row, network, data, wanted, folder)
+    work = Work(row, network, data, wanted, folder, engine)
     machine = describe_machine()
     with work.own():
         logging.info("%s, %s", row.scale, row.name)
@@ -71,73 +84,104 @@ def _plain(work: Work) -> keras.Model:
     shared = {key: document[key] for key in keys} | {"seed": row.seed}
     shared |= {key: v for key, v in work.wanted.items() if key not in ("row", "recipe")}
     folder = folder_of("plain", shared, work.folder.parent)
-    path = folder / "plain.keras"
-    if not path.exists():
-        plain = Work(row, recipe, data, shared, folder)
-        with plain.own():
-            plain.fit("plain", model, recipe.plain, path)
-    model.set_weights(load_model(path).get_weights())
-    return model
+    plain = Work(row, recipe, data, shared, folder, work.engine)
+    with plain.own():
+        return plain.trained("plain", model, recipe.plain, "plain.keras")
 
 
 def _whole(work: Work, model: keras.Model) -> dict:
-    """The network trained to the end as it is."""
-    path = work.folder / "model.keras"
-    if not path.exists():
-        work.fit("baseline", model, work.recipe.baseline, path)
-    model = load_model(path)
-    whole = cost(model)
-    return {
-        **_errors(Accuracy(model), work.data),
-        "width": work.recipe.width,
-        "params": whole.params,
-        "flops": whole.flops,
-    }
+    """Errors and sizes of the network trained to the end as it is."""
+    model = work.trained("baseline", model, work.recipe.baseline, "model.keras")
+    errors = _errors(work.engine.Accuracy(model), work.data)
+    return {**errors, "width": work.recipe.width, **_sizes(model)}
 
 
 def _tree(work: Work, plain: keras.Model) -> dict:
-    """Grouped, cut and finetuned."""
-    row, recipe, data, folder = work.row, work.recipe, work.data, work.folder
+    """Errors and sizes of the network grouped, cut and finetuned, and of its stages."""
+    recipe, data = work.recipe, work.data
     keras.utils.set_random_seed(work.seed("tree"))  # alike whether or not the plain phase was there
-    start = build(recipe, data, row.split)
-    _copy_weights(plain, start)
-    plan = SplitPlan.from_sections(start, sections(row.split))
-    grouped, grouping = group(work, start, plan)
-    tree = split_model(grouped, grouping, plan, dropout=0.0)
-    # Moving averages lag behind weights in training, before a cut as after it: both are told with
-    # statistics estimated anew as well.
+    grouped, grouping = _grouped(work, plain)
+    tree = split_model(grouped, grouping, dropout=0.0)
+    # Moving averages lag behind weights in training, before a cut as after it: both are measured
+    # with statistics estimated anew as well.
     document = {}
     for stage, model in (("before", grouped), ("after_cut", tree.model)):
-        accuracy = Accuracy(model)
+        accuracy = work.engine.Accuracy(model)
         document |= _errors(accuracy, data, stage)
         if recipe.recalibrate:
-            recalibrate_batch_norm(model, work.whitened())
+            work.recalibrate(model)
             document |= _errors(accuracy, data, f"{stage}_recalibrated")
-    path = folder / "tree.keras"
-    if not path.exists():
-        if recipe.finetune_from == "scratch":
-            keras.utils.set_random_seed(work.seed("scratch"))
-            tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
-        work.fit("finetune", tree.model, recipe.finetune, path)
-    model = load_model(path)
-    parts, labels = cost(model), grouping.classes.labels()
+    if recipe.finetune_from == "scratch":
+        keras.utils.set_random_seed(work.seed("scratch"))
+        tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
+    model = work.trained("finetune", tree.model, recipe.finetune, "tree.keras")
     document |= {
-        **_errors(Accuracy(model), data),
-        "params": parts.params,
-        "flops": parts.flops,
+        **_errors(work.engine.Accuracy(model), data),
+        **_sizes(model),
         "sizes": [len(m) for m in grouping.classes.members],
-        "moved": moved(folder, grouping),
+        "moved": _moved(work.folder, grouping),
     }
     if data.superclasses is not None:
-        scores = agreement(labels, data.superclasses)
+        scores = agreement(grouping.classes.labels(), data.superclasses)
         document |= {"nmi": scores.nmi, "random_nmi": scores.random_nmi}
     return document
 
 
-def _errors(accuracy: Accuracy, data: Dataset, *stage: str) -> dict:
-    """Of the test, and of the validation images, by which recipes are chosen; ``stage``: when."""
+def _grouped(work: Work, plain: keras.Model) -> tuple[keras.Model, Grouping]:
+    """The grouped model after its phase, and its grouping.
+
+    Raises:
+      EmptyGroupError: a group came out empty.
+    """
+    row, recipe = work.row, work.recipe
+    start = build(recipe, work.data, row.split)
+    _copy_weights(plain, start)
+    grouped = group_model(
+        *(start, sections(row.split), recipe.gamma1, recipe.gamma2, recipe.gamma3),
+        reduction="weighted" if recipe.weighted else "mean",
+        seed=row.seed,
+    )
+    losses, phase = split_losses(grouped), recipe.group
+    if phase.assignment_start == "clustering":
+        start_from_clusters(grouped, largest_p=phase.start_p, seed=row.seed)
+    groups = {a.space: _groups(a.p()) for a in losses.assignments()}
+    if not (work.folder / "grouped.keras").exists():
+        write_json(work.folder / "start.json", {"groups": groups})
+    schedule = GroupingSchedule(
+        *(0.0, phase.gamma1_growth, phase.growth_share), start="random", grouped=grouped
+    )
+    grouped = work.trained(
+        *("group", grouped, phase, "grouped.keras"),
+        paces=paces(losses, phase.pace),
+        callbacks=[schedule],
+    )
+    grouping = read_grouping(grouped, recipe.method, work.data.class_names)
+    grouping.save(work.folder / "grouping.json")
+    return grouped, grouping
+
+
+def _groups(p) -> list[int]:
+    return keras.ops.convert_to_numpy(p).argmax(axis=0).tolist()
+
+
+def _moved(folder: Path, grouping: Grouping) -> dict[str, float]:
+    """Shares of the classes, and of the features of all spaces, that left their first group."""
+    start = read_json(folder / "start.json")["groups"]
+    moved = {space.name: np.array(start[space.name]) != space.labels() for space in grouping.spaces}
+    classes = moved.pop(grouping.class_space)
+    features = np.concatenate(list(moved.values())) if moved else np.zeros(1)
+    return {"classes": float(classes.mean()), "features": float(features.mean())}
+
+
+def _errors(accuracy, data: Dataset, *stage: str) -> dict:
+    """Errors on test and validation images (by which recipes are chosen) at a stage."""
     splits = (("error", data.test), ("valid_error", data.valid))
     return {"_".join((name, *stage)): 1.0 - accuracy(split) for name, split in splits}
+
+
+def _sizes(model: keras.Model) -> dict:
+    found = cost(model)
+    return {"params": found.params, "flops": found.flops}
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:

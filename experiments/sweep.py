@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from experiments.program import check_choice, chosen_seeds, define_flags, run_rows
-from experiments.recipe import WHOLE
+from experiments.recipe import WHOLE, Recipe
 from experiments.row import Row
 from experiments.variants import SWEEPS, recipe_of
 from splitnet_tf.cli.define import define_list
@@ -14,18 +14,22 @@ from splitnet_tf.cli.program import run_program
 FLAGS = flags.FLAGS
 
 
+def sweep_rows(scale: str, seeds: list[int], settings: list[str]) -> list[tuple[Row, Recipe]]:
+    """The rows of the sweep, the whole networks first."""
+    variants = ["", *(f"{name}={value}" for name in settings for value in SWEEPS[name])]
+    chosen = [*((split, "") for split in WHOLE), *(("deep", variant) for variant in variants)]
+    return [
+        (Row(scale, split, seed, variant), recipe_of(scale, variant))
+        for seed in seeds
+        for split, variant in chosen
+    ]
+
+
 def main() -> None:
-    variants = [f"{n}={v}" for n in check_choice("settings", SWEEPS) for v in SWEEPS[n]]
-    found = []
-    for seed in chosen_seeds():
-        found += [(Row(FLAGS.scale, w, seed=seed), recipe_of(FLAGS.scale, "")) for w in WHOLE]
-        for variant in ("", *variants):
-            row = Row(FLAGS.scale, "deep", seed=seed, variant=variant)
-            found.append((row, recipe_of(FLAGS.scale, variant)))
-    run_rows(found)
+    run_rows(sweep_rows(FLAGS.scale, chosen_seeds(), check_choice("settings", SWEEPS)))
 
 
 if __name__ == "__main__":
     define_flags("sweep", "smoke")
-    define_list("settings", list(SWEEPS), "To change, one at a time.")
+    define_list("settings", list(SWEEPS), "Settings to change, one at a time.")
     run_program(main)

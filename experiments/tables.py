@@ -24,13 +24,9 @@ def spread(values: Sequence[float | None], scale: float = 100.0, digits: int = 2
     return text + (f" ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else "")
 
 
-def chosen(rows: list[dict], split: str, grouping: str = "learned") -> list[dict]:
-    """The rows of a table's row, one a seed."""
-    return [
-        r
-        for r in rows
-        if (r["row"]["split"], r["row"]["grouping"], r["row"]["variant"]) == (split, grouping, "")
-    ]
+def chosen(rows: list[dict], split: str) -> list[dict]:
+    """The rows of a split by the recipe as it is, one a seed."""
+    return [r for r in rows if (r["row"]["split"], r["row"]["variant"]) == (split, "")]
 
 
 STAGES = ("before", "before_recalibrated", "after_cut", "after_cut_recalibrated")

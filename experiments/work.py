@@ -8,53 +8,37 @@ import fcntl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from experiments.fitting import PROGRESS, fit_phase
-from experiments.recipe import Phase, Recipe, recipe_document
+from experiments.recipe import Recipe
 from experiments.row import Row
+from splitnet_tf import fitting
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import RunError, TrainingError
-from splitnet_tf.recipe import recalibrate_batch_norm
-from splitnet_tf.recipe.preprocessing import Whiten
+from splitnet_tf.fitting import calibration_batches
+from splitnet_tf.fitting.fit_phase import PROGRESS
+from splitnet_tf.recipe import Phase, recalibrate_batch_norm
 from splitnet_tf.storage.atomic import remove_leftovers
-from splitnet_tf.storage.json_files import checksum, read_json, write_json
-from splitnet_tf.storage.models import save_model
+from splitnet_tf.storage.json_files import read_json, write_json
+from splitnet_tf.storage.models import load_model, save_model
 
 RECALIBRATE = 100  # batches for averaged weights, where a cut gets none
 
 
-SETTINGS = ("row", "recipe", "data_digest", "precision", "backend")
-
-
-def settings(row: Row, recipe: Recipe, data: Dataset) -> dict:
-    """All that decides what a row becomes, but for the code."""
-    return {
-        "row": dataclasses.asdict(row),
-        "recipe": recipe_document(recipe),
-        "data_digest": data.digest(),
-        "precision": keras.config.dtype_policy().name,
-        "backend": keras.backend.backend(),
-    }
-
-
-def folder_of(name: str, wanted: dict, folder: Path) -> Path:
-    """A folder for each of a name's settings, so that no run takes what another has left."""
-    return folder / f"{name}-{checksum(wanted)[:8]}"
-
-
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What belongs together while a row is trained.
+    """A row, what it is trained with, and where.
 
     Attributes:
-      row: which.
-      recipe: of the network, as it is trained.
-      data: to train on.
-      wanted: its ``settings``.
-      folder: of its files.
+      row: the row.
+      recipe: recipe of the network, as it is trained.
+      data: data set to train on.
+      wanted: the row's ``settings``.
+      folder: folder of its files.
+      engine: trains and measures, with ``fit_phase`` and ``Accuracy`` as ``splitnet_tf.fitting``.
     """
 
     row: Row
@@ -62,6 +46,7 @@ class Work:
     data: Dataset
     wanted: dict
     folder: Path
+    engine: Any = fitting
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
@@ -77,32 +62,42 @@ class Work:
             except OSError:
                 raise RunError(
                     f"Folder {self.folder} is in use by another run; wait for it or choose other "
-                    "--runs."
+                    "`runs`."
                 ) from None
             remove_leftovers(self.folder)
             write_json(self.folder / "config.json", {**self.wanted, "data": self.data.name})
             yield
 
     def seed(self, name: str) -> int:
-        """Of a phase: each sees the data in orders and windows of its own, alike in all rows."""
+        """Seed of a phase: each has orders and windows of its own, alike in all rows."""
         return int(
             np.random.SeedSequence([self.row.seed, *name.encode()]).generate_state(1)[0] >> 1
         )
 
-    def fit(self, name: str, model: keras.Model, phase: Phase, path: Path, **more) -> None:
-        """Trains through a phase, see ``fit_phase``, and saves the model.
+    def trained(
+        self, name: str, model: keras.Model, phase: Phase, file: str, **more
+    ) -> keras.Model:
+        """The model of a file after a phase; trains ``model`` and saves it if it is not there.
 
         Averaged weights get batch-norm statistics of their own.
+
+        Args:
+          name: name of the phase and its folder.
+          model: model to train.
+          phase: how it is trained.
+          file: name of the file in the row's folder.
+          more: arguments of the engine.
 
         Raises:
           TrainingError: the loss or the weights are not finite.
         """
+        path = self.folder / file
+        if path.exists():
+            return load_model(path)
         start = time.perf_counter()
-        fit_phase(
+        self.engine.fit_phase(
             *(model, phase, self.data.train, self.data.valid, self.folder / name, self.seed(name)),
             batch_size=self.recipe.batch_size,
-            label_smoothing=self.recipe.label_smoothing,
-            nesterov=self.recipe.nesterov,
             **more,
         )
         if not all(np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in model.weights):
@@ -110,25 +105,22 @@ class Work:
                 f"The weights are not finite after the phase '{name}'; lower its learning rate."
             )
         if phase.ema:
-            recalibrate_batch_norm(model, self.whitened())
+            self.recalibrate(model)
         seconds = {**self.seconds(), name: round(time.perf_counter() - start, 1)}
         write_json(self.folder / "seconds.json", seconds)
         save_model(model, path)
         (self.folder / name / PROGRESS).unlink(missing_ok=True)
+        return model
 
     def seconds(self) -> dict[str, float]:
-        """Of each phase; of one that was interrupted, of its last part."""
+        """Seconds of each phase; after an interruption, of the last session only."""
         try:
             return read_json(self.folder / "seconds.json")
         except (FileNotFoundError, ValueError):
             return {}
 
-    def whitened(self) -> Iterator:
-        """Training batches as the network sees them, in a seeded order, to estimate on."""
-        train, size = self.data.train, self.recipe.batch_size
-        chosen = np.random.default_rng([self.row.seed, 37]).permutation(len(train))
-        whiten = Whiten(dtype="float32")
-        for i in range(self.recipe.recalibrate or RECALIBRATE):
-            batch = chosen[i * size : (i + 1) * size]
-            if len(batch):
-                yield whiten(train.images[batch].astype("float32"))
+    def recalibrate(self, model: keras.Model) -> None:
+        """Re-estimates a model's batch norms on training images."""
+        count = self.recipe.recalibrate or RECALIBRATE
+        batches = (self.data.train, self.recipe.batch_size, count, self.row.seed)
+        recalibrate_batch_norm(model, calibration_batches(*batches))

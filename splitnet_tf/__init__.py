@@ -39,6 +39,8 @@ from splitnet_tf.grouping import (
     split_losses,
     start_from_clusters,
 )
+from splitnet_tf.grouping.callbacks import GroupingMonitor, GroupingSchedule
+from splitnet_tf.grouping.paces import paces
 from splitnet_tf.recipe import (
     SGD,
     AdamW,
@@ -99,7 +101,9 @@ __all__ = [
     "GivenClasses",
     "Grouping",
     "GroupingError",
+    "GroupingMonitor",
     "GroupingRecipe",
+    "GroupingSchedule",
     "HeadLosses",
     "Loop",
     "Phase",
@@ -130,6 +134,7 @@ __all__ = [
     "make_report",
     "models",
     "off_block_energy",
+    "paces",
     "place",
     "plain_copy",
     "plan_of",

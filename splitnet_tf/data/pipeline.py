@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.data.dataset import Split
+from splitnet_tf.data.order import calibration_order, epoch_order
 from splitnet_tf.errors import DataError
 from splitnet_tf.recipe.preprocessing import PAD
 
@@ -98,9 +99,7 @@ def training_batches(
     steps = steps_per_epoch(split, batch_size)
     if augment:
         check_augmentation(split.images)
-    orders = functools.lru_cache(2)(
-        lambda epoch: np.random.default_rng([seed, 31, epoch]).permutation(len(split))
-    )
+    orders = functools.lru_cache(2)(lambda epoch: epoch_order(seed, epoch, len(split)))
 
     def images_of(step):
         epoch, i = divmod(int(step), steps)
@@ -164,6 +163,6 @@ def calibration_batches(
     split: Split, batch_size: int, count: int, seed: int = 0
 ) -> tf.data.Dataset:
     """Makes ``count`` whitened batches of training images in a seeded order, not augmented."""
-    chosen = np.random.default_rng([seed, 37]).permutation(len(split))[: batch_size * count]
+    chosen = calibration_order(seed, len(split))[: batch_size * count]
     data = evaluation_batches(Split(split.images[chosen], split.labels[chosen]), batch_size)
     return data.map(tf.autograph.experimental.do_not_convert(lambda x, y: x))

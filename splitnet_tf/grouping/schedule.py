@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from splitnet_tf.grouping.plan import SplitPlan
+from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.split_losses import SplitLosses
 from splitnet_tf.grouping.start import start_from_clusters, start_from_given
 from splitnet_tf.recipe.schedules import ramp
@@ -34,43 +35,53 @@ def strength_at(
 
 
 class ScheduleAction:
-    """An action for the trainer: warm-up without split losses, the start, then their growth.
+    """The schedule of a grouped model's split losses: warm-up, start, growth; called at each step.
 
     Args:
       losses: the model's ``SplitLosses``.
       plan: the plan that it was grouped with.
-      warmup, grown, growth: steps and factor, see ``strength_at``.
-      start: how assignments start after the warm-up: ``clustering``, or ``random`` to leave them.
+      recipe: growth of gamma1 and start of the assignments are used.
+      warmup: int, steps before the split losses set in.
+      total: int, steps of the phase.
       seed: int, seed of the clustering.
-      classes: returns given groups of the classes, (classes,), once the warm-up is over; None: they
-        are learned. With them, ``features`` are ``learned`` or ``even``, see ``start_from_given``.
+      classes: returns given groups of the classes, (classes,), once the warm-up is over. Defaults
+        to None: they are learned. With them, ``features`` are ``learned`` or ``even``, see
+        ``start_from_given``.
     """
 
     def __init__(
         self,
         losses: SplitLosses,
         plan: SplitPlan,
+        recipe: GroupingRecipe,
         warmup: int,
-        grown: int,
-        growth: float,
-        start: str,
-        seed: int,
+        total: int,
+        seed: int = 0,
         classes: Callable[[], np.ndarray] | None = None,
         features: str = "learned",
     ):
         self._losses = losses
         self._plan = plan
+        self._recipe = recipe
         self._warmup = warmup
-        self._grown = grown
-        self._growth = growth
-        self._start = start
+        self._grown = warmup + round(recipe.growth_share * (total - warmup))
         self._seed = seed
         self._classes = classes
         self._features = features
 
     def __call__(self, step: int) -> None:
-        if step == self._warmup and self._classes is not None:
+        if step == self._warmup:
+            self.start()
+        self._losses.strength.assign(self.strength(step))
+
+    def strength(self, step: int) -> tuple[float, float, float]:
+        """Factors on the split losses at a step, see ``strength_at``."""
+        return strength_at(step, self._warmup, self._grown, self._recipe.gamma1_growth)
+
+    def start(self) -> None:
+        """Starts the assignments; random ones are left as they are."""
+        if self._classes is not None:
             start_from_given(self._losses, self._plan, self._classes(), self._features)
-        elif step == self._warmup and self._start == "clustering":
-            start_from_clusters(self._losses, self._plan, seed=self._seed)
-        self._losses.strength.assign(strength_at(step, self._warmup, self._grown, self._growth))
+        elif self._recipe.assignment_start == "clustering":
+            largest_p, seed = self._recipe.start_p, self._seed
+            start_from_clusters(self._losses, self._plan, largest_p=largest_p, seed=seed)

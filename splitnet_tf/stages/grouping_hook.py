@@ -56,17 +56,8 @@ class GroupingHook(Hook):
         picture_interval: int = 0,
     ):
         losses = split_losses(grouped)
-        grown = warmup + round(recipe.growth_share * (total - warmup))
         self._schedule = ScheduleAction(
-            losses,
-            plan,
-            warmup,
-            grown,
-            recipe.gamma1_growth,
-            recipe.assignment_start,
-            seed,
-            classes,
-            features,
+            losses, plan, recipe, warmup, total, seed, classes, features
         )
         self._watch = GroupingWatch(losses, total)
         self._pictures = GroupingPictures(losses, plan, class_names)

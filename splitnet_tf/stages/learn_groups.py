@@ -13,7 +13,7 @@ import numpy as np
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError
 from splitnet_tf.grouping import Grouping, off_block_energy, plan_of, read_grouping, split_losses
-from splitnet_tf.grouping.paces import gradient_scales
+from splitnet_tf.grouping.paces import paces
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.recipe.losses import loss_for
@@ -161,7 +161,7 @@ def learn_groups(
             folder,
             loss=loss,
             hold=warmup,
-            paces=gradient_scales(losses, recipe.pace, still, split_pace),
+            paces=paces(losses, recipe.pace, still, split_pace),
             hooks=[hook, RunHook(grouped, settings or config)],
         )
         save_model(grouped, folder.path / GROUPED)  # first, as a group may be empty

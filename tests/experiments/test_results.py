@@ -1,7 +1,5 @@
 """docs/results.md says what the rows say, and nothing else."""
 
-import dataclasses
-
 import numpy as np
 
 from experiments import results
@@ -17,18 +15,15 @@ from experiments.collect import (
     read_table5,
 )
 from experiments.recipe import SCALES, recipe_document
-from experiments.row import Row
+from experiments.row import SETTINGS, Row, folder_of, row_of
 from experiments.sensitivity import draw, points
 from experiments.variants import recipe_of
-from experiments.work import SETTINGS, folder_of
 from splitnet_tf.storage.json_files import read_json, write_json
-from tests.cli.forked import run_programs
 
 
-def made(split, seed, error, grouping="learned", variant="", scale="small", **more):
-    row = Row(scale, split, grouping, seed, variant)
+def made(split, seed, error, variant="", scale="small", **more):
     return {
-        "row": dataclasses.asdict(row),
+        "row": Row(scale, split, seed, variant).document(),
         "recipe": recipe_document(SCALES[scale]),
         "data": "cifar100",
         "data_digest": CIFAR100,
@@ -69,22 +64,8 @@ def test_rows_become_means_and_deviations_beside_the_papers_figures():
     assert found[4:8] == [f"{e}.00 ± 0.00" for e in (70, 60, 90, 65)]
     assert found[8:10] == ["25 ± 0", "50 ± 0"]
     assert "Remarks." in text and "seeds 0, 1, 2" in text and "some processor" in text
-    assert "Table 1" not in text  # nothing was given
     how = "python -m experiments.table2 --scale=small --seeds=0,1,2 --rows=baseline,deep"
     assert f"```sh\n{how}\n```" in text
-
-
-def test_given_groups_are_table_1():
-    rows = [made("deep", 0, 0.5, nmi=0.27, random_nmi=0.06)]
-    rows += [made("deep", s, 0.55, "random", nmi=0.05, random_nmi=0.06) for s in (0, 1)]
-    text = results.document({"small": rows}, {}, [], "")
-    lines = [x for x in text.splitlines() if x.startswith("| deep | ")]
-    assert [x.split(" | ")[1] for x in lines] == ["learned", "random"]
-    assert "| 1 | 50.00 | - | - | - | - | 25 | 50 | 0.270 | 0.060 | 24.62 |" in lines[0]
-    assert "| 2 | 55.00 ± 0.00 |" in lines[1] and lines[1].endswith("| 27.12 |")
-    assert "Table 2" not in text  # no baseline
-    how = "python -m experiments.table1 --scale=small --seeds=0,1 --splits=deep"
-    assert f"\n{how} --groupings=learned,random\n" in text
 
 
 def test_sweeps_are_not_in_the_tables(tmp_path):
@@ -188,6 +169,7 @@ def test_rows_are_collected(tmp_path):
     write_json(runs / "small" / "copy" / "row.json", document)
     foreign = {"data_digest": "0" * 16}, {"recipe": recipe_document(SCALES["modern"])}
     foreign += ({"row": {**document["row"], "variant": "luck=1"}},)
+    foreign += ({"row": {**document["row"], "grouping": "random"}},)  # splitnet-compare's
     for more in foreign:
         put(runs, document | more)
     write_json(runs / "smoke" / "deep-learned-seed1" / "row.json", document)
@@ -206,7 +188,7 @@ def test_rows_are_collected(tmp_path):
 def put(runs, document):
     """As a run leaves its row; returns the folder."""
     settings = {key: document[key] for key in SETTINGS}
-    folder = folder_of(Row(**document["row"]).name, settings, runs / document["row"]["scale"])
+    folder = folder_of(row_of(document["row"]).name, settings, runs / document["row"]["scale"])
     write_json(folder / "row.json", document)
     return folder
 
@@ -233,14 +215,3 @@ def test_seeds_are_compared_with_themselves():
     text = results.document({"sweep": rows}, {}, [], "")
     assert "| `pace` | 1 instead of 8.0 | 1 | 5.00 | 66.00 |" in text
     assert "| `pace` | 32 instead of 8.0 | 1 | 0.00 | 51.00 |" in text
-
-
-def test_damaged_rows_and_folders_that_are_not_there_are_named(tmp_path):
-    path = tmp_path / "small" / "deep-learned-seed1-01234567" / "row.json"
-    write_json(path, made("deep", 1, 0.5))
-    path.write_text(path.read_text().replace("0.5", "0.4"))
-    commands = [("experiments.results", [f"--runs={p}"]) for p in (tmp_path, tmp_path / "none")]
-    (one, damaged), (two, missing) = run_programs(commands, tmp_path)
-    assert one == 1 and f"{path} cannot be read: it was changed" in damaged
-    assert two == 2 and f"--runs: there is no folder {tmp_path / 'none'}" in missing
-    assert "Traceback" not in damaged + missing

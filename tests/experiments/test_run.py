@@ -1,34 +1,35 @@
 """Rows of the tables: trained once, gone on with, and what they say."""
 
 import dataclasses
-import importlib
 import re
-import shutil
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 
 from experiments import recipe as recipes
-from experiments.network import build
+from experiments.gap import gap_rows
 from experiments.row import Row
 from experiments.run import run_row
+from experiments.sweep import sweep_rows
+from experiments.table2 import table2_rows
+from experiments.variants import SWEEPS, varied
 from splitnet_tf.data import planted_groups, save_arrays
-from splitnet_tf.grouping import Grouping, SplitPlan
+from splitnet_tf.grouping import Grouping
 from splitnet_tf.splitting import split_model
-from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.json_files import read_json, write_json
 from splitnet_tf.storage.models import load_model
 from tests.cli.forked import run_programs
-from tests.conftest import ROOT
+from tests.conftest import ROOT, to_numpy
+from tests.preprocessed import whitened
 
-RECIPE = recipes.SCALES["smoke"]
+RECIPE = dataclasses.replace(recipes.SCALES["smoke"], width=0.25, batch_size=32)
 
 
 @pytest.fixture(scope="module")
 def data():
-    return planted_groups((2,), num_train=512, num_valid=64, num_test=64)
+    return planted_groups((2,), num_train=160, num_valid=48, num_test=48)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tree(data, runs):
-    out = run_tables(runs, data, {"table2": ["--rows=deep"]})
-    assert "deep-learned-seed0" in out and "params (M)" in out
-    return read_json(folder_in(runs) / "row.json")
+    return run_row(Row("smoke", "deep"), RECIPE, data, runs)
 
 
 def folder_in(runs, row="deep-learned-seed0"):
@@ -50,19 +49,16 @@ def folder_in(runs, row="deep-learned-seed0"):
     return found
 
 
-def whitened(split):
-    images = split.images.astype("float64")
-    mean, std = images.mean((1, 2), keepdims=True), images.std((1, 2), keepdims=True)
-    return ((images - mean) / std).astype("float32")
+def error_of(model, split):
+    logits = to_numpy(model(whitened(split.images), training=False))
+    return 1 - np.mean(logits.argmax(1) == split.labels)
 
 
 def test_a_tree_is_trained_cut_and_finetuned(tree, data, runs):
     folder = folder_in(runs)
     model = load_model(folder / "tree.keras")
-    logits = model.predict(whitened(data.test), verbose=0)
-    assert tree["error"] == pytest.approx(1 - np.mean(logits.argmax(1) == data.test.labels))
-    logits = model.predict(whitened(data.valid), verbose=0)
-    assert tree["valid_error"] == pytest.approx(1 - np.mean(logits.argmax(1) == data.valid.labels))
+    assert tree["error"] == pytest.approx(error_of(model, data.test))
+    assert tree["valid_error"] == pytest.approx(error_of(model, data.valid))
     grouping = Grouping.load(folder / "grouping.json")
     assert tree["sizes"] == [len(m) for m in grouping.classes.members] and sum(tree["sizes"]) == 8
     kernels = [w for w in model.weights if w.path.endswith("kernel")]
@@ -81,58 +77,42 @@ def test_a_tree_is_trained_cut_and_finetuned(tree, data, runs):
 def test_stages_are_those_of_the_network_before_and_after_the_cut(tree, data, runs):
     folder = folder_in(runs)
     grouped = load_model(folder / "grouped.keras")
-    plan = SplitPlan.from_sections(build(RECIPE, small(data), "deep"), recipes.sections("deep"))
-    cut = split_model(grouped, Grouping.load(folder / "grouping.json"), plan).model
+    cut = split_model(grouped, Grouping.load(folder / "grouping.json")).model
     for stage, model in (("before", grouped), ("after_cut", cut)):
         for kind, split in (("error", data.test), ("valid_error", data.valid)):
-            logits = model.predict(whitened(split), verbose=0)
-            error = 1 - np.mean(logits.argmax(1) == split.labels)
-            assert tree[f"{kind}_{stage}"] == pytest.approx(error, abs=0.02)
+            assert tree[f"{kind}_{stage}"] == pytest.approx(error_of(model, split), abs=0.03)
         # Statistics of all training images at once: near those of the batches.
-        images = whitened(data.train)
+        images = whitened(data.train.images)
         for _ in range(40):  # moving averages come to rest
             model(images, training=True)
-        logits = model.predict(whitened(data.test), verbose=0)
-        error = 1 - np.mean(logits.argmax(1) == data.test.labels)
+        error = error_of(model, data.test)
         assert tree[f"error_{stage}_recalibrated"] == pytest.approx(error, abs=0.1)
 
 
 def test_gamma1_grows_while_grouping(tree, runs):
     strength = load_model(folder_in(runs) / "grouped.keras")
     found = [w for w in strength.weights if w.path.endswith("strength")]
-    # The last of eight parts began with all of the growth.
-    np.testing.assert_allclose(found[0], [RECIPE.gamma1_growth, 1, 1], rtol=1e-6)
-
-
-def small(data):
-    return dataclasses.replace(data, name="small")  # as the file is called
+    # The last two fifths of the steps have all of the growth.
+    np.testing.assert_allclose(found[0], [RECIPE.group.gamma1_growth, 1, 1], rtol=1e-6)
 
 
 def test_a_finished_row_is_not_trained_again(tree, data, runs):
     path = folder_in(runs) / "row.json"
     before = path.stat().st_mtime_ns
-    assert run_row(Row("smoke", "deep"), RECIPE, small(data), runs) == tree
+    renamed = dataclasses.replace(data, name="small")  # as a file may be called
+    assert run_row(Row("smoke", "deep"), RECIPE, renamed, runs) == tree
     assert path.stat().st_mtime_ns == before
 
 
 def test_the_plain_phase_is_shared(tree, data, runs):
-    row = Row("smoke", "baseline")
     (plain,) = (p for p in (runs / "smoke").iterdir() if p.name.startswith("plain-"))
     written = (plain / "plain.keras").stat().st_mtime_ns
-    found = run_row(row, RECIPE, small(data), runs)
+    found = run_row(Row("smoke", "baseline"), RECIPE, data, runs)
     assert (plain / "plain.keras").stat().st_mtime_ns == written
     assert found["params"] > tree["params"] and "sizes" not in found
 
 
-@pytest.mark.slow  # another tree
-def test_given_groups_stay_as_they_are(tree, data, runs):
-    given = run_row(Row("smoke", "deep", "semantic"), RECIPE, small(data), runs)
-    assert given["nmi"] == 1.0 and given["sizes"] == [4, 4] and given["moved"]["classes"] == 0
-
-
 def test_a_sweep_keeps_the_epochs():
-    from experiments.variants import SWEEPS, varied
-
     for base in recipes.SCALES.values():
         for name in ("plain.epochs", "group.epochs"):
             for value in SWEEPS[name]:
@@ -142,7 +122,7 @@ def test_a_sweep_keeps_the_epochs():
                 assert found.plain.epochs + found.baseline.epochs == total[0]
     changed = varied(recipes.SCALES["sweep"], "finetune.l2", 0.0)
     assert changed.finetune.l2 == 0.0 and changed.group.l2 == recipes.SCALES["sweep"].group.l2
-    assert varied(recipes.SCALES["sweep"], "pace", 1).pace == 1
+    assert varied(recipes.SCALES["sweep"], "pace", 1).group.pace == 1
     base = recipes.SCALES["sweep"]
     longer = varied(base, "longer", 2)
     for phase in recipes.PHASES:
@@ -158,61 +138,42 @@ def test_baseline_and_tree_have_the_same_epochs(scale):
     assert found.baseline.epochs == found.group.epochs + found.finetune.epochs
 
 
-ASKED = {
-    "table1": {"deep-learned", "deep-semantic", "shallow-learned", "shallow-semantic"},
-    "table2": {"baseline", "slim"},
-    "sweep": {"baseline", "slim", "deep-learned", "deep-learned-pace=1", "deep-learned-pace=32"},
-    "gap": {
-        f"{name}{variant}"
-        for name in ("baseline", "slim", "deep-learned")
-        for variant in ("", "-width=2", "-width=4")
-    },
-}
+ASKED = [
+    (table2_rows("sweep", [0, 3], ["baseline", "slim"]), {"baseline", "slim"}),
+    (
+        sweep_rows("sweep", [0, 3], ["pace"]),
+        {"baseline", "slim", "deep-learned", "deep-learned-pace=1", "deep-learned-pace=32"},
+    ),
+    (
+        gap_rows("sweep", [0, 3], ["width"]),
+        {
+            f"{name}{variant}"
+            for name in ("baseline", "slim", "deep-learned")
+            for variant in ("", "-width=2", "-width=4")
+        },
+    ),
+]
 
 
-@pytest.mark.parametrize("program", ASKED)
-def test_programs_ask_for_each_row_with_each_seed(program, monkeypatch):
-    module, asked = importlib.import_module(f"experiments.{program}"), []
-    flags = {"scale": "sweep", "seeds": ["0", "3"], "settings": ["pace"], "by": ["width"]}
-    flags |= {"splits": ["deep", "shallow"], "groupings": ["learned", "semantic"]}
-    flags |= {"rows": ["baseline", "slim"]}
-    for place in (f"experiments.{program}.FLAGS", "experiments.program.FLAGS"):
-        monkeypatch.setattr(place, types.SimpleNamespace(**flags))
-    monkeypatch.setattr(module, "run_rows", asked.extend)
-    module.main()
+@pytest.mark.parametrize(("asked", "expected"), ASKED)
+def test_programs_ask_for_each_row_with_each_seed(asked, expected):
     names = [row.name for row, _ in asked]
     assert len(names) == len(set(names))
-    assert set(names) == {f"{name}-seed{s}" for name in ASKED[program] for s in (0, 3)}
-    base = recipes.SCALES["sweep"]
+    assert set(names) == {f"{name}-seed{s}" for name in expected for s in (0, 3)}
     for row, recipe in asked:
         setting, _, value = row.variant.partition("=")
-        changed = {setting: float(value)} if setting else {}
-        assert recipe == dataclasses.replace(base, **changed)
+        changed = recipes.SCALES["sweep"]
+        if setting:
+            changed = recipes.with_value(changed, setting, float(value))
+        assert recipe == changed
 
 
-def test_clusters_of_a_trained_baseline_come_after_it(monkeypatch):
-    from experiments import table1
-
-    asked, flags = [], {"seeds": ["0", "3"], "splits": ["deep"], "scale": "paper"}
-    for flags["groupings"] in (["learned", "clustering"], ["learned"]):
-        for place in ("experiments.table1.FLAGS", "experiments.program.FLAGS"):
-            monkeypatch.setattr(place, types.SimpleNamespace(**flags))
-        monkeypatch.setattr(table1, "run_rows", asked.extend)
-        table1.main()
-    names = [row.name for row, _ in asked]
-    clustering, learned = names[:6], names[6:]
-    assert clustering == [f"{n}-seed{s}" for s in (0, 3) for n in ("baseline", *BOTH)]
-    assert learned == [f"deep-learned-seed{s}" for s in (0, 3)]
-
-
-BOTH = ("deep-learned", "deep-clustering")
 PROGRAMS = {
     "table2": ["--rows=baseline,deep"],
-    "table1": ["--groupings=learned,random"],
     "sweep": ["--scale=smoke", "--settings=method"],
     "gap": ["--scale=smoke", "--by=longer"],
 }
-MADE = {"baseline", "slim", "deep-learned", "deep-random", "deep-learned-method=balanced"} | {
+MADE = {"baseline", "slim", "deep-learned", "deep-learned-method=balanced"} | {
     f"{name}-longer={times}" for name in ("baseline", "slim", "deep-learned") for times in (2, 4)
 }  # by all of them; they share some
 
@@ -236,8 +197,8 @@ def rows_in(folder):
     return set(found)
 
 
-def test_the_programs_at_smoke_scale(tree, data, runs, tmp_path):
-    shutil.copytree(runs, tmp_path, dirs_exist_ok=True)  # go on from what is there
+@pytest.mark.slow  # ten networks are trained
+def test_the_programs_at_smoke_scale(data, tmp_path):
     out = run_tables(tmp_path, data, PROGRAMS)
     assert "deep-learned-longer=4-seed0" in out
     assert rows_in(tmp_path) == MADE
@@ -279,25 +240,27 @@ def test_the_programs_without_tensorflow(data, tmp_path):
 
 
 WRONG = [
-    ("table1", ["--data=own.npz", "--scale=smoke"], 2, "--groupings=semantic needs superclasses"),
     ("table2", ["--data=cifar10"], 1, "--data=cifar10: dataset must be one of"),
     ("table2", ["--data=own.npz", "--data_dir=d"], 2, "--data_dir is for cifar100"),
     ("table2", ["--rows=deep,deep"], 2, "--rows must be among baseline, slim, fc, shallow, deep"),
     ("table2", ["--rows=wide"], 2, "got ['wide']"),
-    ("table1", ["--groupings=best"], 2, "--groupings must be among learned, semantic"),
-    ("table1", ["--splits=baseline"], 2, "--splits must be among fc, shallow, deep"),
-    ("table1", ["--seeds=1,1"], 2, "--seeds must name one or more, each once"),
+    ("table2", ["--seeds=1,1"], 2, "--seeds must name one or more, each once"),
     ("sweep", ["--settings=luck"], 2, "--settings must be among plain.epochs"),
     ("gap", ["--by=luck"], 2, "--by must be among width, longer"),
     ("table2", ["--scale=huge"], 2, "--scale=huge"),
     ("table2", ["--data=none.npz", "--scale=smoke"], 1, "none.npz does not exist"),
+    ("results", ["--runs=damaged"], 1, "row.json cannot be read: it was changed"),
+    ("results", ["--runs=none"], 2, "--runs: there is no folder none"),
 ]
 
 
 def test_wrong_input_is_one_sentence(tmp_path):
     own = planted_groups((2,), num_train=16, num_valid=8, num_test=8)
-    save_arrays(dataclasses.replace(own, superclasses=None), tmp_path / "own.npz")
-    commands = [(f"experiments.{name}", [*flags, "--runs=r"]) for name, flags, *_ in WRONG]
+    save_arrays(own, tmp_path / "own.npz")
+    path = tmp_path / "damaged" / "small" / "deep-learned-seed1-01234567" / "row.json"
+    write_json(path, {"error": 0.5})
+    path.write_text(path.read_text().replace("0.5", "0.4"))
+    commands = [(f"experiments.{name}", ["--runs=r", *flags]) for name, flags, *_ in WRONG]
     found = run_programs(commands, tmp_path)
     for (name, flags, code, sentence), (got, err) in zip(WRONG, found, strict=True):
         assert got == code and sentence in err and "Traceback" not in err, (name, flags, err)

@@ -4,7 +4,7 @@ import numpy as np
 
 import splitnet_tf as sn
 from splitnet_tf.grouping import split_losses
-from splitnet_tf.grouping.paces import gradient_scales
+from splitnet_tf.grouping.paces import paces
 from tests.conftest import small_alexnet
 
 
@@ -14,7 +14,7 @@ def test_assignments_and_the_split_part_have_a_pace_of_their_own():
     grouped = sn.group_model(model, plan)
     losses = split_losses(grouped)
     still = losses.assignments()[:1]
-    scales = gradient_scales(losses, 8.0, still, 10.0)
+    scales = paces(losses, 8.0, still, 10.0)
     found = {w.path: scales.get(id(w), 1.0) for w in grouped.trainable_weights}
     logits = [a.logits.path for a in losses.assignments()]
     assert [found.pop(p) for p in logits] == [0.0] + [8.0] * (len(logits) - 1)
@@ -23,5 +23,5 @@ def test_assignments_and_the_split_part_have_a_pace_of_their_own():
     for path, scale in found.items():
         assert scale == (10.0 if path.split("/")[-2] in split else 1.0), path
     assert sorted({p.split("/")[-1] for p, s in found.items() if s == 10}) == ["bias", "kernel"]
-    usual = gradient_scales(losses, 1.0)
+    usual = paces(losses, 1.0)
     assert np.all([usual.get(id(w), 1.0) == 1.0 for w in grouped.trainable_weights])
