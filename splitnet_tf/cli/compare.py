@@ -81,14 +81,8 @@ def main() -> None:
         split=own_flags(FLAGS.split_flags, "split_flags"),
         plain=own_flags(FLAGS.plain_flags, "plain_flags") if FLAGS.plain_flags else None,
     )
-    runs.check_plain()
-
-    def run_one(grouping, seed):
-        runs.run_plain(seed)
-        return runs.run(grouping, seed)
-
     found = compare_groupings(
-        FLAGS.groupings, seeds, run_one, check=lambda grouping: runs.check(grouping, seeds[0])
+        FLAGS.groupings, seeds, runs.run, check=lambda grouping: runs.check(grouping, seeds[0])
     )
     names = ("dataset", "features", "plain_flags", "group_flags", "split_flags")
     document = {**{name: FLAGS[name].value for name in names}, **found.to_document()}

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import logging
+import re
 import shlex
 import signal
 import subprocess
@@ -27,6 +28,8 @@ from splitnet_tf.stages.compare import GroupingRun
 from splitnet_tf.stages.networks import choose_model
 from splitnet_tf.storage.json_files import read_json, write_json
 
+COMMANDS = "commands.json"
+OF_FILE = r"--grouping=.*\.json$|--dataset=.*\.npz$"
 program_flags = functools.cache(flags_of)
 
 
@@ -66,35 +69,28 @@ class Runs:
     plain: Sequence[str] | None
 
     def check(self, grouping: str, seed: int) -> None:
-        """Raises what the group program would find wrong with a grouping or its flags."""
-        values = parse("group", self.commands(grouping, seed)["group"])
-        data = self._data(seed)
-        model = choose_model(model_name(values), data.num_classes, data.input_shape)
-        plan = SplitPlan.from_sections(model, sections(values))
-        check_grouping_flags(plan, values)
-        classes_given(data, plan, values)
-        parse("split", self.commands(grouping, seed)["split"])
-
-    def check_plain(self) -> None:
-        """Raises flags.Error when the flags of the plain run train a grouping."""
-        if self.plain is None:
-            return
-        if {count for _, count in sections(parse("group", self._plain_arguments(0)))} != {1}:
+        """Raises what the programs would find wrong with a grouping or with their flags."""
+        commands = self.commands(grouping, seed)
+        values, data = parse("group", commands["group"]), self._data(seed)
+        parse("split", commands["split"])
+        if "plain" in commands and {n for _, n in sections(parse("group", commands["plain"]))} != {
+            1
+        }:
             raise flags.Error(
                 "--plain_flags must train a plain network, of one group in each section: add "
                 "--splits=1-1-1 to them, or --splits=<layer>:1 for a model from a file."
             )
-
-    def run_plain(self, seed: int) -> None:
-        """Trains the plain network with a seed, if any, unless it is there."""
-        if self.plain is not None:
-            run_programs(self._plain_folder(seed), {"group": self._plain_arguments(seed)})
+        model = choose_model(model_name(values), data.num_classes, data.input_shape)
+        plan = SplitPlan.from_sections(model, sections(values))
+        check_grouping_flags(plan, values)
+        classes_given(data, plan, values)
 
     def run(self, grouping: str, seed: int) -> GroupingRun:
         """Runs the programs for a grouping and a seed, unless they have run, and reads the end."""
-        folder = self._folder(grouping, seed)
-        start = self._plain_arguments(seed) if self.plain is not None else ()
-        run_programs(folder, self.commands(grouping, seed), start)
+        folder, commands = self._folder(grouping, seed), self.commands(grouping, seed)
+        if "plain" in commands:
+            run_programs(self._folder("plain", seed), {"group": commands["plain"]})
+        run_programs(folder, commands)
         try:
             results = GroupResult.read(folder / "group"), SplitResult.read(folder / "split")
         except FileNotFoundError as error:
@@ -103,21 +99,21 @@ class Runs:
         return GroupingRun.of(*results, describe_groups(groups, data.superclasses, data.groups))
 
     def commands(self, grouping: str, seed: int) -> dict[str, list[str]]:
-        """Returns the two programs of one run and their flags."""
-        folder, data = self._folder(grouping, seed), self._data_flags(seed)
+        """Returns the flags of each program of a run; ``plain`` is the group program's."""
+        folder, plain = self._folder(grouping, seed), self._folder("plain", seed) / "group"
+        data = [f"--dataset={self.dataset}", f"--seed={seed}"]
+        data += [f"--data_dir={self.data_dir}"] if self.data_dir else []
         given = [f"--grouping={grouping}"]
         given += [f"--features={self.features}"] if grouping != "learned" else []
-        if self.plain is not None:
-            given.append(f"--basemodel={self._plain_folder(seed) / 'group'}")
+        given += [f"--basemodel={plain}"] if self.plain is not None else []
         base = f"--basemodel={folder / 'group'}"
-        return {
+        found = {
             "group": [*data, *given, *self.group, f"--train_dir={folder / 'group'}"],
             "split": [*data, *self.split, base, f"--train_dir={folder / 'split'}"],
         }
-
-    def _data_flags(self, seed: int) -> list[str]:
-        found = [f"--dataset={self.dataset}", f"--seed={seed}"]
-        return found + ([f"--data_dir={self.data_dir}"] if self.data_dir else [])
+        if self.plain is None:
+            return found
+        return {"plain": [*data, *self.plain, f"--train_dir={plain}"], **found}
 
     def _data(self, seed: int) -> Dataset:
         return _load(self.dataset, self.data_dir, seed)
@@ -125,66 +121,42 @@ class Runs:
     def _folder(self, grouping: str, seed: int) -> Path:
         return self.folder / f"{Path(grouping).stem}-seed{seed}"
 
-    def _plain_folder(self, seed: int) -> Path:
-        return self.folder / f"plain-seed{seed}"
-
-    def _plain_arguments(self, seed: int) -> list[str]:
-        return [
-            *(*self._data_flags(seed), *self.plain),
-            f"--train_dir={self._plain_folder(seed) / 'group'}",
-        ]
-
 
 _load = functools.lru_cache(1)(load_dataset)  # planted data is made from the seed of its run
 
 
-def run_programs(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> None:
+def run_programs(folder: Path, commands: dict[str, list[str]]) -> None:
     """Runs programs one after the other, unless the folder holds just this already.
 
     Args:
       folder: folder of the run.
-      wanted: program -> its flags.
-      start: flags of the plain run that it starts from, if any.
+      commands: program -> its flags; ``plain`` is part of what the folder is made of, not run.
 
     Raises:
       RunError: a program failed; its own error stands above.
     """
-    if is_done(folder, wanted, start):
+    if is_done(folder, commands):
         return
-    for program, arguments in wanted.items():
+    for program in [name for name in commands if name != "plain"]:
         logging.info("%s: %s", folder, program)
-        command = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *arguments]
+        command = [sys.executable, "-m", f"splitnet_tf.cli.{program}", *commands[program]]
         if _exit_code(subprocess.Popen(command, stdout=sys.stderr)):
             raise RunError(
                 f"The run in {folder} did not end well (see above): {shlex.join(command)}. Run the "
                 "same comparison again to go on."
             )
-    note_done(folder, wanted, start)
+    write_json(folder / COMMANDS, commands)
 
 
-def is_done(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> bool:
+def is_done(folder: Path, commands: dict[str, list[str]]) -> bool:
     """Returns True when just these programs have run in a folder, see ``run_programs``."""
     try:
-        read_json(folder / list(wanted)[-1] / RESULT)
-        same = read_json(folder / "commands.json") == _document(wanted, start)
+        read_json(folder / list(commands)[-1] / RESULT)
+        same = read_json(folder / COMMANDS) == commands
     except (FileNotFoundError, ValueError):
         return False
     # A file of groups or of data may have changed: its run is asked.
-    return same and not any(_of_file(argument) for argument in wanted["group"])
-
-
-def note_done(folder: Path, wanted: dict[str, list[str]], start: Sequence[str] = ()) -> None:
-    """Writes that programs have run in a folder, see ``run_programs``."""
-    write_json(folder / "commands.json", _document(wanted, start))
-
-
-def _document(wanted: dict[str, list[str]], start: Sequence[str]) -> dict[str, list[str]]:
-    return {"plain": list(start), **wanted} if start else wanted
-
-
-def _of_file(argument: str) -> bool:
-    flag, _, value = argument.partition("=")
-    return (flag, Path(value).suffix) in (("--grouping", ".json"), ("--dataset", ".npz"))
+    return same and not any(re.match(OF_FILE, argument) for argument in commands["group"])
 
 
 def _exit_code(process: subprocess.Popen) -> int:

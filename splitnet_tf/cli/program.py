@@ -1,4 +1,4 @@
-"""What all programs share: one sentence for an error, and the exit codes."""
+"""Running of a program: one sentence for an error, and the exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
 
     Args:
       main: the program.
-      takes_arguments: hand what is no flag to ``main``, as a list; or else it is refused.
+      takes_arguments: bool, ``main`` takes a list of the words that are not flags. Defaults to
+        False: they are refused.
     """
 
     def parse(argv):
@@ -38,12 +39,10 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
         _set_up_logging()
         try:
             main(argv[1:]) if takes_arguments else main()
-        except ArgumentError as error:
+        except (ArgumentError, flags.Error) as error:
             _fail(str(error), 2)
         except SplitNetError as error:
             _fail(str(error), 1)
-        except flags.Error as error:
-            _fail(str(error), 2)
         except OSError as error:
             file = error.filename2 or error.filename or "A file"
             _fail(f"{file}: {error.strerror or error}; nothing is lost.", 1)
@@ -64,7 +63,7 @@ def _set_up_logging() -> None:
 
 
 def _out_of_memory() -> tuple[type[Exception], ...]:
-    """The errors that say so; TensorFlow's where it is in use."""
+    """Errors that mean a lack of memory; TensorFlow's too where it is in use."""
     tf = sys.modules.get("tensorflow")
     return (MemoryError, tf.errors.ResourceExhaustedError) if tf else (MemoryError,)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from absl import flags
 
-from splitnet_tf.cli.compare_runs import Runs, is_done, note_done
+from splitnet_tf.cli.compare_runs import COMMANDS, Runs, is_done
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.runs import SplitResult
-from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.json_files import read_json, write_json
 from tests.cli.forked import start
 from tests.cli.small_programs import small_model
 
@@ -80,7 +80,7 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
 def test_plain_flags_are_of_a_plain_network(text, plain):
     refused = pytest.raises(flags.Error, match="in each section: add --splits=1-1-1 to them")
     with contextlib.nullcontext() if plain else refused:
-        made(plain=text.split()).check_plain()
+        made(plain=text.split()).check("random", 0)
 
 
 def made(group=("--model=mlp", "--splits=2-2"), split=(), plain=None):
@@ -91,6 +91,7 @@ def test_the_programs_of_a_run_start_from_one_another():
     found = made(split=["--epochs=3"], plain=["--splits=1-1"]).commands("x/own.json", 5)
     data = ["--dataset=planted", "--seed=5"]
     assert found == {
+        "plain": [*data, "--splits=1-1", "--train_dir=runs/plain-seed5/group"],
         "group": [
             *(*data, "--grouping=x/own.json", "--features=learned"),
             *("--basemodel=runs/plain-seed5/group", "--model=mlp", "--splits=2-2"),
@@ -126,22 +127,22 @@ def test_groupings_that_can_be_run_pass():
         made().check(grouping, 0)
 
 
-def test_a_run_is_asked_again_when_the_plain_one_before_it_has_other_flags(tmp_path):
-    wanted = {"group": ["--a"], "split": ["--b"]}
+def test_a_run_is_asked_again_unless_just_its_programs_have_run(tmp_path):
+    wanted = {"plain": ["--epochs=3"], "group": ["--a"], "split": ["--b"]}
     assert not is_done(tmp_path, wanted)
-    note_done(tmp_path, wanted)
+    write_json(tmp_path / COMMANDS, wanted)
     assert not is_done(tmp_path, wanted)  # without a result
     SplitResult(steps=1).write(tmp_path / "split")
     assert is_done(tmp_path, wanted)
-    assert not is_done(tmp_path, wanted, ["--epochs=3"])
-    note_done(tmp_path, wanted, ["--epochs=3"])
-    assert is_done(tmp_path, wanted, ["--epochs=3"])
-    assert not is_done(tmp_path, wanted, ["--epochs=4"]) and not is_done(tmp_path, wanted)
+    for change in ({"plain": ["--epochs=4"]}, {"group": []}, {"split": ["--b", "--c"]}):
+        assert not is_done(tmp_path, {**wanted, **change})
+    del wanted["plain"]
+    assert not is_done(tmp_path, wanted)
 
 
 def test_a_run_of_a_file_that_may_have_changed_is_asked_again(tmp_path):
     SplitResult(steps=1).write(tmp_path / "split")
     for given in ("--grouping=own.json", "--dataset=own.npz"):
         wanted = {"group": [given], "split": []}
-        note_done(tmp_path, wanted)
+        write_json(tmp_path / COMMANDS, wanted)
         assert not is_done(tmp_path, wanted)
