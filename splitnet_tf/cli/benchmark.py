@@ -69,17 +69,10 @@ def main() -> None:
     refuse_ignored(FLAGS.cases, [name for name in FLAGS if FLAGS[name].present])
     shape = (FLAGS.image_size, FLAGS.image_size, 3)
     if DEVICES in FLAGS.cases:
-        document = benchmark_devices(
-            FLAGS.model,
-            FLAGS.num_classes,
-            shape,
-            devices=FLAGS.devices,
-            workers=FLAGS.workers if FLAGS["workers"].present else None,
-            batch_size=FLAGS.batch_size,
-            batches=FLAGS.batches,
-            repeats=FLAGS.repeats,
-            rows=FLAGS.rows,
-        )
+        names = ("devices", "batch_size", "batches", "repeats", "rows")
+        how = {name: FLAGS[name].value for name in names}
+        how["workers"] = FLAGS.workers if FLAGS["workers"].present else None
+        document = benchmark_devices(FLAGS.model, FLAGS.num_classes, shape, **how)
         show(as_text(document), document)
         if FLAGS.figure:
             draw_speed_ups(document, FLAGS.figure)

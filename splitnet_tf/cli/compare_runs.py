@@ -91,10 +91,7 @@ class Runs:
         if "plain" in commands:
             run_programs(self._folder("plain", seed), {"group": commands["plain"]})
         run_programs(folder, commands)
-        try:
-            results = GroupResult.read(folder / "group"), SplitResult.read(folder / "split")
-        except FileNotFoundError as error:
-            raise RunError(f"The results in {folder} cannot be read: {error}.") from None
+        results = GroupResult.read(folder / "group"), SplitResult.read(folder / "split")
         groups, data = Grouping.load(folder / "split" / GROUPING), self._data(seed)
         return GroupingRun.of(*results, describe_groups(groups, data.superclasses, data.groups))
 

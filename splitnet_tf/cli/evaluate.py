@@ -47,17 +47,9 @@ def define_flags() -> None:
 
 def main() -> None:
     devices = chosen_devices()
-    found = evaluate_run(
-        FLAGS.basemodel,
-        load_data(),
-        images=FLAGS.images,
-        compare=FLAGS.compare,
-        form=FLAGS.fuse,
-        devices=devices,
-        trunk=FLAGS.trunk,
-        batch_size=FLAGS.batch_size,
-        speed_batches=FLAGS.speed_batches,
-    )
+    names = ("images", "compare", "trunk", "batch_size", "speed_batches")
+    how = {name: FLAGS[name].value for name in names}
+    found = evaluate_run(FLAGS.basemodel, load_data(), form=FLAGS.fuse, devices=devices, **how)
     show(found)
     if FLAGS.figure:  # last: what was found is seen though the file cannot be written
         found.draw(FLAGS.figure)

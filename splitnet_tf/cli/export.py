@@ -43,13 +43,11 @@ def main() -> None:
 def as_text(manifest: dict) -> str:
     """Tabulates the nodes."""
 
-    def reads(node):
-        return ", ".join(f"{f['source'] or 'images'}:{f['index']}" for f in node["feeds"])
-
-    def shapes(tensors):
-        return " ".join("x".join(str(d) for d in t["shape"][1:]) for t in tensors)
-
-    rows = [(n["name"], reads(n), shapes(n["outputs"])) for n in manifest["nodes"]]
+    rows = []
+    for node in manifest["nodes"]:
+        reads = ", ".join(f"{f['source'] or 'images'}:{f['index']}" for f in node["feeds"])
+        makes = ("x".join(str(d) for d in t["shape"][1:]) for t in node["outputs"])
+        rows.append((node["name"], reads, " ".join(makes)))
     table = text_table(("node", "reads", "makes"), rows)
     formats = ", ".join(manifest["tree"]["files"])
     return f"{table}\n\nWritten to {FLAGS.export_dir} as {formats}; see its manifest.json."

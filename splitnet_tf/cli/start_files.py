@@ -1,4 +1,4 @@
-"""What a run starts from may not lie in its own run folder, where the run would remove it."""
+"""Refusal of start files in the run folder, where the run would remove them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FLAGS = flags.FLAGS
 
 
 def check_start_files(*names: str) -> None:
-    """Looks at the files and folders that flags name, through symbolic links too.
+    """Checks the files and folders that flags name, through symbolic links too.
 
     Args:
-      *names: of the flags; what names no file, such as ``--model=mlp``, is passed over. Only
+      *names: names of flags. A value that is not a file, such as ``mlp``, is passed over; only
         ``basemodel`` may be a folder.
 
     Raises:
@@ -36,7 +36,7 @@ def check_start_files(*names: str) -> None:
 
 
 def _places(value: str) -> Iterator[str]:
-    """Where a file or folder is, where its name is, and where a folder's files are."""
+    """Yields the places of a file or folder, of its name, and of a folder's files."""
     head, tail = os.path.split(value)
     yield os.path.realpath(value)
     yield os.path.join(os.path.realpath(head), tail)
