@@ -53,6 +53,12 @@ def define_flags() -> None:
         "with your own data.",
     )
     define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
+    define_budget_flags()
+    define_output_flags()
+
+
+def define_budget_flags() -> None:
+    """Flags of the other programs, quoted."""
     define_text(
         "plain_flags",
         None,
@@ -66,7 +72,6 @@ def define_flags() -> None:
         "Quoted flags of splitnet-group for every grouping: the budget of each run.",
     )
     define_text("split_flags", None, "Quoted flags of splitnet-split for every finetuning.")
-    define_output_flags()
 
 
 def main() -> None:

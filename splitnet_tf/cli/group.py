@@ -16,7 +16,6 @@ from splitnet_tf.cli.grouping_flags import (
     sections,
 )
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     data_settings,
     define_data_flags,
@@ -33,6 +32,7 @@ from splitnet_tf.data import Dataset, superclass_taxonomy
 from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.base import base_model, own_keep_probability
 from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
@@ -52,7 +52,8 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    check_start_files("basemodel", "model", "grouping")
+    files = {"model": FLAGS.model, "grouping": FLAGS.grouping}
+    check_start_files(FLAGS.train_dir, FLAGS.basemodel, **files)
     set_seeds()
     dataset = load_data()
     plain = base_model(

@@ -13,7 +13,6 @@ from splitnet_tf.cli.device_flags import (
     define_device_flags,
     run_on_devices,
 )
-from splitnet_tf.cli.start_files import check_start_files
 from splitnet_tf.cli.training_flags import (
     data_settings,
     define_data_flags,
@@ -29,6 +28,7 @@ from splitnet_tf.cli.training_flags import (
 from splitnet_tf.data import calibration_batches
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import base_digest
+from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.splitting import split_model
 from splitnet_tf.stages.base import load_grouped
 from splitnet_tf.stages.finetune import check_placing
@@ -83,7 +83,7 @@ def main() -> None:
     if FLAGS.grouping and FLAGS.method != "file":
         raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
     check_placing(FLAGS.devices or FLAGS.cluster, FLAGS.trunk, loop())
-    check_start_files("basemodel", "grouping")
+    check_start_files(FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping)
     devices = chosen_devices()
     set_seeds()
     dataset = load_data()
