@@ -121,15 +121,15 @@ def main() -> None:
 
 def define_flags() -> None:
     flags.DEFINE_string(
-        "data_dir", None, "Folder to keep the data in; default ~/tensorflow_datasets."
+        "data_dir", None, "Folder to keep the data in. Defaults to ~/tensorflow_datasets."
     )
     flags.DEFINE_string(
         "archive",
         None,
-        f"{FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine without "
-        "a network: its checksum and every member are checked, then it is read, not downloaded.",
+        f"File {FOLDER}.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, for a machine "
+        "without a network. Its checksum and every member are checked.",
     )
-    flags.DEFINE_string("npz", None, "Also write the data as one .npz file, here.")
+    flags.DEFINE_string("npz", None, "File to write the data to as well, as .npz.")
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ def define_flags(*scales: str) -> None:
         None,
         "cifar100 or an .npz file; default: planted-2-2 for smoke, else cifar100.",
     )
-    define_text("data_dir", None, "Folder of CIFAR-100; default ~/tensorflow_datasets.")
-    define_text("runs", "runs/experiments", "Folder of all runs; run again to go on.")
+    define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
+    define_text("runs", "runs/experiments", "Folder of all runs. The same command again continues.")
     define_list("seeds", ["0", "1", "2"], "Seeds of each row.", Number(int, 0, 2**31 - 1))
     flags.DEFINE_boolean(
         "bfloat16", False, "Mixed precision, for GPUs and for processors that compute in bfloat16."

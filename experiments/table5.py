@@ -46,6 +46,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("scale", "small", list(SCALES), "How long it is measured.")
+    flags.DEFINE_enum("scale", "small", list(SCALES), "Length of the measurement.")
     define_text("runs", "runs/experiments", "Folder of all runs.")
     run_program(main)
