@@ -71,7 +71,7 @@ class Runs:
     def check(self, grouping: str, seed: int) -> None:
         """Raises what the programs would find wrong with a grouping or with their flags."""
         commands = self.commands(grouping, seed)
-        values, data = parse("group", commands["group"]), self._data(seed)
+        values = parse("group", commands["group"])
         parse("split", commands["split"])
         if "plain" in commands and {n for _, n in sections(parse("group", commands["plain"]))} != {
             1
@@ -80,6 +80,7 @@ class Runs:
                 "--plain_flags must train a plain network, of one group in each section: add "
                 "--splits=1-1-1 to them, or --splits=<layer>:1 for a model from a file."
             )
+        data = self._data(seed)
         model = choose_model(model_name(values), data.num_classes, data.input_shape)
         plan = SplitPlan.from_sections(model, sections(values))
         check_grouping_flags(plan, values)
