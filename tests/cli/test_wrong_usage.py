@@ -289,7 +289,12 @@ WRONG_USAGE = [
                 "does not take --bn_no_scale; add --bn_no_scale=false at",
             ),
             (
-                ["--model=plain.keras", "--bn_no_scale", "--dropout_keep_prob=0.5"],
+                [
+                    "--model=plain.keras",
+                    "--splits=logits:2",
+                    "--bn_no_scale",
+                    "--dropout_keep_prob=0.5",
+                ],
                 2,
                 "--model=plain.keras does not take --dropout_keep_prob=0.5 and --bn_no_scale; add",
             ),
