@@ -23,30 +23,36 @@ PUBLISHED = [scale for scale in SCALES if scale != "smoke"]  # its numbers mean 
 def collect(runs: Path, rows: Path = ROWS) -> list[Path]:
     """Copies what is new or changed; returns the files written.
 
-    A run's folder is ``<runs>/<scale>/<row>``. What is not finished there is left out, and so are
-    rows of other recipes than today's or of other data than CIFAR-100, and copies of folders, with
-    a warning.
+    The folder of a row is ``<runs>/<scale>/<row>``. Rows that are not finished are left out;
+    so are rows of other recipes than today's or of other data than CIFAR-100, and copies of
+    folders, with a warning.
 
     Raises:
       RunError: a file is damaged.
     """
     written = []
     for scale in PUBLISHED:
-        for path in sorted((runs / scale).glob("*/*.json")):
-            if path.name not in ("row.json", f"{TABLE5}.json"):
+        folders = runs / scale
+        for path in sorted([*folders.glob("*/row.json"), *folders.glob(f"*/{TABLE5}.json")]):
+            document = _read(path)
+            wrong = path.name == "row.json" and _wrong(document, path.parent.name)
+            if wrong:
+                logging.warning("%s is left out: %s.", path, wrong)
                 continue
             target = rows / scale / f"{path.parent.name}.json"
-            document = _read(path)
-            if path.name == "row.json" and not is_of_today(document):
-                logging.warning("%s is left out: of another recipe or other data.", path)
-                continue
-            if path.name == "row.json" and path.parent.name != _folder_name(document):
-                logging.warning("%s is left out: its folder was renamed or copied.", path)
-                continue
             if not target.exists() or _read(target) != document:
                 write_json(target, document)
                 written.append(target)
     return written
+
+
+def _wrong(document: dict, folder: str) -> str:
+    """The reason why a row of a folder is not collected, or nothing."""
+    if not is_of_today(document):
+        return "of another recipe or other data"
+    settings = {key: document[key] for key in SETTINGS}
+    right = folder_of(row_of(document["row"]).name, settings, Path()).name
+    return "" if folder == right else "its folder was renamed or copied"
 
 
 def _read(path: Path) -> dict:
@@ -56,37 +62,24 @@ def _read(path: Path) -> dict:
         raise RunError(f"{path} cannot be read: {error}; remove it or make it again.") from None
 
 
-def _folder_name(document: dict) -> str:
-    name = row_of(document["row"]).name
-    return folder_of(name, {key: document[key] for key in SETTINGS}, Path()).name
-
-
 def is_of_today(document: dict) -> bool:
-    """Whether a row is of today's recipe, and of CIFAR-100."""
+    """True for rows of today's recipe and of CIFAR-100, whatever the name of its file."""
     row = document["row"]
-    recipe = recipe_of(row["scale"], row["variant"])
-    return (
-        recipe is not None
-        and row.items() >= LEARNED.items()
-        and document["recipe"] == recipe_document(recipe)
-        and document["data_digest"] == CIFAR100  # whatever the name of its file
-    )
+    recipe = recipe_of(row["scale"], row["variant"]) if row.items() >= LEARNED.items() else None
+    known = recipe is not None and document["recipe"] == recipe_document(recipe)
+    return known and document["data_digest"] == CIFAR100
 
 
 def read_rows(rows: Path = ROWS) -> dict[str, list[dict]]:
     """The rows of every scale that has any, without Table 5's, of today's recipes alone."""
     found = {}
     for scale in PUBLISHED:
-        paths = sorted((rows / scale).glob("*.json"))
-        documents = []
-        for path in (p for p in paths if p.stem != TABLE5):
+        for path in sorted((rows / scale).glob("*-*.json")):
             document = _read(path)
             if is_of_today(document):
-                documents.append(document)
+                found.setdefault(scale, []).append(document)
             else:
                 logging.warning("%s is left out: of an older recipe; delete it.", path)
-        if documents:
-            found[scale] = documents
     return found
 
 
@@ -97,5 +90,5 @@ def read_table5(rows: Path = ROWS) -> dict[str, dict]:
 
 
 def read_comparisons(rows: Path = ROWS) -> list[dict]:
-    """What ``splitnet-compare`` found."""
+    """Comparisons by ``splitnet-compare``."""
     return [_read(path) for path in sorted((rows / "comparison").glob("*.json"))]

@@ -38,39 +38,33 @@ def gap_lines(rows: list[dict]) -> list[tuple[str, ...]]:
         by_seed.setdefault(found["seed"], {})[found["split"]] = row
     lines = []
     for (width, epochs), by_seed in sorted(by_task.items()):
-        complete = [found for found in by_seed.values() if len(found) == len(GAP_SPLITS)]
-        failed = [found for found in complete if any("error" not in r for r in found.values())]
-        complete = [found for found in complete if found not in failed]
-        if not complete:
+        trained = [found for found in by_seed.values() if len(found) == len(GAP_SPLITS)]
+        whole = [found for found in trained if all("error" in r for r in found.values())]
+        if not whole:
             continue
-        whole, narrower, tree = (_means(complete, "error", split, 100) for split in GAP_SPLITS)
-        depth = complete[0]["baseline"]["recipe"]["depth"]
+        failed = f", {len(trained) - len(whole)} more failed" if len(trained) > len(whole) else ""
+        errors, params = (
+            [
+                statistics.fmean(scale * found[split][name] for found in whole)
+                for split in GAP_SPLITS
+            ]
+            for name, scale in (("error", 100), ("params", 1e-6))
+        )
+        depth = whole[0]["baseline"]["recipe"]["depth"]
         lines.append(
             (
-                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", _seeds(complete, failed)),
-                *(f"{error:.2f}" for error in (whole, narrower, tree)),
-                *(f"{tree - whole:.2f}", f"{tree - narrower:.2f}"),
-                *(f"{_means(complete, 'params', split, 1e-6):.3f}" for split in GAP_SPLITS),
+                *(f"WRN-{depth}-{width:g}", f"{epochs:g}", f"{len(whole)}{failed}"),
+                *(f"{error:.2f}" for error in errors),
+                *(f"{errors[2] - error:.2f}" for error in errors[:2]),
+                *(f"{count:.3f}" for count in params),
             )
         )
     return lines
 
 
-def _seeds(complete: list, failed: list) -> str:
-    return f"{len(complete)}" + (f", {len(failed)} more failed" if failed else "")
-
-
-def _means(seeds: list[dict[str, dict]], field: str, split: str, scale: float) -> float:
-    return statistics.fmean(scale * found[split][field] for found in seeds)
-
-
 def _of_the_gap(rows: list[dict]) -> list[dict]:
-    return [
-        row
-        for row in rows
-        if row["row"]["variant"].partition("=")[0] in ("", *GAPS)
-        and row["row"]["split"] in GAP_SPLITS
-    ]
+    found = [row for row in rows if row["row"]["split"] in GAP_SPLITS]
+    return [row for row in found if row["row"]["variant"].partition("=")[0] in ("", *GAPS)]
 
 
 def gap_section(rows: list[dict]) -> list[str]:

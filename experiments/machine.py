@@ -1,4 +1,4 @@
-"""What a row was measured on."""
+"""The machine that a row was measured on, on any backend."""
 
 from __future__ import annotations
 
@@ -11,30 +11,16 @@ from splitnet_tf.analysis.processor import processor_name
 
 
 def describe_machine() -> dict:
-    """Device and versions."""
-    backend = keras.backend.backend()
-    return {
-        "device": _device(backend),
-        "versions": {name: import_module(name).__version__ for name in ("keras", backend, "numpy")},
-    }
-
-
-def _device(backend: str) -> str:
-    """The accelerator, or the processor."""
-    if backend == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return jax.devices()[0].device_kind
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(0)
-    else:
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    return f"{len(os.sched_getaffinity(0))} x {processor_name()}"  # cores it may use
+    """Device (the accelerator, or the processor and the cores it may use) and versions."""
+    name = keras.backend.backend()
+    backend = import_module(name)
+    device = f"{len(os.sched_getaffinity(0))} x {processor_name()}"
+    if name == "jax" and backend.default_backend() != "cpu":
+        device = backend.devices()[0].device_kind
+    elif name == "torch" and backend.cuda.is_available():
+        device = backend.cuda.get_device_name(0)
+    elif name == "tensorflow" and (gpus := backend.config.list_physical_devices("GPU")):
+        details = backend.config.experimental.get_device_details(gpus[0])
+        device = details.get("device_name", "GPU")
+    versions = {n: import_module(n).__version__ for n in ("keras", name, "numpy")}
+    return {"device": device, "versions": versions}

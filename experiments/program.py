@@ -53,10 +53,9 @@ def check_choice(flag: str, known: Iterable[str]) -> list[str]:
 
 def chosen_seeds() -> list[int]:
     """The values of ``--seeds``."""
-    found = [int(s) for s in FLAGS.seeds]
-    if not found or len(set(found)) != len(found):
+    if not FLAGS.seeds or len(set(FLAGS.seeds)) != len(FLAGS.seeds):
         raise flags.Error(f"--seeds must name one or more, each once; got {FLAGS.seeds}.")
-    return found
+    return [int(seed) for seed in FLAGS.seeds]
 
 
 def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
@@ -67,13 +66,12 @@ def run_rows(rows: Iterable[tuple[Row, Recipe]]) -> None:
     lines = []
     for row, recipe in rows:
         found = run_row(row, recipe, data, Path(FLAGS.runs))
-        failed = next((kind for kind in FAILURES if kind in found), None)
-        if failed:
-            lines.append((row.name, failed, "-", "-", "-", "-"))
-            logging.warning("%s: %s", row.name, found[failed])
-            continue
-        lines.append((row.name, f"{100 * found['error']:.2f}", *_stages(found)))
-        logging.info("%s: test error %.2f%%", row.name, 100 * found["error"])
+        for failure in (kind for kind in FAILURES if kind in found):
+            lines.append((row.name, failure, "-", "-", "-", "-"))
+            logging.warning("%s: %s", row.name, found[failure])
+        if "error" in found:
+            lines.append((row.name, *_cells(found)))
+            logging.info("%s: test error %.2f%%", row.name, 100 * found["error"])
     print(text_table(("row", "error (%)", "before", "cut", "params (M)", "GFLOPs"), lines))
 
 
@@ -92,13 +90,10 @@ def _data() -> Dataset:
         raise DataError(f"--data={name}: {error}") from None
 
 
-def _stages(found: dict) -> tuple[str, ...]:
-    before, cut = (
-        found.get(f"error_{stage}_recalibrated", found.get(f"error_{stage}"))
-        for stage in ("before", "after_cut")
-    )
+def _cells(found: dict) -> tuple[str, ...]:
+    stages = [f"error_{stage}" for stage in ("before", "after_cut")]
+    errors = [found["error"], *(found.get(f"{s}_recalibrated", found.get(s)) for s in stages)]
     return (
-        *(f"{100 * e:.2f}" if e is not None else "-" for e in (before, cut)),
-        f"{found['params'] / 1e6:.3f}",
-        f"{found['flops'] / 1e9:.4f}",
+        *(f"{100 * e:.2f}" if e is not None else "-" for e in errors),
+        *(f"{found['params'] / 1e6:.3f}", f"{found['flops'] / 1e9:.4f}"),
     )

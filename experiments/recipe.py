@@ -16,7 +16,7 @@ from splitnet_tf.recipe import Phase
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a table's rows are made.
+    """Settings of the network, its phases and the cut, with which rows are made.
 
     Attributes:
       depth, width: depth and width of the Wide ResNet.
@@ -50,11 +50,6 @@ class Recipe:
     recalibrate: int = 100
     finetune_from: str = "cut"
 
-    @property
-    def model(self) -> str:
-        """The network's short name."""
-        return f"wrn-{self.depth}-{self.width:g}"
-
 
 PHASES = ("plain", "group", "finetune", "baseline")
 # Settings of a phase that rows and sweeps name without it. Those of ``finetune`` are alike in all.
@@ -87,26 +82,20 @@ def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
 def recipe_document(recipe: Recipe) -> dict:
     """A recipe as JSON keeps it; rows are found by the checksum of this."""
 
-    def phase_document(phase: Phase) -> dict:
-        kept = {name: getattr(phase, name) for name in ("epochs", "rate", "final_rate")}
-        drops = list(phase.drops) if phase.schedule == "step" else []
-        return kept | {"drops": drops, "l2": phase.l2, "ema": phase.ema}
-
     document = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
-    document |= {name: phase_document(document[name]) for name in PHASES}
+    for name in PHASES:
+        phase = document[name]
+        kept = {n: getattr(phase, n) for n in ("epochs", "rate", "final_rate", "l2", "ema")}
+        document[name] = kept | {"drops": [d for d in phase.drops if phase.schedule == "step"]}
     return document | {name: value_of(recipe, name) for name in SHORT_NAMES}
-
-
-def _smoothed(epochs: float, rate: float, final_rate: float = 0.0, **more) -> Phase:
-    return Phase(epochs, rate, final_rate, label_smoothing=0.1, **more)
 
 
 def _grouping(epochs: float, rate: float, final_rate: float, **more) -> GroupingRecipe:
     return GroupingRecipe(epochs, rate, final_rate, warmup_epochs=0.0, **more)
 
 
-# The 2017 code's optimizer.
 _STEPS = {"schedule": "step", "nesterov": False}
+_SMOOTHED = {"label_smoothing": 0.1}
 
 SCALES = {
     # Minutes, on planted data: shows that the programs run. Its numbers mean nothing.
@@ -130,12 +119,8 @@ SCALES = {
         *(16, 8, Phase(0, 0.1, 0.1, nesterov=False)),
         _grouping(
             *(400, 0.1, 0.0),
-            drops=(240, 300),
-            l2=1e-4,
+            **_STEPS | {"drops": (240, 300), "l2": 1e-4, "pace": 1.0, "gamma1_growth": 1.0},
             assignment_start="random",
-            pace=1.0,
-            gamma1_growth=1.0,
-            **_STEPS,
         ),
         Phase(240, 0.1, drops=(100, 140), **_STEPS),
         Phase(640, 0.1, drops=(384, 512), **_STEPS),
@@ -147,9 +132,9 @@ SCALES = {
     ),
     # What is known to help baseline and tree alike: cosine, Nesterov, smoothing, averaged weights.
     "modern": Recipe(
-        *(16, 8, _smoothed(20, 0.1, 0.1), _grouping(20, 0.1, 0.05, label_smoothing=0.1)),
-        _smoothed(80, 0.1, ema=0.998),
-        _smoothed(100, 0.1, ema=0.998),
+        *(16, 8, Phase(20, 0.1, 0.1, **_SMOOTHED), _grouping(20, 0.1, 0.05, **_SMOOTHED)),
+        Phase(80, 0.1, ema=0.998, **_SMOOTHED),
+        Phase(100, 0.1, ema=0.998, **_SMOOTHED),
     ),
 }
 

@@ -115,12 +115,9 @@ def _tree(work: Work, plain: keras.Model) -> dict:
         keras.utils.set_random_seed(work.seed("scratch"))
         tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
     model = work.trained("finetune", tree.model, recipe.finetune, "tree.keras")
-    document |= {
-        **_errors(work.engine.Accuracy(model), data),
-        **_sizes(model),
-        "sizes": [len(m) for m in grouping.classes.members],
-        "moved": _moved(work.folder, grouping),
-    }
+    document |= {**_errors(work.engine.Accuracy(model), data), **_sizes(model)}
+    document["sizes"] = [len(members) for members in grouping.classes.members]
+    document["moved"] = _moved(work.folder, grouping)
     if data.superclasses is not None:
         scores = agreement(grouping.classes.labels(), data.superclasses)
         document |= {"nmi": scores.nmi, "random_nmi": scores.random_nmi}
@@ -144,8 +141,9 @@ def _grouped(work: Work, plain: keras.Model) -> tuple[keras.Model, Grouping]:
     losses, phase = split_losses(grouped), recipe.group
     if phase.assignment_start == "clustering":
         start_from_clusters(grouped, largest_p=phase.start_p, seed=row.seed)
-    groups = {a.space: _groups(a.p()) for a in losses.assignments()}
     if not (work.folder / "grouped.keras").exists():
+        p = {a.space: keras.ops.convert_to_numpy(a.p()) for a in losses.assignments()}
+        groups = {name: p[name].argmax(axis=0).tolist() for name in p}
         write_json(work.folder / "start.json", {"groups": groups})
     schedule = GroupingSchedule(
         *(0.0, phase.gamma1_growth, phase.growth_share), start="random", grouped=grouped
@@ -158,10 +156,6 @@ def _grouped(work: Work, plain: keras.Model) -> tuple[keras.Model, Grouping]:
     grouping = read_grouping(grouped, recipe.method, work.data.class_names)
     grouping.save(work.folder / "grouping.json")
     return grouped, grouping
-
-
-def _groups(p) -> list[int]:
-    return keras.ops.convert_to_numpy(p).argmax(axis=0).tolist()
 
 
 def _moved(folder: Path, grouping: Grouping) -> dict[str, float]:
@@ -185,7 +179,7 @@ def _sizes(model: keras.Model) -> dict:
 
 
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """By layer name; layers without weights of their own, such as dropout, are left alone."""
+    """Copies weights by layer name; layers without weights, such as dropout, are left alone."""
     layers = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
         if layer.name in layers:

@@ -1,25 +1,12 @@
-"""How much each setting of a recipe matters, from the rows of a sweep."""
+"""Sensitivity to each setting of a recipe, from the rows of a sweep."""
 
 from __future__ import annotations
 
 import statistics
 from pathlib import Path
 
+from experiments import tables
 from experiments.recipe import SCALES, value_of
-from experiments.tables import (
-    MOVED,
-    SIZES,
-    STAGE_NAMES,
-    chosen,
-    command_block,
-    count_seeds,
-    markdown,
-    moves,
-    setup,
-    sizes,
-    spread,
-    stages,
-)
 from experiments.variants import GAPS, SWEEPS
 
 ERROR = "valid_error"
@@ -35,100 +22,87 @@ def points(rows: list[dict]) -> dict[str, dict[str, list[dict]]]:
         name, _, value = row["row"]["variant"].partition("=")
         if value and name not in GAPS:
             found.setdefault(name, {}).setdefault(value, []).append(row)
-    return {name: dict(sorted(found[name].items(), key=_order)) for name in sorted(found)}
+    return {name: _in_order(found[name]) for name in sorted(found)}
 
 
-def _order(item):
-    try:
-        return (0, float(item[0]), "")
-    except ValueError:
-        return (1, 0.0, item[0])
+def _in_order(values: dict[str, list[dict]]) -> dict[str, list[dict]]:
+    """Numbers by size, then texts."""
+
+    def order(value: str):
+        number = value.replace(".", "").isdecimal()
+        return (not number, float(value) if number else 0.0, value)
+
+    return {value: values[value] for value in sorted(values, key=order)}
 
 
 def sensitivity_section(rows: list[dict]) -> list[str]:
-    """Of docs/results.md; empty without variants, or without what they are compared with.
+    """The section of docs/results.md; empty without variants or what they are compared with.
 
     Args:
-      rows: of the sweep, of one backend and precision.
+      rows: rows of the sweep, of one backend and precision.
     """
     rows, settings = of_the_sweep(rows), points(rows)
-    base = chosen(rows, "deep")
+    base = tables.chosen(rows, "deep")
     if not settings or not any(ERROR in r for r in base):
         return []
-    lines = [
-        ("whole network", "", *_line(chosen(rows, "baseline"), base)),
-        ("a narrower one", "", *_line(chosen(rows, "slim"), base)),
-        ("as it is", "", *_line(base, base)),
-    ]
+    whole, narrower = tables.chosen(rows, "baseline"), tables.chosen(rows, "slim")
+    shown = [("whole network", "", whole), ("a narrower one", "", narrower), ("as it is", "", base)]
     for name, values in settings.items():
         default = value_of(SCALES["sweep"], name)
-        for value, found in values.items():
-            lines.append((f"`{name}`", f"{value} instead of {default}", *_line(found, base)))
+        shown += [(f"`{name}`", f"{value} instead of {default}", values[value]) for value in values]
+    lines = [(name, value, *_line(found, base)) for name, value, found in shown]
     header = (
-        *("setting", "value", "seeds", "above as it is", "error (%)", *STAGE_NAMES),
-        *("NMI", *MOVED, *SIZES),
+        *("setting", "value", "seeds", "above as it is", "error (%)", *tables.STAGE_NAMES),
+        *("NMI", *tables.MOVED, *tables.SIZES),
     )
     return [
         "## Sensitivity",
-        f"{setup(base)} One setting changed at a time, deep split; `plain.epochs` and "
+        f"{tables.setup(base)} One setting changed at a time, deep split; `plain.epochs` and "
         "`group.epochs` take theirs from the finetuning, and a tree from scratch is finetuned for "
         "all of them. All errors are those of the validation images, by which settings are "
         "chosen; `above as it is` compares runs of one seed.",
-        markdown(header, lines),
+        tables.markdown(header, lines),
         f"![Sensitivity]({picture_name(rows)})",
         "Every point is a seed; red is the recipe as it is. What lies in the grey band, two "
         f"standard errors of the difference of two errors on {IMAGES:,} images, may well be "
         "chance. Errors far above it are at the upper edge, with their value.",
-        command_block(
-            "sweep",
-            rows,
-            {"settings": [n for n in SWEEPS if n in settings]},
-        ),
+        tables.command_block("sweep", rows, {"settings": [n for n in SWEEPS if n in settings]}),
     ]
 
 
 def of_the_sweep(rows: list[dict]) -> list[dict]:
-    """Without those of the gap's program: of the seeds with which settings were changed alone."""
+    """Rows of seeds with which settings were changed, without those of the gap's program."""
     seeds = {r["row"]["seed"] for found in points(rows).values() for v in found.values() for r in v}
-    return [
-        r
-        for r in rows
-        if r["row"]["seed"] in seeds and r["row"]["variant"].partition("=")[0] not in GAPS
-    ]
+    found = [r for r in rows if r["row"]["variant"].partition("=")[0] not in GAPS]
+    return [r for r in found if r["row"]["seed"] in seeds]
 
 
 def picture_name(rows: list[dict]) -> str:
-    """Of the plots of rows of one backend and precision."""
+    """The file of the plots of rows of one backend and precision."""
     return f"sensitivity-{rows[0]['backend']}-{rows[0]['precision']}.png"
 
 
 def _line(found: list[dict], base: list[dict]) -> list[str]:
     usual = {r["row"]["seed"]: r[ERROR] for r in base if ERROR in r}
     both = [r for r in found if ERROR in r and r["row"]["seed"] in usual]
-    return [
-        count_seeds(found),
-        spread([r[ERROR] - usual[r["row"]["seed"]] for r in both]),
-        *stages(found, ERROR),
-        spread([r.get("nmi") for r in found], 1, 3),
-        *moves(found),
-        *sizes(found),
-    ]
+    above = tables.spread([r[ERROR] - usual[r["row"]["seed"]] for r in both])
+    nmi = tables.spread([r.get("nmi") for r in found], 1, 3)
+    rest = (*tables.moves(found), *tables.sizes(found))
+    return [tables.count_seeds(found), above, *tables.stages(found, ERROR), nmi, *rest]
 
 
 def draw(rows: list[dict], path: Path) -> None:
     """A small plot for each setting: the validation error of every seed and their mean.
 
-    The band is that of the recipe as it is, give or take two standard errors of the difference of
-    two errors on 5,000 images: what lies inside may well be chance. Errors far above it are at the
-    upper edge, with their value.
+    The text of ``sensitivity_section`` says what is to be seen.
 
     Args:
-      rows: of one backend and precision; those that failed are left out.
-      path: of the picture.
+      rows: rows of one backend and precision; those that failed are left out.
+      path: path of the picture.
     """
     from matplotlib.figure import Figure
 
-    base = [r for r in chosen(of_the_sweep(rows), "deep") if ERROR in r]
+    base = [r for r in tables.chosen(of_the_sweep(rows), "deep") if ERROR in r]
     settings = points([r for r in rows if ERROR in r])
     if not settings or not base:
         return
@@ -141,7 +115,7 @@ def draw(rows: list[dict], path: Path) -> None:
     highest = 100 * usual + FARTHEST
     for axes, (name, values) in zip(grid.flat, settings.items(), strict=False):
         default = value_of(SCALES["sweep"], name)
-        values = dict(sorted({**values, str(default): base}.items(), key=_order))
+        values = _in_order({**values, str(default): base})
         means = [100 * statistics.fmean(r[ERROR] for r in v) for v in values.values()]
         shown = [min(mean, highest) for mean in means]
         places = range(len(values))

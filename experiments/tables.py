@@ -6,11 +6,12 @@ import statistics
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from experiments.recipe import PHASES
 from experiments.row import FAILURES
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -60,26 +61,24 @@ SIZES = ("params (M)", "GFLOPs")
 
 def sizes(found: list[dict]) -> list[str]:
     """Parameters and FLOPs."""
-    return [
-        spread([r.get("params") for r in found], 1e-6, 4),
-        spread([r.get("flops") for r in found], 1e-9, 4),
-    ]
+    return [spread([r.get(n) for r in found], s, 4) for n, s in (("params", 1e-6), ("flops", 1e-9))]
 
 
 def setup(rows: list[dict]) -> str:
-    """What rows were made of, on what."""
-    scale = rows[0]["row"]["scale"]
-    recipe = rows[0]["recipe"]
-    phases = ", ".join(
-        f"{name} {recipe[name]['epochs']:g}" for name in ("plain", "group", "finetune")
-    )
-    seeds = sorted({r["row"]["seed"] for r in rows})
+    """The network, data, epochs, seeds and machine of rows, as a sentence."""
+    scale, recipe = rows[0]["row"]["scale"], rows[0]["recipe"]
+    plain, group, finetune, baseline = (f"{recipe[name]['epochs']:g}" for name in PHASES)
     return (
         f"WRN-{recipe['depth']}-{recipe['width']} on {rows[0]['data']}, batch "
-        f"{recipe['batch_size']}; epochs: {phases} (baseline {recipe['plain']['epochs']:g} + "
-        f"{recipe['baseline']['epochs']:g}); seeds {', '.join(map(str, seeds))}; "
+        f"{recipe['batch_size']}; epochs: plain {plain}, group {group}, finetune {finetune} "
+        f"(baseline {plain} + {baseline}); seeds {', '.join(map(str, seeds_of(rows)))}; "
         f"{places_of(rows)}. All settings: `experiments/recipe.py`, scale `{scale}`."
     )
+
+
+def seeds_of(rows: list[dict]) -> list[int]:
+    """The seeds of rows, each once."""
+    return sorted({r["row"]["seed"] for r in rows})
 
 
 def places_of(rows: list[dict]) -> str:
@@ -88,45 +87,35 @@ def places_of(rows: list[dict]) -> str:
 
 
 def command_block(program: str, rows: list[dict], flags: Mapping[str, Iterable[str]] = {}) -> str:
-    """How rows are made again.
+    """The command that makes rows again.
 
     Args:
-      program: of ``experiments``.
-      rows: of one scale, backend and precision.
-      flags: those of the program that choose rows, and their values.
+      program: name of a program of ``experiments``.
+      rows: rows of one scale, backend and precision.
+      flags: the program's flags that choose rows, and their values.
     """
     backend, precision = rows[0]["backend"], rows[0]["precision"]
     words = [] if backend == "tensorflow" else [f"KERAS_BACKEND={backend}"]
     words.append(f"python -m experiments.{program} --scale={rows[0]['row']['scale']}")
     words += ["--bfloat16"] if precision == "mixed_bfloat16" else []
     words += ["--data=cifar100.npz"] if backend != "tensorflow" else []
-    for name, values in {"seeds": sorted({r["row"]["seed"] for r in rows}), **flags}.items():
+    for name, values in {"seeds": seeds_of(rows), **flags}.items():
         words.append(f"--{name}={','.join(map(str, values))}")
     return shell_block(" ".join(words))
 
 
 def shell_block(*parts: str) -> str:
-    """A command as Markdown: each part on a new line, no line longer than 100 but by one word.
-
-    Args:
-      *parts: str, of the command, in order.
-    """
+    """A command in Markdown: parts on lines of their own, which are wrapped between words."""
+    wrapper = textwrap.TextWrapper(98, break_long_words=False, break_on_hyphens=False)
     lines = []
     for part in parts:
-        indent = "  " if lines else ""
-        lines += textwrap.wrap(
-            part,
-            98,
-            initial_indent=indent,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        wrapper.initial_indent, wrapper.subsequent_indent = "  " if lines else "", "  "
+        lines += wrapper.wrap(part)
     return "```sh\n" + " \\\n".join(lines) + "\n```"
 
 
 def among(rows: list[dict], field: str, known: Iterable[str]) -> list[str]:
-    """Of ``known``, what the rows have in a field, ``split`` say."""
+    """The values among ``known`` that rows have in a field, such as ``split``."""
     found = {r["row"][field] for r in rows}
     return [value for value in known if value in found]
 

@@ -1,4 +1,4 @@
-"""What the sweep and the gap's program change, one setting of a recipe at a time."""
+"""Variants of a recipe: one setting changed at a time, for the sweep and the gap's program."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def varied(base: Recipe, name: str, value: Any) -> Recipe:
     finetuned for all of them.
     """
     if name == "longer":
-        for name in PHASES:
-            phase = value_of(base, name)
-            drops = tuple(value * d for d in phase.drops)
-            longer = dataclasses.replace(phase, epochs=value * phase.epochs, drops=drops)
-            base = with_value(base, name, longer)
+        for phase in PHASES:
+            drops = tuple(value * d for d in value_of(base, f"{phase}.drops"))
+            epochs = value * value_of(base, f"{phase}.epochs")
+            longer = dataclasses.replace(getattr(base, phase), epochs=epochs, drops=drops)
+            base = with_value(base, phase, longer)
         return base
     found = with_value(base, name, value)
     total = base.plain.epochs + base.group.epochs + base.finetune.epochs
@@ -57,7 +57,7 @@ def varied(base: Recipe, name: str, value: Any) -> Recipe:
 
 
 def recipe_of(scale: str, variant: str) -> Recipe | None:
-    """Today's recipe of a row of that variant, ``pace=4`` say; None: it is not swept any more."""
+    """Today's recipe of a row's variant, such as ``pace=4``; None if it is not swept any more."""
     name, _, value = variant.partition("=")
     if not variant:
         return SCALES[scale]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +16,11 @@ from experiments.recipe import Recipe
 from experiments.row import Row
 from splitnet_tf import fitting
 from splitnet_tf.data import Dataset
-from splitnet_tf.errors import RunError, TrainingError
+from splitnet_tf.errors import TrainingError
 from splitnet_tf.fitting import calibration_batches
 from splitnet_tf.fitting.fit_phase import PROGRESS
 from splitnet_tf.recipe import Phase, recalibrate_batch_norm
+from splitnet_tf.runs.lock import lock
 from splitnet_tf.storage.atomic import remove_leftovers
 from splitnet_tf.storage.json_files import read_json, write_json
 from splitnet_tf.storage.models import load_model, save_model
@@ -55,15 +55,7 @@ class Work:
         Raises:
           RunError: another process has it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "run.lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunError(
-                    f"Folder {self.folder} is in use by another run; wait for it or choose other "
-                    "`runs`."
-                ) from None
+        with lock(self.folder, "runs"):
             remove_leftovers(self.folder)
             write_json(self.folder / "config.json", {**self.wanted, "data": self.data.name})
             yield

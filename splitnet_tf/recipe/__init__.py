@@ -1,4 +1,4 @@
-"""How a network is trained, on any Keras backend: phases, losses, optimizers, schedules."""
+"""Training on any Keras backend: phases, losses, optimizers, schedules, preprocessing."""
 
 from splitnet_tf.recipe.batch_norm import recalibrate_batch_norm
 from splitnet_tf.recipe.losses import BinaryCrossEntropy, CrossEntropy, HeadLosses, loss_for

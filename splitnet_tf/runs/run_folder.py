@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Collection
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.runs.lock import lock
 from splitnet_tf.runs.names import (
     CHECKPOINTS,
     CONFIG,
-    LOCK,
     METRICS,
     TENSORBOARD,
     TIMING,
@@ -49,19 +48,7 @@ class RunDirectory:
         self.path = Path(path)
         self._free = frozenset(free)
         self._results = tuple(results)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock_file = open(self.path / LOCK, "w")  # noqa: SIM115
-        except OSError as error:
-            raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock_file.close()
-            raise RunError(
-                f"Run folder {self.path} is in use by another run; wait for it or choose another "
-                "`run`."
-            ) from None
+        self._lock_file = lock(self.path)
         try:
             self._prepare(config, restart)
         except OSError as error:
