@@ -2,8 +2,6 @@
 
 import json
 
-import matplotlib.pyplot as plt
-
 from tests.conftest import ROOT
 from tests.notebook import code_cells, run_cells
 
@@ -18,7 +16,6 @@ def kinds(outputs):
 def test_the_notebook_runs():
     cells = code_cells(NOTEBOOK)
     names, outputs = run_cells(cells)
-    plt.close("all")
     groups = names["grouping"].class_groups()
     assert [len({name.partition("-")[0] for name in group}) for group in groups] == [1, 1]
     assert list(names["accuracy"]) == ["plain", "grouped", "cut", "finetuned"]
