@@ -14,6 +14,7 @@ import numpy as np
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.calls import Call, Graph
+from splitnet_tf.graph.copying import plain_layer, rebuild
 from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.graph.twins import stock_type
@@ -58,7 +59,10 @@ class Cost:
 
 
 def cost(
-    model: keras.Model | Trace, plan: SplitPlan | None = None, grouping: Grouping | None = None
+    model: keras.Model | Trace,
+    plan: SplitPlan | None = None,
+    grouping: Grouping | None = None,
+    input_size: int | None = None,
 ) -> Cost:
     """Counts a model as it is, or predicts the tree that a plan makes of it.
 
@@ -67,6 +71,8 @@ def cost(
         nodes.
       plan: ``SplitPlan`` of the split to predict. Defaults to None, no split.
       grouping: ``Grouping`` whose groups to count. Defaults to None, equal groups.
+      input_size: int, length of each axis of the inputs that has none of its own, such as height
+        and width. Defaults to None: all axes must have one.
 
     Raises:
       PlanError: the model has no graph or inputs of no fixed shape, or the plan was made for
@@ -79,6 +85,8 @@ def cost(
     >>> sn.cost(net, sn.SplitPlan.from_sections(net, [("logits", 2)])).params  # two of 4x2
     76
     """
+    if input_size is not None:
+        model = with_input_size(model.model if isinstance(model, Trace) else model, input_size)
     if isinstance(model, Trace):
         traced = model
     else:
@@ -160,6 +168,8 @@ def _share(call: Call, shapes, graph: Graph, block: tuple[int, int] | None) -> t
         else:
             shapes = [(*shapes[0][:-2], *block)]
     size = sum(math.prod(shape) for shape in shapes)
+    if isinstance(op, keras.layers.EinsumDense):
+        return size, 2 * _einsum_products(call, graph)
     bias = shapes[-1][-1] if isinstance(op, keras.layers.Dense) and op.use_bias else 0
     return size + bias, (2 * size + bias) * _positions(call, graph)
 
@@ -170,9 +180,44 @@ def _positions(call: Call, graph: Graph) -> int:
     shape = graph.shapes[call.inputs[0] if transposed else call.outputs[0]][1:]
     first = getattr(call.op, "data_format", None) == "channels_first"
     places = shape[1:] if first else shape[:-1]
+    return _product(places, call)
+
+
+def _einsum_products(call: Call, graph: Graph) -> int:
+    """Number of products for one example: a letter of the equation each, those of the input once.
+
+    The shape of the input counts, as a layer's ``output_shape`` may leave lengths open.
+    """
+    read, kernel = call.op.equation.split("->")[0].split(",")
+    own = [n for letter, n in zip(kernel, call.op.kernel.shape, strict=True) if letter not in read]
+    return _product(graph.shapes[call.inputs[0]][1:], call) * math.prod(own)
+
+
+def _product(places: tuple, call: Call) -> int:
     if None in places:
         raise PlanError(
             f"Layer '{call.name}' ({type(call.op).__name__}) is applied at a number of places that "
-            "depends on the input; give the model a keras.Input of fixed shape to count FLOPs."
+            "depends on the input; give `input_size`, or the model a keras.Input of fixed shape, "
+            "to count FLOPs."
         )
     return math.prod(places)
+
+
+def with_input_size(model: keras.Model, size: int) -> keras.Model:
+    """Copies a model, with a length for the axes of its inputs that have none.
+
+    Raises:
+      PlanError: the model has no graph, or cannot take inputs of that size.
+    """
+    graph = read_graph(model)
+    shapes = list(graph.shapes)
+    for t in graph.inputs:
+        shapes[t] = (shapes[t][0], *(size if d is None else d for d in shapes[t][1:]))
+    try:
+        fixed = dataclasses.replace(graph, shapes=tuple(shapes))
+        return rebuild(model.name, fixed, plain_layer)
+    except ValueError as error:
+        raise PlanError(
+            f"Model '{model.name}' cannot take inputs of `input_size={size}` "
+            f"({str(error).strip().splitlines()[0]}); give a larger one."
+        ) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.analysis.cost import cost
+from splitnet_tf.analysis.cost import cost, with_input_size
 from splitnet_tf.analysis.tables import text_table
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.trace import trace
@@ -84,19 +84,25 @@ class Suggestions:
         return "\n\n".join((text_table(header, rows), note, *refused))
 
 
-def suggest_cuts(model: keras.Model, num_groups: int = 2) -> Suggestions:
+def suggest_cuts(
+    model: keras.Model, num_groups: int = 2, input_size: int | None = None
+) -> Suggestions:
     """Tries every layer with a kernel, and every block of them, as the start of one section.
 
     Args:
       model: functional.
       num_groups: int, groups of the section. Defaults to 2.
+      input_size: int, see ``cost``. Defaults to None.
     """
+    if input_size is not None:
+        model = with_input_size(model, input_size)
     traced = trace(model)
     whole = cost(model)
     share = {row.name: row for row in whole.layers}
     cuts: dict[tuple[str, ...], Cut] = {}
     refused: list[Refusal] = []
-    names = [c.name for c in traced.graph.calls if c.name in traced.kernels and "#" not in c.name]
+    able = traced.kernels | traced.locked
+    names = [c.name for c in traced.graph.calls if c.name in able and "#" not in c.name]
     for start in _starts(names):
         try:
             plan = SplitPlan.from_sections(traced, [(start, num_groups)])

@@ -29,6 +29,7 @@ def define_flags() -> None:
     define_integer(
         "image_size", 0, "Height and width of the images; 0 for the model's own.", 0, 1024
     )
+    define_integer("input_size", 0, "Length of axes of the inputs that have none.", 0, 100_000)
     flags.DEFINE_enum("table", None, ["2", "3", "4"], "Table of the paper whose rows are counted.")
     flags.DEFINE_boolean(
         "suggest", False, "List the places where the model can be cut into two groups."
@@ -37,17 +38,19 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    refuse_ignored("table", "model", "splits", "grouping", "num_classes", "image_size", "suggest")
+    refuse_ignored(
+        "table", "model", "splits", "grouping", "num_classes", "image_size", "suggest", "input_size"
+    )
     refuse_ignored("suggest", "splits", "grouping")
     if FLAGS.table:
         show(count_table(FLAGS.table))
     elif FLAGS.suggest:
-        found = suggest_cuts(load())
+        found = suggest_cuts(load(), input_size=FLAGS.input_size or None)
         show(found, {"model": FLAGS.model, **found.to_document()})
     else:
         grouping = Grouping.load(FLAGS.grouping) if FLAGS.grouping else None
         sections = parse_splits(FLAGS.splits, FLAGS.model) if FLAGS.splits else ()
-        found = compare_cost(load(), sections, grouping)
+        found = compare_cost(load(), sections, grouping, FLAGS.input_size or None)
         show(found, {"model": FLAGS.model, "splits": FLAGS.splits, **found.to_document()})
 
 

@@ -32,13 +32,19 @@ class JoinRule(LayerRule):
     """Element-wise layers of several tensors: their spaces become one; one channel broadcasts.
 
     A tensor with a single channel beside wider ones keeps a space of its own, which every
-    branch reads whole (``Trace.broadcast``).
+    branch reads whole (``Trace.broadcast``). With a constant array, such as an adjustment of each
+    class's logit, the call is whole.
     """
 
+    ordered = True
+
+    def is_whole(self, ctx: TraceContext) -> bool:
+        return any(
+            not isinstance(value, (TensorRef, str)) and np.ndim(value)
+            for value in keras.tree.flatten((ctx.args, ctx.kwargs))
+        )
+
     def trace(self, ctx: TraceContext) -> list[Layout]:
-        for value in keras.tree.flatten((ctx.args, ctx.kwargs)):
-            if not isinstance(value, (TensorRef, str)) and np.ndim(value):
-                raise ctx.refuse("joins a tensor with a constant array, which is not supported")
         out_shape = ctx.output_shapes[0]
         rank = len(out_shape)
         wide = [

@@ -26,6 +26,8 @@ class Trace:
       whole: names of the calls that need all their channels at once.
       ordered: names among ``whole`` of the calls that need the original order as well.
       opaque: names among ``ordered`` of the calls that no rule describes, with the reason.
+      locked: names among ``opaque`` of the calls whose kernel could be split but for what has been
+        done to it: it is quantized, or LoRA is switched on.
       model: ``keras.Model`` traced.
     """
 
@@ -36,12 +38,13 @@ class Trace:
     whole: frozenset[str]
     ordered: frozenset[str]
     opaque: dict[str, str]
+    locked: frozenset[str]
     model: keras.Model = dataclasses.field(repr=False, compare=False)
 
     def shows(self, model: keras.Model) -> bool:
-        """True while this is the trace of ``model``: it is that object, not quantized since."""
+        """True while this is the trace of ``model``: it is that object, locked no more since."""
         return self.model is model and not any(
-            _quantized(call) and call.name not in self.opaque for call in self.graph.calls
+            _lock(call) and call.name not in self.opaque for call in self.graph.calls
         )
 
     def rule(self, call: Call) -> LayerRule:
@@ -91,7 +94,7 @@ def trace(model: keras.Model) -> Trace:
         shape = graph.shapes[t]
         axis = _input_axis(graph, t)
         layouts[t] = Layout(axis, (book.new(graph.names[t], shape[axis] or 0),))
-    kernels, whole, ordered, opaque = set(), set(), set(), {}
+    kernels, whole, ordered, opaque, locked = set(), set(), set(), {}, set()
     first_call: dict[int, Call] = {}
     for call in graph.calls:
         rule = rule_for(call.op, call.name)
@@ -106,12 +109,14 @@ def trace(model: keras.Model) -> Trace:
             book,
         )
         try:
-            if _quantized(call):
-                raise OpaqueCall("is quantized; split the model first")
+            if _lock(call):
+                raise OpaqueCall(_lock(call))
             made = rule.trace(ctx)
             is_whole = rule.is_whole(ctx)
         except OpaqueCall as reason:
             opaque[call.name] = str(reason)
+            if _lock(call) and rule.has_kernel(call.op):
+                locked.add(call.name)
             rule, is_whole = OPAQUE, True
             made = rule.trace(ctx)
         if is_whole:
@@ -129,12 +134,17 @@ def trace(model: keras.Model) -> Trace:
     final, spaces = book.final(layouts)
     return Trace(
         *(graph, final, spaces, frozenset(kernels), frozenset(whole), frozenset(ordered)),
-        *(opaque, model),
+        *(opaque, frozenset(locked), model),
     )
 
 
-def _quantized(call: Call) -> bool:
-    return bool(getattr(call.op, "quantization_mode", None))
+def _lock(call: Call) -> str:
+    """Reason why no weights of a layer can be cut out, empty where there is none."""
+    if getattr(call.op, "quantization_mode", None):
+        return "is quantized; split the model first, then quantize the tree"
+    if getattr(call.op, "lora_enabled", False):
+        return "has LoRA switched on; split the model first, then call enable_lora on the tree"
+    return ""
 
 
 def _sides(call: Call) -> list[int]:

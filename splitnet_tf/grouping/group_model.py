@@ -54,6 +54,7 @@ def group_model(
     traced = plan.trace_of(model)
     if not plan.kernels:
         raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
+    plan.classes  # noqa: B018, refuses what no grouping can be read from, before the training
     losses = SplitLosses(
         gamma1, gamma2, gamma3, scaling, reduction, plan.sections, name="split_losses"
     )

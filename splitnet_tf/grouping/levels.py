@@ -60,9 +60,10 @@ def call_levels(
         whole = call.name in traced.whole and levels[call.name] > 0
         if not whole and not tail_tensors.intersection(call.inputs):
             continue
-        if call.name in traced.kernels or _feeds_kernel(traced, call):
+        kernel = call.name in traced.kernels or call.name in traced.locked
+        if kernel or _feeds_kernel(traced, call):
             raise PlanError(
-                f"Layer '{call.name}' ({type(call.op).__name__}) {why(traced, call)}, "
+                f"Layer '{call.name}' ({type(call.op).__name__}) {_why(traced, call)}, "
                 "so that it cannot run inside a branch; start the sections above it."
             )
         levels[call.name] = tail
@@ -106,7 +107,7 @@ def _promote(traced: Trace, levels: dict[str, int], tail: int) -> None:
             levels[call.name] = max(levels[call.name], above)
 
 
-def why(traced: Trace, call: Call, need: str = "needs all channels at once") -> str:
+def _why(traced: Trace, call: Call) -> str:
     """Says what a call needs, with the reason where no rule describes it."""
-    reason = traced.opaque.get(call.name)
+    need, reason = "needs all channels at once", traced.opaque.get(call.name)
     return f"{need} ({reason})" if reason else need

@@ -12,7 +12,7 @@ from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.rules import split_kernel
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.hierarchy import merge_map
-from splitnet_tf.grouping.levels import call_levels, calls_named, why
+from splitnet_tf.grouping.levels import call_levels, calls_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,8 @@ class SplitPlan:
       spaces: spaces that carry assignment variables, in order of first use.
       call_levels: level of each call of the model, by name; ``tail`` for calls after the merge.
       class_spaces: names of the space or spaces of the model's first output.
+      unsorted: names among ``spaces`` of those whose channels the trunk makes in their original
+        order, as a layer of it needs them so; a branch takes its own out of them.
       trace: ``Trace`` of the model planned; neither compared nor printed.
     """
 
@@ -76,6 +78,7 @@ class SplitPlan:
     spaces: tuple[PlannedSpace, ...]
     call_levels: dict[str, int]
     class_spaces: tuple[str, ...]
+    unsorted: frozenset[str] = frozenset()
     trace: Trace | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -233,13 +236,21 @@ class _Planner:
         levels = call_levels(self.trace, self.sections, self.groups)
         self._check_filled(levels)
         space_levels = self._space_levels(levels)
-        self._check_whole(levels, space_levels)
+        self._check_broadcast(space_levels)
         names = [s.name for s in self.trace.spaces]
         spaces = tuple(
             PlannedSpace(names[s], self.trace.spaces[s].size, level, self.groups[level])
             for s, level in sorted(space_levels.items())
         )
+        output = self.trace.layouts[self.graph.outputs[0]]
+        classes = tuple(names[s] for s in output.spaces)
         for space in spaces:
+            if space.size == 1 and classes == (space.name,):
+                raise PlanError(
+                    f"Output '{space.name}' has one unit, which cannot be split into "
+                    f"{space.num_groups} groups of classes; give the model a logit for each of the "
+                    "two classes."
+                )
             if space.size < space.num_groups:
                 raise PlanError(
                     f"Space '{space.name}' has {space.size} channels, fewer than the "
@@ -272,14 +283,14 @@ class _Planner:
             raise PlanError(
                 f"Nothing to split: no kernel lies at or above '{self.sections[-1][0]}'."
             )
-        output = self.trace.layouts[self.graph.outputs[0]]
         return SplitPlan(
             self.sections,
             self.groups,
             tuple(kernels),
             spaces,
             levels,
-            tuple(names[s] for s in output.spaces),
+            classes,
+            frozenset(names[s] for s in self._bound_to_order(levels).intersection(space_levels)),
             self.trace,
         )
 
@@ -310,18 +321,17 @@ class _Planner:
                     found[s] = max(found.get(s, 0), level)
         return found
 
-    def _check_whole(self, levels, space_levels) -> None:
-        order = "needs the channels in their original order"
-        for call in self.graph.calls:
-            if call.name not in self.trace.ordered or levels[call.name] != 0:
-                continue
-            touched = {s for t in (*call.inputs, *call.outputs) for s in self._spaces(t)}
-            if touched.intersection(space_levels):
-                raise PlanError(
-                    f"Layer '{call.name}' ({type(call.op).__name__}) "
-                    f"{why(self.trace, call, order)}, but the cut above it sorts them by group; "
-                    f"move the start of the lowest section '{self.sections[0][0]}'."
-                )
+    def _bound_to_order(self, levels: dict[str, int]) -> set[int]:
+        """Spaces that layers of the trunk need in their original order."""
+        return {
+            s
+            for call in self.graph.calls
+            if call.name in self.trace.ordered and levels[call.name] == 0
+            for t in (*call.inputs, *call.outputs)
+            for s in self._spaces(t)
+        }
+
+    def _check_broadcast(self, space_levels: dict[int, int]) -> None:
         for call in self.graph.calls:
             shared = self.trace.broadcast(call)
             for t in shared:

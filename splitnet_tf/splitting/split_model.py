@@ -2,7 +2,8 @@
 
 Every node computes the calls of its level on the channels of its group. Permutations are folded
 into the weights: the trunk makes its channels already sorted by group, so that what a branch
-reads lies side by side; only the head puts the classes back into their order.
+reads lies side by side; only the head puts the classes back into their order. Where the trunk has
+a layer that needs its channels in their original order, a branch takes its own out of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from splitnet_tf.graph.calls import Call, unused
 from splitnet_tf.graph.copying import one_or_all
 from splitnet_tf.graph.ends import finish_model, make_inputs
 from splitnet_tf.graph.slicing import run_calls
+from splitnet_tf.graph.spaces import Layout
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.grouping.blocks import check_grouping
 from splitnet_tf.grouping.grouping import Grouping
@@ -73,7 +75,8 @@ class _Splitter:
         if key not in self._kept:
             planned = self.planned.get(self.trace.spaces[space].name)
             size = self.trace.spaces[space].size
-            if planned is None or level == self.plan.tail:
+            unsorted = level == 0 and planned is not None and planned.name in self.plan.unsorted
+            if planned is None or unsorted or level == self.plan.tail:
                 self._kept[key] = np.arange(size)
             else:
                 labels = self.labels[planned.name]
@@ -158,15 +161,14 @@ class _Splitter:
                     inside[t],
                     np.arange(self.trace.size(t)),
                     self.channels(t, 0, 0),
-                    self.trace.layouts[t].axis,
+                    self.trace.layouts[t],
                 )
         self._run_calls(name, level, group, inside)
         handed = {}
         for t, upper in consumed:
             if self.level_of(t) != level:
                 continue
-            axis = self.trace.layouts[t].axis
-            here = self.channels(t, level, group)
+            here, layout = self.channels(t, level, group), self.trace.layouts[t]
             if upper == self.plan.tail:
                 handed[(t, upper, (level, group))] = inside[t]
                 continue
@@ -174,7 +176,9 @@ class _Splitter:
             for reader in range(self.plan.groups[upper]):
                 if below[reader] == group:
                     wanted = self.channels(t, upper, reader)
-                    handed[(t, upper, reader)] = _take(inside[t], here, wanted, axis)
+                    handed[(t, upper, reader)] = _take(
+                        inside[t], here, wanted, self.trace.layouts[t]
+                    )
         model = keras.Model(one_or_all(inputs), list(handed.values()), name=name)
         made = keras.tree.flatten(model(one_or_all(list(feeds.values()))))
         return dict(zip(handed, made, strict=True))
@@ -230,16 +234,17 @@ class _Splitter:
         return ops.take(joined, np.argsort(order).tolist(), axis=axis)
 
 
-def _take(x, here: np.ndarray, wanted: np.ndarray, axis: int):
+def _take(x, here: np.ndarray, wanted: np.ndarray, layout: Layout):
     """Channels ``wanted`` of ``x``, which holds ``here``: slices where they lie together."""
     if np.array_equal(here, wanted):
         return x
+    axis = layout.axis
     where = np.empty(int(here.max()) + 1, int)
     where[here] = np.arange(len(here))
     positions = where[wanted]
     breaks = np.flatnonzero(np.diff(positions) != 1) + 1
     runs = np.split(positions, breaks)
-    if len(runs) > 8:
+    if len(runs) > min(len(layout.spaces), 8):
         return ops.take(x, positions.tolist(), axis=axis)
     before = (slice(None),) * axis
     pieces = [x[(*before, slice(int(r[0]), int(r[-1]) + 1))] for r in runs]

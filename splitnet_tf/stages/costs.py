@@ -10,6 +10,7 @@ import keras
 
 from splitnet_tf import models
 from splitnet_tf.analysis import Cost, cost, text_table
+from splitnet_tf.analysis.cost import with_input_size
 from splitnet_tf.analysis.paper_tables import TABLES, PaperTable
 from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.models.short_forms import parse_splits
@@ -72,6 +73,7 @@ def compare_cost(
     model: keras.Model,
     sections: Sequence[tuple[str, int]] = (),
     grouping: Grouping | None = None,
+    input_size: int | None = None,
 ) -> CostChange:
     """Counts a model before and after a split.
 
@@ -80,10 +82,13 @@ def compare_cost(
       sections: (first layer, number of groups) from the bottom up. Defaults to those of
         ``grouping``, or to no split.
       grouping: groups to count. Defaults to equal groups.
+      input_size: int, see ``cost``. Defaults to None.
 
     Raises:
       PlanError, GroupingError: a model that cannot be split so, or groups of another model.
     """
+    if input_size is not None:
+        model = with_input_size(model, input_size)
     before = cost(model)
     sections = sections or (grouping.sections if grouping is not None else ())
     plan = SplitPlan.from_sections(model, sections) if sections else None

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.analysis import agreement, text_table
+from splitnet_tf.errors import PlanError
 from tests.conftest import small_alexnet
 
 
@@ -153,3 +155,36 @@ def test_resnets_are_those_of_torchvision(depth, width, params):
     model = sn.models.resnet(depth, width)
     trainable = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
     assert trainable == params
+
+
+def test_inputs_of_any_size_count_as_those_of_a_size():
+    def make(size):
+        inputs = keras.Input((size, size, 3))
+        x = layers.Conv2D(8, 3, name="a")(inputs)
+        x = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, name="b")(x))
+        return keras.Model(inputs, layers.Dense(4, name="logits")(x))
+
+    model, fixed = make(None), make(9)
+    plan = sn.SplitPlan.from_sections(model, [("b", 2)])
+    assert sn.cost(model, input_size=9) == sn.cost(fixed)
+    assert sn.cost(model, plan, input_size=9) == sn.cost(fixed, plan)
+    assert sn.suggest_cuts(model, input_size=9).cuts == sn.suggest_cuts(fixed).cuts
+    with pytest.raises(PlanError, match="Layer 'a' .Conv2D.*give `input_size`, or the model"):
+        sn.cost(model)
+    with pytest.raises(PlanError, match="cannot take inputs of `input_size=3`"):
+        sn.cost(model, input_size=3)
+
+
+@pytest.mark.parametrize(
+    "equation, output_shape, products",
+    [
+        ("ab,bc->ac", 7, 6 * 7),
+        ("abc,cd->abd", (None, 7), 5 * 6 * 7),
+        ("...c,cd->...d", (5, 7), 210),
+    ],
+)
+def test_einsum_dense_counts_the_products_of_its_equation(equation, output_shape, products):
+    inputs = keras.Input((6,) if equation == "ab,bc->ac" else (5, 6))
+    made = layers.EinsumDense(equation, output_shape, bias_axes=None)(inputs)
+    found = sn.cost(keras.Model(inputs, made))
+    assert (found.params, found.flops) == (6 * 7, 2 * products)

@@ -1,12 +1,14 @@
 """Plans: what is split, into how many groups, and what is refused."""
 
 import keras
+import numpy as np
 import pytest
 from keras import layers
 
 from splitnet_tf import models
+from splitnet_tf.analysis import suggest_cuts
 from splitnet_tf.errors import PlanError
-from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.grouping.hierarchy import even_sizes, merge_map, node_names, spread
 from splitnet_tf.grouping.levels import calls_named
 from tests.conftest import small_alexnet
@@ -144,14 +146,61 @@ def test_a_layer_that_needs_all_channels_is_refused_inside_a_branch():
     assert SplitPlan.from_sections(model, [("b", 2)]).kernels[0].name == "b"
 
 
-def test_a_layer_bound_to_the_order_is_refused_below_the_cut():
+def test_a_layer_bound_to_the_order_keeps_its_space_unsorted():
     inputs = keras.Input((8, 8, 4))
     x = layers.Conv2D(6, 3, name="a")(inputs)
     x = layers.GroupNormalization(2, name="norm")(x)
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(4, name="b")(x))
-    with pytest.raises(PlanError, match="'norm' .GroupNormalization. needs the channels in"):
-        SplitPlan.from_sections(model, [("b", 2)])
+    assert SplitPlan.from_sections(model, [("b", 2)]).unsorted == {"a"}
+    with pytest.raises(PlanError, match="'norm' .GroupNormalization. needs all channels at once"):
+        SplitPlan.from_sections(model, [("a", 2)])
+
+
+def small_classifier(classes=4):
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    x = layers.Dense(6, activation="relu", name="b")(x)
+    return keras.Model(inputs, layers.Dense(classes, name="logits")(x))
+
+
+def lora(model):
+    for layer in model.layers[1:]:
+        layer.enable_lora(2)
+
+
+@pytest.mark.parametrize(
+    "lock, reason",
+    [(lora, "has LoRA switched on; split"), (lambda m: m.quantize("int8"), "is quantized; split")],
+)
+def test_kernels_that_are_no_longer_plain_are_named(lock, reason):
+    model = small_classifier()
+    lock(model)
+    for start in ("a", "b", "logits"):
+        with pytest.raises(PlanError, match=rf"Layer '{start}' \(Dense\) .*{reason}"):
+            SplitPlan.from_sections(model, [(start, 2)])
+    found = suggest_cuts(model)
+    assert not found.cuts
+    assert [r.start for r in found.refused] == ["a", "b", "logits"]
+
+
+def test_a_binary_head_of_one_unit_is_told_of_two_logits():
+    with pytest.raises(PlanError, match="Output 'logits' has one unit.*a logit for each of the"):
+        SplitPlan.from_sections(small_classifier(1), [("b", 2)])
+
+
+def test_logits_that_are_scaled_and_shifted_stay_the_classes():
+    model = small_classifier()
+    prior = np.log([[0.1, 0.2, 0.3, 0.4]]).astype("float32")
+    model = keras.Model(model.inputs, model.outputs[0] / 1.5 + prior)
+    assert SplitPlan.from_sections(model, [("b", 2)]).classes.name == "logits"
+
+
+def test_a_model_whose_classes_are_not_split_is_refused_before_training():
+    model = small_classifier()
+    model = keras.Model(model.inputs, keras.ops.flip(model.outputs[0], axis=-1))
+    with pytest.raises(PlanError, match="made by 'flip.*, which is not split"):
+        group_model(model, [("b", 2)])
 
 
 def test_the_classes_are_one_split_space_of_the_first_output():

@@ -75,7 +75,7 @@ SPLIT = {
         np.arange(1.0, 9.0) / 4, offset=list(range(8))
     )(x),
     "padded positions": lambda x: ops.pad(x, ((0, 0), (1, 0), (0, 2), (0, 0)), mode="reflect"),
-    "padded channels": lambda x: ops.pad(x, ((0, 0), (0, 0), (1, 1), (2, 3))),
+    "padded channels": lambda x: ops.pad(x, ((0, 0), (0, 0), (1, 1), (3, 4))),
     "concatenation": lambda x: layers.Concatenate()([x, layers.Conv2D(5, 1, name="side")(x)]),
     "subtraction": lambda x: layers.Subtract()([x, layers.Conv2D(8, 1)(x)]),
     "average": lambda x: layers.Average()([x, layers.Conv2D(8, 1)(x), x]),
@@ -99,7 +99,7 @@ WHOLE = {
     "softmax after a depthwise one": lambda x: layers.DepthwiseConv2D(1, activation="softmax")(x),
 }
 
-# Exact in a trunk that is not permuted; refused where the cut would permute it, and above.
+# Exact in the trunk, which then keeps its channels in their order; refused inside a branch.
 ORDERED = {
     "group norm": lambda x: layers.GroupNormalization(4)(x),
     "layer norm of all": lambda x: layers.LayerNormalization(axis=[1, 2, 3])(x),
@@ -173,14 +173,64 @@ def test_flattening_channels_last_as_channels_first_is_bound_to_the_order():
     x = layers.Dense(8, name="mix")(x)
     model = scramble(keras.Model(inputs, layers.Dense(7, name="logits")(x)))
     check_split(model, [("logits", 3)])
-    with pytest.raises(sn.PlanError, match="Layer 'flat' .Flatten. needs the channels in their"):
-        sn.SplitPlan.from_sections(model, [("mix", 2)])
+    check_split(model, [("mix", 2)])
+    with pytest.raises(sn.PlanError, match="Layer 'flat' .Flatten. needs all channels at once"):
+        sn.SplitPlan.from_sections(model, [("stem", 2)])
+
+
+def takes(tree) -> int:
+    """Number of ``keras.ops`` that gather channels below the head."""
+    nodes = [node.model for node in tree.nodes() if node.name != "head"]
+    return sum(type(op).__name__ == "Take" for model in nodes for op in model.operations)
 
 
 @pytest.mark.parametrize("kind", ORDERED)
-def test_the_order_is_kept_below_the_cut(kind):
-    with pytest.raises(sn.PlanError, match="needs the channels in their original order"):
-        sn.SplitPlan.from_sections(image_net(ORDERED[kind]), [("mix", 2)])
+def test_each_branch_takes_its_channels_where_the_trunk_keeps_their_order(kind):
+    model = image_net(ORDERED[kind])
+    plan = sn.SplitPlan.from_sections(model, [("mix", 2)])
+    (space,) = plan.unsorted
+    assert space == plan.kernels[0].in_spaces[0]
+    assert takes(check_split(model, [("mix", 2)], seed=8)) == 2
+    assert takes(check_split(model, [("logits", 2)], seed=8)) == 0
+
+
+def test_only_what_needs_its_order_keeps_it():
+    """A sum of a sorted and a concatenation with a transposed convolution, cut in three."""
+    inputs = keras.Input((6, 6, 3))
+    sorted_part = layers.Conv2D(7, 3, padding="same", activation="relu", name="a")(inputs)
+    kept = layers.Conv2DTranspose(6, 3, padding="same", name="up")(inputs)
+    x = layers.BatchNormalization()(layers.Concatenate()([sorted_part, kept]))
+    x = layers.Conv2D(9, 1, activation="relu", name="mix")(x)
+    x = layers.Dense(7, name="logits")(layers.GlobalAveragePooling2D()(x))
+    model = scramble(keras.Model(inputs, x))
+    assert sn.SplitPlan.from_sections(model, [("mix", 3)]).unsorted == {"up"}
+    for sections in ([("mix", 3)], [("mix", 2), ("logits", 4)]):
+        check_split(model, sections)
+
+
+def test_logits_that_are_scaled_and_shifted():
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    x = layers.Dense(5, name="logits")(x) / 2.0 + np.arange(5, dtype="float32")
+    model = scramble(keras.Model(inputs, x))
+    check_split(model, [("a", 2)])
+
+
+def test_lora_in_the_trunk():
+    inputs = keras.Input((8,))
+    x = layers.Dense(6, activation="relu", name="a")(inputs)
+    model = keras.Model(inputs, layers.Dense(5, name="logits")(x))
+    model.get_layer("a").enable_lora(2)
+    check_split(scramble(model), [("logits", 2)])
+
+
+def test_scaled_inputs_keep_their_order():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 3.0])(inputs)
+    x = layers.Conv2D(8, 3, name="stem")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = scramble(keras.Model(inputs, layers.Dense(7, name="logits")(x)))
+    check_split(model, [("stem", 2)])
 
 
 @pytest.mark.parametrize("rank", [1, 3])
