@@ -176,9 +176,7 @@ class _Splitter:
             for reader in range(self.plan.groups[upper]):
                 if below[reader] == group:
                     wanted = self.channels(t, upper, reader)
-                    handed[(t, upper, reader)] = _take(
-                        inside[t], here, wanted, self.trace.layouts[t]
-                    )
+                    handed[(t, upper, reader)] = _take(inside[t], here, wanted, layout)
         model = keras.Model(one_or_all(inputs), list(handed.values()), name=name)
         made = keras.tree.flatten(model(one_or_all(list(feeds.values()))))
         return dict(zip(handed, made, strict=True))
