@@ -53,6 +53,7 @@ from splitnet_tf.recipe import (
 from splitnet_tf.sparsity import (
     Selection,
     SparsityPlan,
+    SparsityRecipe,
     apply_selection,
     read_selection,
     shrink_model,
@@ -114,6 +115,7 @@ __all__ = [
     "Selection",
     "SelectionError",
     "SparsityPlan",
+    "SparsityRecipe",
     "SplitNetError",
     "SplitPlan",
     "SplitTree",

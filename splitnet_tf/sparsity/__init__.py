@@ -10,31 +10,37 @@ from splitnet_tf.sparsity.group_lasso import (
     scaled,
 )
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
+from splitnet_tf.sparsity.recipe import SparsityRecipe, strength_at
 from splitnet_tf.sparsity.selection import Kept, Selection, apply_selection, read_selection
-from splitnet_tf.sparsity.shrink_model import Shrunk, shrink_model
+from splitnet_tf.sparsity.shrink_model import Shrunk, predict_changes, shrink_model
 from splitnet_tf.sparsity.sparse_model import sparse_model
 from splitnet_tf.sparsity.steps import KeepZeros, ProximalStep, ThresholdStep, keep_zeros, step_of
 from splitnet_tf.sparsity.structures import STRUCTURES, Groups, Part, structure_groups
+from splitnet_tf.sparsity.watch import ZeroCount, needed_factor, zero_counts
 
 __all__ = [
     "Changes",
     "Groups",
     "KeepZeros",
-    "KernelChange",
     "Kept",
+    "KernelChange",
     "Part",
     "ProximalStep",
     "STRUCTURES",
     "Selection",
     "Shrunk",
     "SparsityPlan",
+    "SparsityRecipe",
     "Term",
     "ThresholdStep",
+    "ZeroCount",
     "apply_selection",
     "group_factors",
     "group_norms",
     "keep_zeros",
+    "needed_factor",
     "penalty",
+    "predict_changes",
     "proximal_step",
     "random_like",
     "random_selection",
@@ -44,5 +50,7 @@ __all__ = [
     "shrink_model",
     "sparse_model",
     "step_of",
+    "strength_at",
     "structure_groups",
+    "zero_counts",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.graph.trace import Trace
-from splitnet_tf.sparsity.narrowing import Crop, Take
+from splitnet_tf.sparsity.narrowing import Narrowing
 from splitnet_tf.sparsity.removal import Remains
 from splitnet_tf.sparsity.weight_axes import channel_axes, fixed_spaces, kernels_of, layers_of
 
@@ -119,7 +119,7 @@ WHEN = (("before", False), ("after", True))
 
 
 def kernel_changes(
-    traced: Trace, remains: Remains, narrowed: dict[str, Crop | Take]
+    traced: Trace, remains: Remains, narrowed: dict[str, Narrowing]
 ) -> tuple[KernelChange, ...]:
     """The change of every kernel, predicted from what remains and how it is narrowed."""
     found = []

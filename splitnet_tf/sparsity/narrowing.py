@@ -81,16 +81,63 @@ class Take:
         return ops.take(x, list(self.indices), axis=-1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Gather:
+    """Columns of a convolution put side by side, which a convolution of one position then reads.
+
+    Attributes:
+      windows: axes of the window.
+      columns: for each position in use (an int for each axis) the channels in use there, ascending
+        places among those that stay.
+    """
+
+    windows: tuple[Window, ...]
+    columns: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings in which the smaller layer differs."""
+        ones = [1] * len(self.windows)
+        return {"kernel_size": ones, "strides": ones, "dilation_rate": ones, "padding": "valid"}
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the smaller kernel."""
+        count = sum(len(channels) for _, channels in self.columns)
+        return (*[1] * len(self.windows), count, shape[-1])
+
+    def kernel(self, kernel: np.ndarray) -> np.ndarray:
+        """The smaller kernel."""
+        rows = [kernel[place][list(channels)] for place, channels in self.columns]
+        return np.concatenate(rows).reshape(self.shape(kernel.shape))
+
+    def input(self, x: Any, name: str) -> Any:
+        """The columns that the smaller layer reads, through stock layers and operations."""
+        pads = tuple(window.pads() for window in self.windows)
+        if any(a or b for a, b in pads):
+            layer = getattr(layers, f"ZeroPadding{len(pads)}D")
+            x = layer(pads[0] if len(pads) == 1 else pads, name=f"{name}_zeropadding")(x)
+        pieces = []
+        for place, channels in self.columns:
+            where = (w.places_of(p) for w, p in zip(self.windows, place, strict=True))
+            piece = x[(slice(None), *where)]
+            every = len(channels) == x.shape[-1]
+            pieces.append(piece if every else ops.take(piece, list(channels), axis=-1))
+        return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=-1)
+
+
+Narrowing = Crop | Take | Gather
+
+
 def narrowings(
     traced: Trace, remains: Remains, given: Mapping[str, np.ndarray] | None, gather: bool
-) -> tuple[dict[str, Crop | Take], list[str]]:
+) -> tuple[dict[str, Narrowing], list[str]]:
     """What the zero columns of the kernels that stay allow.
 
     Args:
       traced, remains: of the model.
       given: bool (columns,) by layer, columns that stay in any case; all of those of layers that
         it lacks. None gives up every zero column.
-      gather: bool, whether inputs of dense layers are taken out of all.
+      gather: bool, whether columns in use that are no box are gathered.
 
     Returns:
       The narrowing of each layer that has one; sentences on what was given up and stays.
@@ -109,8 +156,13 @@ def narrowings(
             if gather and used.any() and not used[read].all():
                 found[name] = Take(tuple(np.flatnonzero(used[read]).tolist()))
             continue
-        box = _box(used.reshape(*(w.size for w in windows), len(read)).any(axis=-1))
-        if all(high - low == w.size for (low, high), w in zip(box, windows, strict=True)):
+        used = used.reshape(*(w.size for w in windows), len(read))
+        box = _box(used.any(axis=-1))
+        inside = used[tuple(slice(low, high) for low, high in box)][..., read]
+        mixes = call.name in traced.kernels  # each filter reads every column
+        sparse = gather and mixes and used.any() and not inside.all()
+        full = all(high - low == w.size for (low, high), w in zip(box, windows, strict=True))
+        if full and not sparse:
             continue
         crop = _crop(windows, box)
         why = (
@@ -119,13 +171,15 @@ def narrowings(
             else "its channels come first"
             if traced.layouts[call.inputs[0]].axis != len(windows) + 1
             else "the padding depends on the size of the input"
-            if crop is None
+            if crop is None or (sparse and None in [w.length for w in windows])
             else None
         )
-        if why is None:
-            found[name] = crop
-        else:
+        if why is not None:
             left.append(f"layer '{name}': its window is not cropped: {why}")
+        elif sparse:
+            found[name] = Gather(windows, _columns(used[..., read]))
+        elif not full:
+            found[name] = crop
     return found, left
 
 
@@ -134,6 +188,12 @@ def _shared(traced: Trace) -> set[int]:
     for call in traced.graph.calls:
         (twice if id(call.op) in seen else seen).add(id(call.op))
     return twice
+
+
+def _columns(used: np.ndarray) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """For each position with a column in use its channels in use."""
+    places = np.argwhere(used.any(axis=-1)).tolist()
+    return tuple((tuple(p), tuple(np.flatnonzero(used[tuple(p)]).tolist())) for p in places)
 
 
 def _box(used: np.ndarray) -> tuple[tuple[int, int], ...]:

@@ -16,7 +16,7 @@ from splitnet_tf.graph.shape_rules import ConcatenateRule
 from splitnet_tf.graph.slicing import sliced
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.sparsity.changes import Changes, channels_left, kernel_changes
-from splitnet_tf.sparsity.narrowing import Crop, Take, narrowings
+from splitnet_tf.sparsity.narrowing import Narrowing, narrowings
 from splitnet_tf.sparsity.removal import Findings, Remains, join_kind, what_remains
 from splitnet_tf.sparsity.selection import Selection, layers_gone, selection_of
 from splitnet_tf.sparsity.weight_axes import layers_of
@@ -49,8 +49,9 @@ def shrink_model(
     Args:
       model: functional ``keras.Model``; it is left as it is.
       selection: what to keep. Defaults to ``read_selection(model)``, all that can go.
-      gather: bool, whether a dense layer whose unused inputs are no whole channels reads the rest
-        through ``keras.ops.take``. Defaults to False, which leaves such inputs in place.
+      gather: bool, whether the columns in use of a kernel, where they are neither whole channels
+        nor a box of the window, are gathered by ``keras.ops`` and multiplied by a smaller kernel.
+        Defaults to False, which leaves columns of zeros in place.
 
     Returns:
       ``Shrunk``.
@@ -59,31 +60,58 @@ def shrink_model(
       SelectionError: the selection was made for another model.
       PlanError: the model has no graph, or Keras cannot make a layer again.
     """
-    traced = trace(model)
-    findings = Findings.of(traced)
-    kept = columns = gone = None
-    if selection is not None:
-        selection.check_model(traced)
-        given = {space.name: space.mask() for space in selection.spaces}
-        kept = [given.get(s.name, np.ones(s.size, bool)) for s in traced.spaces]
-        columns = {c.name: c.mask() for c in selection.columns}
-        gone = frozenset(selection.layers)
-    remains = what_remains(findings, kept, gone)
-    narrowed, left = narrowings(traced, remains, columns, gather)
-    left = [*channels_left(traced, remains, kept), *left]
-    stay = (gone or set()) - set(layers_gone(traced, remains))
-    left += [f"layer '{name}' stays: what it makes is used" for name in sorted(stay)]
-    shrunk = _Shrinker(findings, remains, narrowed).build(model.name)
+    planned = _Planned.of(model, selection, gather)
+    small = _Shrinker(planned.findings, planned.remains, planned.narrowed).build(model.name)
     method = "zeros" if selection is None else selection.method
-    return Shrunk(
-        shrunk,
-        selection_of(findings, remains, model.name, method),
-        Changes(kernel_changes(traced, remains, narrowed), tuple(left)),
-    )
+    done = selection_of(planned.findings, planned.remains, model.name, method)
+    return Shrunk(small, done, planned.changes())
+
+
+def predict_changes(
+    model: keras.Model, selection: Selection | None = None, gather: bool = False
+) -> Changes:
+    """Says what ``shrink_model`` would change, without building anything.
+
+    Args:
+      model, selection, gather: see ``shrink_model``.
+    """
+    return _Planned.of(model, selection, gather).changes()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Planned:
+    """Everything that is decided before the smaller model is built."""
+
+    findings: Findings
+    remains: Remains
+    narrowed: dict[str, Narrowing]
+    left: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: keras.Model, selection: Selection | None, gather: bool) -> _Planned:
+        traced = trace(model)
+        findings = Findings.of(traced)
+        kept = columns = gone = None
+        if selection is not None:
+            selection.check_model(traced)
+            given = {space.name: space.mask() for space in selection.spaces}
+            kept = [given.get(s.name, np.ones(s.size, bool)) for s in traced.spaces]
+            columns = {c.name: c.mask() for c in selection.columns}
+            gone = frozenset(selection.layers)
+        remains = what_remains(findings, kept, gone)
+        narrowed, left = narrowings(traced, remains, columns, gather)
+        left = [*channels_left(traced, remains, kept), *left]
+        stay = (gone or set()) - set(layers_gone(traced, remains))
+        left += [f"layer '{name}' stays: what it makes is used" for name in sorted(stay)]
+        return cls(findings, remains, narrowed, tuple(left))
+
+    def changes(self) -> Changes:
+        kernels = kernel_changes(self.findings.trace, self.remains, self.narrowed)
+        return Changes(kernels, self.left)
 
 
 class _Shrinker:
-    def __init__(self, findings: Findings, remains: Remains, narrowed: dict[str, Crop | Take]):
+    def __init__(self, findings: Findings, remains: Remains, narrowed: dict[str, Narrowing]):
         self.findings, self.remains, self.narrowed = findings, remains, narrowed
         self.trace, self.graph = findings.trace, findings.trace.graph
         self.tensors: dict[int, Any] = {}

@@ -26,6 +26,7 @@ from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.calls import Call
 from splitnet_tf.graph.kernel_rules import DepthwiseConvRule, SeparableConvRule
 from splitnet_tf.graph.trace import Trace, trace
+from splitnet_tf.sparsity.places import deep_layers, last_layers
 from splitnet_tf.sparsity.weight_axes import (
     channel_axes,
     channels_of_spaces,
@@ -134,8 +135,7 @@ def structure_groups(
         if parts is not None:
             found.append(Groups(structure, name, *parts))
     if names is None and structure == "filters":
-        ends = {traced.graph.producers().get(t) for t in traced.graph.outputs}
-        last = {traced.graph.calls[i].layer_name for i in _makers(traced, ends - {None})}
+        last = last_layers(traced)
         found = [g for g in found if g.name not in last]
     if names is None and structure == "depth":
         deep = deep_layers(traced)
@@ -246,58 +246,3 @@ def _spaces(traced: Trace, names: Sequence[str] | None, frozen: bool) -> tuple[G
 
 
 STRUCTURES = (*_AXES, "spaces")
-
-# Layers by their place in the graph.
-
-
-def _makers(traced: Trace, calls: set[int]) -> set[int]:
-    """The calls with kernels behind some calls, with nothing but other layers between."""
-    graph, producers = traced.graph, traced.graph.producers()
-    found, queue = set(), list(calls)
-    for i in queue:
-        if kernels_of(traced, graph.calls[i]):
-            found.add(i)
-            continue
-        queue.extend(producers[t] for t in graph.calls[i].inputs if t in producers)
-    return found
-
-
-def deep_layers(traced: Trace) -> set[str]:
-    """Layers with kernels on a longest path through the model that have a way around them.
-
-    The convolutions of residual blocks are such layers; a network's first layer and the projections
-    of shortcuts are not.
-    """
-    graph = traced.graph
-    producers, consumers = graph.producers(), graph.consumers()
-    weight = [1 if kernels_of(traced, call) else 0 for call in graph.calls]
-    before = _longest(graph.calls, weight, lambda c: [producers.get(t) for t in c.inputs])
-    after = _longest(
-        graph.calls, weight, lambda c: [i for t in c.outputs for i in consumers.get(t, ())], True
-    )
-    longest = max(before, default=0)
-    return {
-        call.layer_name
-        for i, call in enumerate(graph.calls)
-        if weight[i] and before[i] + after[i] - 1 == longest and _has_way_around(traced, i)
-    }
-
-
-def _longest(calls, weight, neighbours, backwards=False) -> list[int]:
-    """Kernels on the longest path that ends at each call, itself counted."""
-    best = [0] * len(calls)
-    order = range(len(calls))
-    for i in reversed(order) if backwards else order:
-        best[i] = weight[i] + max(
-            (best[j] for j in neighbours(calls[i]) if j is not None), default=0
-        )
-    return best
-
-
-def _has_way_around(traced: Trace, without: int) -> bool:
-    """Whether the outputs can be reached from the inputs without one call."""
-    reached = set(traced.graph.inputs)
-    for i, call in enumerate(traced.graph.calls):
-        if i != without and reached & set(call.inputs):
-            reached.update(call.outputs)
-    return all(t in reached for t in traced.graph.outputs)

@@ -59,6 +59,13 @@ class Window:
         last = (self.length + before + after - self.reach) // self.stride * self.stride
         return (places < before) | (last + places - before > self.length - 1)
 
+    def places_of(self, position: int) -> slice:
+        """Places of the padded input, of known length, that one position of the window sees."""
+        before, after = self.pads()
+        steps = (self.length + before + after - self.reach) // self.stride
+        start = position * self.dilation
+        return slice(start, start + steps * self.stride + 1, self.stride)
+
     def cropped(self, low: int, high: int) -> tuple[Window, tuple[int, int]] | None:
         """The window of positions ``low`` to ``high`` - 1, and what its input needs.
 

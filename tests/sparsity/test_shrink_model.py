@@ -294,6 +294,29 @@ def test_inputs_of_a_dense_layer_are_taken_on_request():
     )
 
 
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("strides, dilation", [(1, 1), (2, 1), (1, 2)])
+def test_columns_of_a_convolution_are_gathered_on_request(padding, strides, dilation):
+    inputs = keras.Input((9, 10, 3))
+    x = layers.Conv2D(4, 3, strides, padding, dilation_rate=dilation, name="conv")(inputs)
+    model = settle(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))), 5)
+    columns = np.random.default_rng(0).random((3, 3, 3, 1)) < 0.4
+    columns[1, 1] = True
+    model.get_layer("conv").kernel.assign(to_numpy(model.get_layer("conv").kernel) * columns)
+    assert kernel_shapes(check_shrink(model))["conv"] == (3, 3, 3, 4)
+    shrunk = check_shrink(model, gather=True)
+    assert kernel_shapes(shrunk)["conv"] == (1, 1, columns.sum(), 4)
+    assert shrunk.selection.columns[0].indices == tuple(np.flatnonzero(columns))
+
+
+def test_columns_of_a_depthwise_convolution_are_not_gathered():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, name="depthwise")(inputs)
+    model = settle(keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x))), 5)
+    set_zero(model.get_layer("depthwise").kernel, (0, 1, 2))
+    assert kernel_shapes(check_shrink(model, gather=True))["depthwise"] == (3, 3, 3, 2)
+
+
 def test_shared_layers():
     inputs = keras.Input((6, 6, 3))
     x = layers.Conv2D(4, 1, activation="softplus", name="a")(inputs)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from splitnet_tf.sparsity import shrink_model
+from splitnet_tf.sparsity import predict_changes, shrink_model
 from tests.conftest import to_numpy
 
 
@@ -48,6 +48,7 @@ def check_shrink(model, selection=None, gather=False, seed=0):
     """The shrunk model computes the same and is as predicted; returns what was done."""
     shrunk = shrink_model(model, selection, gather)
     assert difference(model, shrunk.model, seed) <= 1e-5
+    assert predict_changes(model, selection, gather) == shrunk.changes
     names = {layer.name for layer in shrunk.model.layers}
     for change in shrunk.changes.kernels:
         if change.after is None:
