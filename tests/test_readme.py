@@ -17,6 +17,7 @@ from splitnet_tf.report.runs import read_runs
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
 from tests.flags_page import PROGRAMS, flags_page
+from tests.test_architecture import MAY_IMPORT
 
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = {str(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in FILES}
@@ -182,6 +183,16 @@ def test_flags_named_on_the_pages_exist():
 
 def test_the_page_of_flags_is_as_it_would_be_written():
     assert PAGES["docs/flags.md"] == flags_page(), "python -m tests.flags_page docs/flags.md"
+
+
+def test_the_table_of_packages_is_that_of_the_import_rules():
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) ?\|$", PAGES["docs/development.md"], re.M)
+    names = {package: set(re.findall(r"`(\w+)`", cell)) for package, cell in rows}
+    whole = {package for package, cell in rows if cell.startswith("all of these")}
+    assert set(names) == set(MAY_IMPORT) and whole == {"stages", "benchmarks", "cli"}
+    assert {p: n for p, n in names.items() if p not in whole} == {
+        p: n for p, n in MAY_IMPORT.items() if p not in whole
+    }
 
 
 def test_the_readme_is_short():
