@@ -80,11 +80,12 @@ def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroup
     warmup_steps(recipe, loop(), data[0].steps_per_epoch)
     grouped = make_grouped(plain, plan)
     logging.info("%s", plan)
+    config = run_settings(dataset, plain, given)
     return learn_groups(
         grouped,
         *data[:2],
         recipe,
-        run=make_run(run_settings(dataset, plain, given)),
+        run=make_run(config),
         test=data[2],
         loop=loop(),
         method=FLAGS.method,
@@ -93,7 +94,7 @@ def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroup
         seed=FLAGS.seed,
         split_pace=10.0 if FLAGS.finetune else 1.0,
         picture_interval=FLAGS.group_summary_interval,
-        measure_start=starts_trained(),
+        measure_start="start_digest" in config,
         settings=settings(),
     )
 
@@ -102,22 +103,18 @@ def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
     """Trains a network of which no kernel is split, to compare with."""
     data, phase = split_feeds(dataset, FLAGS.seed), Phase(**phase_values())
     check_phase(phase, loop(), data[0].steps_per_epoch)
+    config = run_settings(dataset, plain, classes_given(dataset, plan))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
         plain,
         *data[:2],
         phase,
-        run=make_run(run_settings(dataset, plain, classes_given(dataset, plan))),
+        run=make_run(config),
         test=data[2],
         loop=loop(),
-        measure_start=starts_trained(),
+        measure_start="start_digest" in config,
         settings=settings(),
     )
-
-
-def starts_trained() -> bool:
-    """Whether the weights are those of a file."""
-    return bool(FLAGS.basemodel) or model_name().endswith(".keras")
 
 
 def run_settings(dataset: Dataset, plain: keras.Model, given: GivenClasses | None) -> dict:
@@ -131,7 +128,7 @@ def run_settings(dataset: Dataset, plain: keras.Model, given: GivenClasses | Non
     }
     if given is not None and given.labels is not None:
         config["given_digest"] = digest_arrays([given.labels])
-    if starts_trained():
+    if FLAGS.basemodel or model_name().endswith(".keras"):
         config["start_digest"] = digest_arrays(plain.get_weights())
     return config
 
@@ -140,14 +137,11 @@ def classes_given(
     dataset: Dataset, plan: SplitPlan, values: flags.FlagValues = FLAGS
 ) -> GivenClasses | None:
     """Groups of the classes that flags give; None where the groups are learned."""
-    taxonomy = None
-    if values.grouping == "semantic":
-        taxonomy = superclass_taxonomy(dataset)
     return given_classes(
         values.grouping,
         plan,
         dataset.class_names,
-        taxonomy=taxonomy,
+        taxonomy=superclass_taxonomy(dataset) if values.grouping == "semantic" else None,
         seed=values.seed,
         features=values.features,
         clusters_of=values.clusters_of,
@@ -157,25 +151,18 @@ def classes_given(
 
 def grouping_recipe() -> GroupingRecipe:
     """The recipe that the flags make."""
+    names = "warmup_epochs gamma1_growth converged_p converged_hold converged_off_block"
     return GroupingRecipe(
         **phase_values(),
-        warmup_epochs=FLAGS.warmup_epochs,
+        **{name: FLAGS[name].value for name in names.split()},
         pace=FLAGS.assignment_lr_scale,
-        gamma1_growth=FLAGS.gamma1_growth,
         assignment_start=FLAGS.assignment_init,
-        converged_p=FLAGS.converged_p,
-        converged_hold=FLAGS.converged_hold,
-        converged_off_block=FLAGS.converged_off_block,
     )
 
 
 def make_grouped(plain: keras.Model, plan: SplitPlan) -> keras.Model:
-    """The grouped model.
-
-    Raises:
-      PlanError: the plan does not split the classes, or a layer that cannot be grouped.
-    """
-    plan.classes  # noqa: B018, an error before a run folder is made
+    """The grouped model; a plan that does not split the classes is an error."""
+    plan.classes  # noqa: B018, found before a run folder is made
     return group_model(
         plain,
         plan,

@@ -25,21 +25,11 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
 # Flags that do not change how a run trains, and devices: a run may go on elsewhere.
+# What is in --basemodel has a digest among the settings.
 FREE_FLAGS = (
-    "data_dir",
-    "train_dir",
-    "basemodel",  # what is in it has a digest among the settings
-    "restart",
-    "method",
-    "on_nan",
-    "group_summary_interval",
-    "devices",
-    "trunk",
-    "cluster",
-    "on_worker_loss",
-    "worker_timeout",
-    "worker_wait",
-)
+    "data_dir train_dir basemodel restart method on_nan group_summary_interval devices trunk "
+    "cluster on_worker_loss worker_timeout worker_wait"
+).split()
 
 
 def define_data_flags() -> None:
@@ -206,16 +196,8 @@ def phase_values() -> dict:
 
 def loop(patience: int = 0) -> Loop:
     """The loop that the flags make."""
-    return Loop(
-        max_steps=FLAGS.max_steps,
-        display=FLAGS.display,
-        val_interval=FLAGS.val_interval,
-        checkpoint_interval=FLAGS.checkpoint_interval,
-        patience=patience,
-        on_nan=FLAGS.on_nan,
-        bfloat16=FLAGS.bfloat16,
-        jit_compile=FLAGS.jit_compile,
-    )
+    names = "max_steps display val_interval checkpoint_interval on_nan bfloat16 jit_compile"
+    return Loop(patience=patience, **{name: FLAGS[name].value for name in names.split()})
 
 
 def make_run(config: dict) -> RunDirectory:
