@@ -16,12 +16,12 @@ def residual_network() -> keras.Model:
     """Every kind of layer of a Wide ResNet, and few of each: JAX compiles them for long."""
     inputs = keras.Input((8, 8, 3))
     start = layers.Conv2D(8, 3, padding="same", use_bias=False, name="init_conv")(inputs)
-    x = layers.ReLU()(layers.BatchNormalization()(start))
+    x = layers.ReLU()(layers.BatchNormalization(name="norm_1")(start))
     x = layers.Conv2D(8, 3, padding="same", strides=2, use_bias=False, name="conv_1")(x)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.ReLU()(layers.BatchNormalization(name="norm_2")(x))
     x = layers.Conv2D(12, 3, padding="same", use_bias=False, name="conv_2")(x)
     shortcut = layers.Conv2D(12, 1, strides=2, use_bias=False, name="shortcut")(start)
-    x = layers.ReLU()(layers.BatchNormalization()(layers.Add()([x, shortcut])))
+    x = layers.ReLU()(layers.BatchNormalization(name="norm_3")(layers.Add()([x, shortcut])))
     return keras.Model(inputs, layers.Dense(10, name="logits")(layers.GlobalAvgPool2D()(x)))
 
 

@@ -13,7 +13,6 @@ from tests.conftest import ROOT
 INSTALLED = packages_distributions()
 OWN = {"splitnet_tf", "experiments"}
 # Imported, and declared nowhere, with the reason.
-UNDECLARED = {"torch": "another backend of Keras, chosen by who installs it"}
 CODE = {
     "splitnet_tf": sorted(ROOT.glob("splitnet_tf/**/*.py")),
     "experiments": sorted(ROOT.glob("experiments/**/*.py")),
@@ -71,15 +70,9 @@ def test_every_import_is_declared(declared, part):
     for path in CODE[part]:
         for names, at_once in imports(path):
             count += 1
-            enough = declared[""] if at_once else extras | set(UNDECLARED)
+            enough = declared[""] if at_once else extras
             assert names & enough, f"{path.relative_to(ROOT)} imports {', '.join(names)}"
     assert count >= 2  # numpy and absl at the least
-
-
-def test_no_reason_is_left_over():
-    """What is excused is imported indeed, and not declared."""
-    found = [n for files in CODE.values() for path in files for n, _ in imports(path)]
-    assert set(UNDECLARED) <= set().union(*found)
 
 
 def test_packages_that_an_export_needs_are_an_extra(declared):

@@ -30,6 +30,11 @@ class Result:
     rollbacks: int | None = None
     valid_accuracy: float | None = None
 
+    def length(self) -> str:
+        """The steps done, with the reason where training ended early."""
+        early = "" if self.stopped == "max_steps" else f" ({self.stopped})"
+        return f"Trained for {self.steps} steps{early}"
+
     def to_document(self) -> dict[str, Any]:
         """The keys and values of the file."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}

@@ -40,7 +40,7 @@ class Finetuned:
 
     def __str__(self) -> str:
         found = self.result
-        text = f"Stopped at step {found.steps} ({found.stopped}): validation accuracy "
+        text = f"{found.length()}: validation accuracy "
         text += f"{100 * found.valid_accuracy:.2f}%"
         if found.test_accuracy is not None:
             text += f", test accuracy {100 * found.test_accuracy:.2f}%"

@@ -16,7 +16,6 @@ from splitnet_tf.grouping import Grouping, off_block_energy, plan_of, read_group
 from splitnet_tf.grouping.paces import paces
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.start import given_assignments
-from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import GROUPED, GROUPING
 from splitnet_tf.runs.results import GroupResult
@@ -25,6 +24,7 @@ from splitnet_tf.stages.given import GivenClasses
 from splitnet_tf.stages.grouping_hook import GroupingHook
 from splitnet_tf.stages.loop import (
     Loop,
+    classifier_loss,
     length_argument,
     phase_settings,
     run_folder,
@@ -59,7 +59,7 @@ class LearnedGroups:
         ]
         found = self.result
         lines.append(
-            f"Stopped at step {found.steps} ({found.stopped}): validation accuracy "
+            f"{found.length()}: validation accuracy "
             f"{100 * found.valid_accuracy:.2f}%, {100 * found.off_block_energy:.2f}% of the energy "
             "off the blocks."
         )
@@ -125,9 +125,10 @@ def learn_groups(
     feed = feed_of(train, batch_size, seed, class_weight)
     valid, test = feed_of(valid), None if test is None else feed_of(test)
     names = class_names or [str(c) for c in range(plan.classes.size)]
-    loss = loss or loss_for(grouped, recipe.label_smoothing)
+    loss = loss or classifier_loss(grouped, recipe.label_smoothing)
     warmup = warmup_steps(recipe, loop, feed.steps_per_epoch)
-    config = phase_settings(recipe, loop, grouped, seed=seed, method=method)
+    noise = [id(a.logits) for a in losses.assignments()]
+    config = phase_settings(recipe, loop, grouped, noise, seed=seed, method=method)
     with run_folder(run, config, restart) as folder:
         still, classes, features = (), None, "learned"
         if given is not None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from splitnet_tf.data.feeds import Feed
-from splitnet_tf.errors import ArgumentError
+from splitnet_tf.errors import ArgumentError, PlanError
+from splitnet_tf.graph import logits_model
+from splitnet_tf.recipe.losses import HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import optimizer_for
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.schedules import Schedule, rate_of
@@ -47,6 +49,25 @@ class Loop:
     on_nan: str = "stop"
     bfloat16: bool = False
     jit_compile: bool = False
+
+
+def classifier_loss(model: keras.Model, label_smoothing: float) -> keras.losses.Loss | HeadLosses:
+    """The loss of a model that returns logits, see ``loss_for``.
+
+    Raises:
+      ArgumentError: the model ends in a softmax, which must be taken off first.
+    """
+    if len(model.outputs) == 1 and len(model.outputs[0].shape) == 2:
+        try:
+            ends_in_logits = logits_model(model) is model
+        except PlanError:  # in a function of its own
+            ends_in_logits = True
+        if not ends_in_logits:
+            raise ArgumentError(
+                f"Model '{model.name}' ends in a softmax, but logits are needed; take it off with "
+                "splitnet_tf.logits_model(model)."
+            )
+    return loss_for(model, label_smoothing)
 
 
 def total_steps(phase: Phase, loop: Loop, per_epoch: int) -> int:
@@ -122,9 +143,16 @@ def run_folder(
         yield folder
 
 
-def phase_settings(phase: Phase, loop: Loop, model: keras.Model, **more) -> dict[str, Any]:
-    """What the ``config.json`` of a run from Python holds."""
-    weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in model.weights])
+def phase_settings(
+    phase: Phase, loop: Loop, model: keras.Model, noise: Collection[int] = (), **more
+) -> dict[str, Any]:
+    """What the ``config.json`` of a run from Python holds.
+
+    Args:
+      noise: ``id`` of weights that need not be the same when a run goes on.
+    """
+    weights = [w for w in model.weights if id(w) not in noise]
+    weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in weights])
     settings = {**dataclasses.asdict(phase), **dataclasses.asdict(loop), **more}
     return {"model": model.name, "starting_weights": weights, **settings}
 

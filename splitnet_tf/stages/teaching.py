@@ -13,9 +13,9 @@ from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.recipe.distillation import TaughtCrossEntropy
-from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.stages.loop import classifier_loss
 from splitnet_tf.storage.digests import digest_arrays
 from splitnet_tf.training import compiled_forward
 
@@ -56,7 +56,7 @@ def taught(
         a loss on groups without a grouping.
     """
     if teacher is None and not teaching.group_weight:
-        return feed, loss or loss_for(network, phase.label_smoothing)
+        return feed, loss or classifier_loss(network, phase.label_smoothing)
     if loss is not None:
         raise ArgumentError("`loss` cannot be given beside `teacher` or a loss on groups.")
     needed = teaching.group_weight or teaching.parts

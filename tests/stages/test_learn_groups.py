@@ -244,3 +244,26 @@ def test_a_recipe_that_leaves_no_step_is_refused(arrays):
         sn.learn_groups(group(make_network()), train, valid, recipe)
     with pytest.raises(sn.ArgumentError, match="give no training step"):
         sn.finetune(make_network(), train, valid, sn.Phase(epochs=0))
+
+
+def test_a_run_goes_on_though_the_assignments_start_from_other_noise(arrays, tmp_path):
+    """As in a script that is run again: the model from a file, grouped anew."""
+    train, valid, _ = arrays
+    more = {"loop": sn.Loop(max_steps=2), "method": "balanced", "run": tmp_path}
+    first = sn.learn_groups(
+        sn.group_model(make_network(), SECTIONS, seed=2), train, valid, QUICK, **more
+    )
+    again = sn.learn_groups(
+        sn.group_model(make_network(), SECTIONS, seed=3), train, valid, QUICK, **more
+    )
+    assert again == first
+
+
+def test_a_softmax_at_the_end_is_refused(arrays):
+    network = make_network()
+    ends = keras.Model(network.inputs, keras.layers.Softmax()(network.outputs[0]))
+    with pytest.raises(sn.ArgumentError, match=r"ends in a softmax.*logits_model\(model\)"):
+        sn.finetune(ends, *arrays[:2], PHASE)
+    with pytest.raises(sn.ArgumentError, match="ends in a softmax"):
+        sn.learn_groups(sn.group_model(ends, SECTIONS), *arrays[:2], RECIPE)
+    assert sn.logits_model(ends).output_shape == (None, 8)
