@@ -20,6 +20,7 @@ SHOWN = (
     *("cost", "export_tree", "group_model", "logits_model", "plain_copy", "plan_of"),
     *("off_block_energy", "read_grouping", "register_activation", "register_rule", "split_losses"),
     *("split_model", "start_from_clusters", "SplitTree"),
+    *("compare", "compare_groupings", "describe_groups", "evaluate_model", "suggest_cuts"),
 )
 
 

@@ -93,6 +93,10 @@ def suggest_cuts(
       model: functional.
       num_groups: int, groups of the section. Defaults to 2.
       input_size: int, see ``cost``. Defaults to None.
+
+    >>> model = sn.models.mlp((8, 8), num_classes=4, input_shape=(6,))
+    >>> [(cut.start, cut.params) for cut in sn.suggest_cuts(model).cuts]
+    [('fc1', 92), ('fc2', 116), ('logits', 148)]
     """
     if input_size is not None:
         model = with_input_size(model, input_size)

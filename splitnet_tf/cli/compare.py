@@ -11,6 +11,7 @@ from splitnet_tf.cli.compare_runs import Runs, program_flags
 from splitnet_tf.cli.define import Number, define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.training_flags import define_dataset_flags
 from splitnet_tf.stages.compare import compare_groupings
 from splitnet_tf.storage.json_files import write_json
 
@@ -45,14 +46,7 @@ def define_flags() -> None:
         "Random seeds; every grouping is trained once with each.",
         Number(int, 0, 2**31 - 1),
     )
-    define_text(
-        "dataset",
-        "cifar100",
-        "Data set: cifar100; planted, two groups of classes that share features; planted-2-2,"
-        " two groups of two subgroups (--splits=2-4-4 finds both levels); or an .npz file "
-        "with your own data.",
-    )
-    define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
+    define_dataset_flags()
     define_budget_flags()
     define_output_flags()
 

@@ -32,8 +32,8 @@ FREE_FLAGS = (
 ).split()
 
 
-def define_data_flags() -> None:
-    """Flags that choose the data."""
+def define_dataset_flags() -> None:
+    """Flags that name the data set."""
     define_text(
         "dataset",
         "cifar100",
@@ -42,6 +42,11 @@ def define_data_flags() -> None:
         "with your own data.",
     )
     define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
+
+
+def define_data_flags() -> None:
+    """Flags that choose the data, its batches and its order."""
+    define_dataset_flags()
     define_integer("batch_size", 90, "Images in a batch.", 1, 1_000_000)
     define_integer(
         "seed",

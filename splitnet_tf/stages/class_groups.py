@@ -94,6 +94,12 @@ def describe_groups(
       superclasses: int (classes,), superclass of each class. Defaults to none.
       planted: int (classes,) each, planted groups from coarse to fine; they come before
         superclasses. Defaults to none.
+
+    >>> model = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+    >>> even = sn.Grouping.even(sn.SplitPlan.from_sections(model, [("logits", 2)]))
+    >>> found = sn.describe_groups(even, superclasses=np.array([0, 0, 1, 1]))
+    >>> found.sizes, round(found.nmi, 3)
+    ([2, 2], 1.0)
     """
     names = tuple(tuple(map(str, names)) for names in grouping.class_groups())
     if planted:

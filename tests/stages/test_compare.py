@@ -5,12 +5,14 @@ import statistics
 import numpy as np
 import pytest
 
+import splitnet_tf as sn
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.runs import GroupResult, SplitResult
 from splitnet_tf.stages.class_groups import describe_groups
 from splitnet_tf.stages.compare import GroupingRun, compare_groupings
+from tests.stages.conftest import SECTIONS, make_network
 
 ERRORS = {"learned": (0.30, 0.50), "random": (0.31, 0.53)}
 
@@ -75,3 +77,28 @@ def test_a_run_is_made_of_the_results_of_its_stages():
     del stages["recalibrated"]
     again = GroupingRun.of(GroupResult(steps=4), split, describe_groups(grouping))
     assert again.error_after_cut == 0.75 and again.nmi is None and again.random_nmi is None
+
+
+def test_groupings_are_compared_in_python(arrays):
+    """Learned and random groups of a user's own network, by the functions of this package."""
+    train, valid, test = arrays
+    names = [str(c) for c in range(8)]
+    recipe = sn.GroupingRecipe(epochs=1, warmup_epochs=0, rate=0.05)
+
+    def run_one(grouping, seed):
+        grouped = sn.group_model(make_network(), SECTIONS)
+        given = sn.given_classes(grouping, sn.plan_of(grouped), names, seed=seed)
+        quick = {"loop": sn.Loop(max_steps=3), "seed": seed}
+        learned = sn.learn_groups(
+            grouped, train, valid, recipe, given=given, method="balanced", **quick
+        )
+        done = sn.split(
+            grouped, learned.grouping, train, valid, test, recalibrate_batches=2, **quick
+        )
+        return GroupingRun.of(learned.result, done.result, sn.describe_groups(done.grouping))
+
+    found = sn.compare_groupings(["learned", "random"], [3], run_one)
+    assert list(found.runs) == ["learned", "random"]
+    for (run,) in found.runs.values():
+        assert (run.group_steps, run.steps) == (3, 3) and sum(run.sizes) == 8
+        assert 0 <= run.error <= 1 and run.params < sn.cost(make_network()).params
