@@ -6,8 +6,8 @@ import numpy as np
 import splitnet_tf as sn
 
 
-def masked_outputs(model, plan, grouping, x) -> np.ndarray:
-    """Outputs on ``x`` of a plain copy in which only weights inside a group are left."""
+def masked_outputs(model, plan, grouping, x):
+    """Outputs on ``x`` of a plain copy in which only weights inside a group are left, arrays."""
     copy = sn.plain_copy(model)
     for kernel in plan.kernels:
         sides = []
@@ -21,4 +21,4 @@ def masked_outputs(model, plan, grouping, x) -> np.ndarray:
         variable = layer.kernel if hasattr(layer, "kernel") else layer.pointwise_kernel
         same_group = sides[0][:, None] == sides[1][None, :]
         variable.assign(keras.ops.convert_to_numpy(variable) * same_group)
-    return keras.ops.convert_to_numpy(copy(x, training=False))
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, copy(x, training=False))

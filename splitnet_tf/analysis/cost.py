@@ -180,7 +180,7 @@ def _positions(call: Call, graph: Graph) -> int:
     shape = graph.shapes[call.inputs[0] if transposed else call.outputs[0]][1:]
     first = getattr(call.op, "data_format", None) == "channels_first"
     places = shape[1:] if first else shape[:-1]
-    return _product(places, call)
+    return _product(places, call, graph)
 
 
 def _einsum_products(call: Call, graph: Graph) -> int:
@@ -190,17 +190,24 @@ def _einsum_products(call: Call, graph: Graph) -> int:
     """
     read, kernel = call.op.equation.split("->")[0].split(",")
     own = [n for letter, n in zip(kernel, call.op.kernel.shape, strict=True) if letter not in read]
-    return _product(graph.shapes[call.inputs[0]][1:], call) * math.prod(own)
+    return _product(graph.shapes[call.inputs[0]][1:], call, graph) * math.prod(own)
 
 
-def _product(places: tuple, call: Call) -> int:
-    if None in places:
-        raise PlanError(
-            f"Layer '{call.name}' ({type(call.op).__name__}) is applied at a number of places that "
-            "depends on the input; give `input_size`, or the model a keras.Input of fixed shape, "
-            "to count FLOPs."
-        )
-    return math.prod(places)
+def _product(places: tuple, call: Call, graph: Graph) -> int:
+    if None not in places:
+        return math.prod(places)
+    for other in graph.calls:
+        ins, outs = ([graph.shapes[t][1:] for t in side] for side in (other.inputs, other.outputs))
+        if not any(None in shape for shape in ins) and any(None in shape for shape in outs):
+            raise PlanError(
+                f"Layer '{other.name}' ({type(other.op).__name__}) leaves the shape of its output "
+                f"open, {outs[0]}; give it an output shape without None to count FLOPs."
+            )
+    raise PlanError(
+        f"Layer '{call.name}' ({type(call.op).__name__}) is applied at a number of places that "
+        "depends on the input; give `input_size`, or the model a keras.Input of fixed shape, "
+        "to count FLOPs."
+    )
 
 
 def with_input_size(model: keras.Model, size: int) -> keras.Model:

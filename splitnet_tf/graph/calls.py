@@ -79,6 +79,13 @@ class Graph:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
 
+    @property
+    def first_output(self) -> int:
+        """Id of the output that the model names first; Keras sorts the keys of dicts."""
+        order: list[int] = []
+        map_structure(order.append, self.output_structure)
+        return self.outputs[order[0]]
+
     def producers(self) -> dict[int, int]:
         """Maps tensor ids to the index of the call that makes them; model inputs are absent."""
         return {t: i for i, call in enumerate(self.calls) for t in call.outputs}

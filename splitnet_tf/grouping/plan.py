@@ -242,7 +242,7 @@ class _Planner:
             PlannedSpace(names[s], self.trace.spaces[s].size, level, self.groups[level])
             for s, level in sorted(space_levels.items())
         )
-        output = self.trace.layouts[self.graph.outputs[0]]
+        output = self.trace.layouts[self.graph.first_output]
         classes = tuple(names[s] for s in output.spaces)
         for space in spaces:
             if space.size == 1 and classes == (space.name,):

@@ -188,3 +188,11 @@ def test_einsum_dense_counts_the_products_of_its_equation(equation, output_shape
     made = layers.EinsumDense(equation, output_shape, bias_axes=None)(inputs)
     found = sn.cost(keras.Model(inputs, made))
     assert (found.params, found.flops) == (6 * 7, 2 * products)
+
+
+def test_a_layer_that_leaves_its_shape_open_is_named():
+    inputs = keras.Input((5, 6))
+    x = layers.EinsumDense("abc,cd->abd", (None, 7), name="open")(inputs)
+    model = keras.Model(inputs, layers.Dense(4)(x))
+    with pytest.raises(PlanError, match="Layer 'open' .EinsumDense. leaves the shape of its"):
+        sn.cost(model)
