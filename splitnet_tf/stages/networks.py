@@ -1,4 +1,4 @@
-"""Networks by name or from a file, and whether one fits its data."""
+"""Networks by name or from a file, and checks that they fit their data."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ def choose_model(
     input_shape: tuple[int, ...] | None = None,
     **settings,
 ) -> keras.Model:
-    """A model by name or from a file; it returns logits.
+    """Builds a model by name or loads it from a file; it returns logits.
 
     Args:
-      name: as ``models.build`` takes it, or a ``.keras`` file.
-      num_classes, input_shape: what the model must have; None: its own.
-      **settings: of the model's function; a file takes none.
+      name: name for ``models.build``, or a ``.keras`` file.
+      num_classes: int, classes that the model must have. Defaults to its own.
+      input_shape: shape of an example that the model must take. Defaults to its own.
+      **settings: arguments of the model's function; a file takes none.
 
     Raises:
-      ArgumentError: an unknown name, or a model that does not fit.
-      PlanError: a file that holds no classifier.
+      ArgumentError: the name is unknown, or the model does not fit.
+      PlanError: the file does not hold a classifier.
     """
     if not name.endswith(".keras"):
         try:
@@ -55,10 +56,10 @@ def choose_model(
 
 
 def model_settings(name: str) -> dict[str, Any]:
-    """What a model can be built with, and the defaults; a file takes nothing.
+    """Returns the settings that a model can be built with, and their defaults; none for a file.
 
     Raises:
-      ArgumentError: an unknown name.
+      ArgumentError: the name is unknown.
     """
     if name.endswith(".keras"):
         return {}
@@ -72,9 +73,9 @@ def check_run_folder(name: str, path: Path, first: str = "make it first") -> Non
     """Raises RunError when an argument names a run folder, with no suffix, that is not there.
 
     Args:
-      name: of the argument.
-      path: its value.
-      first: what makes the folder.
+      name: name of the argument.
+      path: value of the argument.
+      first: words that say what makes the folder.
     """
     if not path.exists() and not path.suffix:
         raise RunError(f"Run folder `{name}={path}` does not exist; {first}, or name another one.")
@@ -113,7 +114,7 @@ def _takes(shape: tuple, wanted: tuple) -> bool:
 
 
 def _reason(error: ValueError) -> str:
-    """The line of an error that says what is wrong; Keras' first one may only say where."""
+    """Returns the line of an error that says what is wrong; Keras' first may only say where."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).split("\n")
     lines = [line.strip() for line in lines if line.strip()]
     return next((x for x in lines if not x.startswith("Exception encountered")), lines[0])
