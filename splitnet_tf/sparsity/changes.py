@@ -12,7 +12,7 @@ from keras import ops
 
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.sparsity.narrowing import Narrowing
-from splitnet_tf.sparsity.removal import Remains
+from splitnet_tf.sparsity.removal import UNFOLDED, Remains
 from splitnet_tf.sparsity.weight_axes import channel_axes, fixed_spaces, kernels_of, layers_of
 
 
@@ -51,7 +51,7 @@ class KernelChange:
 
 @dataclasses.dataclass(frozen=True)
 class Changes:
-    """What a shrink changes.
+    """Changes that a shrink makes.
 
     Attributes:
       kernels: ``KernelChange`` of every kernel, in the model's order.
@@ -175,7 +175,7 @@ def channels_left(traced: Trace, remains: Remains, kept: list[np.ndarray] | None
     """
     fixed, grouped = fixed_spaces(traced), defaultdict(list)
     for (s, channel), reason in remains.reasons.items():
-        given_up = "constant" in reason if kept is None else not kept[s][channel]
+        given_up = UNFOLDED in reason if kept is None else not kept[s][channel]
         if s not in fixed and given_up:
             grouped[s, reason].append(channel)
     return [

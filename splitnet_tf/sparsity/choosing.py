@@ -97,7 +97,7 @@ def _groups(model: keras.Model, structure: str) -> tuple[Groups, ...]:
 
 
 def _largest(norms: np.ndarray, threshold, keep, least: int = 1) -> np.ndarray:
-    """Which norms are kept, at least so many."""
+    """Picks the largest norms, at least so many."""
     if keep is not None:
         count = max(least, round(keep * len(norms)))
     else:

@@ -12,7 +12,7 @@ from splitnet_tf.sparsity.weight_axes import kernels_of, layers_of
 
 
 def lowered_columns(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Whether each column has a weight that is not zero, bool (window x channels,).
+    """Finds the columns with a weight that is not zero, bool (window x channels,).
 
     Args:
       kernel: (window..., in, out); with several blocks ``in`` is that of a block.
@@ -25,7 +25,7 @@ def lowered_columns(kernel: np.ndarray, channels: int) -> np.ndarray:
 
 
 def live_columns(traced: Trace, remains: Remains) -> dict[str, tuple[np.ndarray, bool]]:
-    """For each layer that stays its columns: which are used by filters that stay.
+    """Finds the columns of each layer that stays which filters that stay use.
 
     Returns:
       Name of the layer to (bool (columns,); whether a column is zero though its channel stays).

@@ -61,7 +61,7 @@ def _of_call(traced: Trace, views, call: Call, values) -> list[np.ndarray]:
 
 
 def _varies(traced: Trace, call: Call, values) -> np.ndarray:
-    """For each channel of the output whether it depends on an input that varies."""
+    """Tells for each channel of the output if it depends on an input that varies."""
     space, index = channels_of_spaces(traced, call.outputs[0])
     varies = np.zeros(len(space), bool)
     zero = np.zeros(len(space), bool)
@@ -80,7 +80,7 @@ def _varies(traced: Trace, call: Call, values) -> np.ndarray:
 
 
 def _passes(traced: Trace, call: Call) -> np.ndarray:
-    """For each channel whether the layer lets anything of its input through."""
+    """Tells for each channel if the layer lets anything of its input through."""
     rule, op = traced.rule(call), call.op
     weights = None
     if isinstance(rule, DepthwiseConvRule):
@@ -95,7 +95,7 @@ def _passes(traced: Trace, call: Call) -> np.ndarray:
 
 
 def _run(traced: Trace, call: Call, values) -> np.ndarray:
-    """What the call makes of the constants, (channels,); nan where that is no constant."""
+    """Runs the call on the constants; (channels,), nan where a channel is no constant then."""
     graph = traced.graph
     tensors = {}
     for t in call.inputs:

@@ -15,7 +15,7 @@ from splitnet_tf.sparsity.windows import sees_padding, windows_of
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KernelView:
-    """Which inputs a layer reads, and what it makes of constant ones.
+    """Inputs that a layer reads, and constants that it makes of constant ones.
 
     Attributes:
       call: of the layer.

@@ -131,7 +131,7 @@ Narrowing = Crop | Take | Gather
 def narrowings(
     traced: Trace, remains: Remains, given: Mapping[str, np.ndarray] | None, gather: bool
 ) -> tuple[dict[str, Narrowing], list[str]]:
-    """What the zero columns of the kernels that stay allow.
+    """Finds how the kernels that stay can be narrowed, by their zero columns.
 
     Args:
       traced, remains: of the model.
@@ -191,7 +191,7 @@ def _shared(traced: Trace) -> set[int]:
 
 
 def _columns(used: np.ndarray) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-    """For each position with a column in use its channels in use."""
+    """Lists the positions with a column in use, each with its channels in use."""
     places = np.argwhere(used.any(axis=-1)).tolist()
     return tuple((tuple(p), tuple(np.flatnonzero(used[tuple(p)]).tolist())) for p in places)
 

@@ -54,7 +54,7 @@ def _longest(calls, weight, neighbours, backwards=False) -> list[int]:
 
 
 def _has_way_around(traced: Trace, without: int) -> bool:
-    """Whether the outputs can be reached from the inputs without one call."""
+    """Tells if the outputs can be reached from the inputs without one call."""
     reached = set(traced.graph.inputs)
     for i, call in enumerate(traced.graph.calls):
         if i != without and reached & set(call.inputs):

@@ -21,10 +21,12 @@ from splitnet_tf.sparsity.constants import constant_channels
 from splitnet_tf.sparsity.kernel_views import KernelView, kernel_views
 from splitnet_tf.sparsity.weight_axes import channels_of_spaces, kernels_of
 
+UNFOLDED = "reads a constant that cannot be folded"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Findings:
-    """What the weights of a model say, before anything is chosen.
+    """Facts that the weights of a model tell, before anything is chosen.
 
     Attributes:
       trace: of the model.
@@ -45,7 +47,7 @@ class Findings:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Remains:
-    """What stays of a model.
+    """Channels and calls of a model that stay.
 
     Attributes:
       kept: for each space of the trace bool (size,).
@@ -64,7 +66,7 @@ class Remains:
         return np.flatnonzero(self.alive(traced, tensor))
 
     def alive(self, traced: Trace, tensor: int) -> np.ndarray:
-        """For each channel of a tensor whether it stays."""
+        """Tells for each channel of a tensor if it stays."""
         parts = [self.kept[s] for s in traced.layouts[tensor].spaces]
         return np.concatenate([*parts, np.zeros(0, bool)])
 
@@ -147,8 +149,7 @@ class _Closure:
         self._keep(read, f"layer '{call.layer_name}' reads it", needed & ~constant)
         why = "several layers share its bias" if shared else "it is padded with zeros"
         why = why if view.linear else "it may do anything with it"
-        text = f"layer '{call.layer_name}' reads a constant that cannot be folded: {why}"
-        self._keep(read, text, needed & constant)
+        self._keep(read, f"layer '{call.layer_name}' {UNFOLDED}: {why}", needed & constant)
         self._keep_one(call, read)
 
     def _keep_one(self, call: Call, tensor: int) -> None:
@@ -179,7 +180,7 @@ class _Closure:
         return tuple(stay)
 
     def _may_go(self, tensor: int) -> bool:
-        """Whether a constant tensor was given up: with one of the layers that make it constant."""
+        """Tells if a constant tensor was given up: with a layer that makes it constant."""
         if self.gone is None:
             return True
         found, queue = set(), [tensor]
@@ -200,7 +201,7 @@ class _Closure:
         return np.concatenate([*parts, np.zeros(0, bool)])
 
     def _lives(self, tensor: int) -> bool:
-        """Whether anything of a tensor stays; one of unknown channels does."""
+        """Tells if anything of a tensor stays; a tensor of unknown channels does."""
         return self.trace.size(tensor) == 0 or bool(self._alive(tensor).any())
 
     def _keep(self, tensor: int, reason: str, wanted: np.ndarray | None = None) -> None:

@@ -28,7 +28,7 @@ FILE = SetsFile(
 
 @dataclasses.dataclass(frozen=True)
 class Kept(ChannelSets):
-    """What is kept of one space's channels, or of one kernel's columns.
+    """Indices kept of one space's channels, or of one kernel's columns.
 
     Attributes:
       name: str, name of the space, or of the kernel's layer.
@@ -63,7 +63,7 @@ class Kept(ChannelSets):
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What is kept of a model: what sparse training hands to the shrink.
+    """Channels, columns and layers kept of a model; sparse training hands it to the shrink.
 
     A space or kernel that is not listed keeps everything.
 

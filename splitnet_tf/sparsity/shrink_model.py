@@ -196,7 +196,7 @@ class _Shrinker:
             self.made[id(op)].set_weights(weights)
 
     def _offset(self, call: Call) -> np.ndarray | None:
-        """What the constants that go add to the outputs of a layer, (out,); None for nothing."""
+        """Sum that the constants that go add to a layer's outputs, (out,); None for nothing."""
         view = self.findings.views.get(call.name)
         if view is None:
             return None

@@ -48,7 +48,7 @@ class Window:
         return total // 2, total - total // 2
 
     def sees_padding(self) -> np.ndarray:
-        """For each position of the window whether it ever lies on a padded zero, bool (size,)."""
+        """Tells for each position of the window if it ever lies on a padded zero, bool (size,)."""
         pads = self.pads()
         if pads is None:
             return np.ones(self.size, bool)
@@ -67,7 +67,7 @@ class Window:
         return slice(start, start + steps * self.stride + 1, self.stride)
 
     def cropped(self, low: int, high: int) -> tuple[Window, tuple[int, int]] | None:
-        """The window of positions ``low`` to ``high`` - 1, and what its input needs.
+        """Crops the window to positions ``low`` to ``high`` - 1 and fits its input to it.
 
         Returns:
           The window, padded ``"valid"`` or ``"same"``; zeros to add to the input before and after
@@ -95,7 +95,7 @@ def windows_of(traced: Trace, call: Call) -> tuple[Window, ...]:
 
 
 def sees_padding(windows: tuple[Window, ...]) -> np.ndarray:
-    """For each position of a window of several axes whether it ever lies on a padded zero."""
+    """Tells for each position of a window of several axes if it ever lies on a padded zero."""
     found = np.zeros(tuple(w.size for w in windows), bool)
     for axis, window in enumerate(windows):
         shape = [1] * len(windows)

@@ -16,6 +16,8 @@ from splitnet_tf.sparsity.choosing import random_selection
 from tests.conftest import to_numpy
 from tests.sparsity.zeros import check_shrink, settle
 
+# Three times as many as elsewhere, which is little on JAX, but no more than the long profile draws.
+EXAMPLES = min(3 * settings.default.max_examples, max(settings.default.max_examples, 36))
 FREED = {"channels": 0, "layers": 0, "windows": 0, "models": 0}
 
 
@@ -170,7 +172,7 @@ def put_zeros(model, seed):
         weight.assign(value)
 
 
-@settings(max_examples=max(30, settings.default.max_examples))
+@settings(max_examples=EXAMPLES)
 @given(networks())
 def test_any_pattern_of_zeros(network):
     model, seed = network
@@ -191,14 +193,14 @@ def test_any_pattern_of_zeros(network):
 
 def test_much_was_freed():
     """Runs after the test above: leaving everything as it is would be no answer."""
-    if not FREED["models"]:
-        pytest.skip("counts what the test above has freed, which was not run")
+    if FREED["models"] < 30:
+        pytest.skip("counts what the test above has freed, which drew too few models or none")
     assert FREED["channels"] > FREED["models"]
     assert FREED["layers"] > 0
     assert FREED["windows"] > 0
 
 
-@settings(max_examples=max(20, settings.default.max_examples))
+@settings(max_examples=EXAMPLES)
 @given(networks())
 def test_any_selection(network):
     """Masked by a random selection and shrunk by it: at most what it keeps is left."""
