@@ -14,6 +14,7 @@ import splitnet_tf as sn
 from splitnet_tf.sparsity import apply_selection
 from splitnet_tf.sparsity.choosing import random_selection
 from tests.conftest import to_numpy
+from tests.drawn import Drawn
 from tests.sparsity.zeros import check_shrink, settle
 
 # Three times as many as elsewhere, which is little on JAX, but no more than the long profile draws.
@@ -21,29 +22,8 @@ EXAMPLES = min(3 * settings.default.max_examples, max(settings.default.max_examp
 FREED = {"channels": 0, "layers": 0, "windows": 0, "models": 0}
 
 
-class Drawn:
-    """A random network: a pool of tensors that random operations extend."""
-
-    def __init__(self, draw):
-        self.draw = draw
-        self.inputs = keras.Input((8, 8, 3))
-        self.made = [self.inputs]
-        self.shared = {}
-
-    def pick(self):
-        """A tensor, recent ones more often."""
-        return self.made[-1 - min(self.draw(st.integers(0, 3)), len(self.made) - 1)]
-
-    def same(self, x, channels=None):
-        """A tensor of the same positions (and channels)."""
-        fits = [
-            y for y in self.made if y.shape[:-1] == x.shape[:-1] and channels in (None, y.shape[-1])
-        ]
-        return self.draw(st.sampled_from(fits))
-
-    def step(self):
-        kinds = [f for n, f in sorted(vars(Drawn).items()) if n.startswith("make_")]
-        self.made.append(self.draw(st.sampled_from(kinds))(self, self.pick()))
+class DrawnShrunk(Drawn):
+    """Operations of the networks that are shrunk."""
 
     def make_conv(self, x):
         size = self.draw(st.sampled_from([1, 2, 3]))
@@ -153,7 +133,7 @@ class Drawn:
 
 @st.composite
 def networks(draw):
-    return Drawn(draw).model(), draw(st.integers(0, 10**6))
+    return DrawnShrunk(draw).model(), draw(st.integers(0, 10**6))
 
 
 def put_zeros(model, seed):

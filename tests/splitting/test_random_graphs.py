@@ -11,39 +11,22 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 import splitnet_tf as sn
+from tests.drawn import Drawn
 from tests.splitting.test_split_model import check_split
 
 OUTCOMES = {"exact": 0, "refused": 0}
 
 
-class Drawn:
-    """A random network: a pool of tensors that random operations extend."""
+class DrawnSplit(Drawn):
+    """Operations of the networks that are split."""
 
     def __init__(self, draw):
-        self.draw = draw
-        self.inputs = keras.Input((8, 8, 3))
-        self.made = [self.inputs]
+        super().__init__(draw)
         self.kernels = []
-        self.shared = {}
-
-    def pick(self):
-        """A tensor, recent ones more often."""
-        return self.made[-1 - min(self.draw(st.integers(0, 3)), len(self.made) - 1)]
-
-    def same(self, x, channels=None):
-        """A tensor of the same positions (and channels)."""
-        fits = [
-            y for y in self.made if y.shape[:-1] == x.shape[:-1] and channels in (None, y.shape[-1])
-        ]
-        return self.draw(st.sampled_from(fits))
 
     def name(self, kind):
         self.kernels.append(f"{kind}{len(self.kernels)}")
         return self.kernels[-1]
-
-    def step(self):
-        kinds = [f for n, f in sorted(vars(Drawn).items()) if n.startswith("make_")]
-        self.made.append(self.draw(st.sampled_from(kinds))(self, self.pick()))
 
     def make_conv(self, x):
         strides = self.draw(st.sampled_from([1, 1, 1, 2]))
@@ -123,7 +106,7 @@ class Drawn:
 
 @st.composite
 def networks(draw):
-    drawn = Drawn(draw)
+    drawn = DrawnSplit(draw)
     model = drawn.model()
     starts = draw(st.lists(st.sampled_from(drawn.kernels), min_size=1, max_size=3, unique=True))
     starts.sort(key=drawn.kernels.index)
