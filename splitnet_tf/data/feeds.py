@@ -44,6 +44,10 @@ class Feed(abc.ABC):
     def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
         """Every example once, in order; data in batches keep theirs."""
 
+    def labels(self) -> np.ndarray | None:
+        """All labels of the training data where they are in memory, else None."""
+        return None
+
     def inputs(self, count: int | None = None) -> Iterator[Any]:
         """The inputs of the first ``count`` batches of the evaluation, all by default."""
         for i, batch in enumerate(self.evaluation()):
@@ -109,6 +113,10 @@ class ArrayFeed(Feed):
                 f"`batch_size` must be from 1 to the {self._size} examples; got {self._batch_size}."
             )
         return self._size // self._batch_size
+
+    def labels(self) -> np.ndarray | None:
+        y = self._arrays[1]
+        return y if isinstance(y, np.ndarray) else None
 
     def training(self, start_step: int = 0) -> tf.data.Dataset:
         orders = functools.lru_cache(2)(
@@ -224,6 +232,9 @@ class WeightedFeed(Feed):
     def training(self, start_step: int = 0) -> Iterator[tuple]:
         return map(self._weigh, iter(self._feed.training(start_step)))
 
+    def labels(self) -> np.ndarray | None:
+        return self._feed.labels()
+
     def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
         return self._feed.evaluation(batch_size)
 
@@ -258,6 +269,9 @@ class TaughtFeed(Feed):
     def training(self, start_step: int = 0) -> Iterator[tuple]:
         for x, y, *weights in self._feed.training(start_step):
             yield x, with_answers(tf.convert_to_tensor(y), self._teacher(x)), *weights
+
+    def labels(self) -> np.ndarray | None:
+        return self._feed.labels()
 
     def evaluation(self) -> Iterable[tuple]:
         return self._feed.evaluation()

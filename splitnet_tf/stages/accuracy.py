@@ -7,6 +7,8 @@ import logging
 import keras
 
 from splitnet_tf.data.feeds import Feed
+from splitnet_tf.errors import DataError
+from splitnet_tf.recipe.losses import CrossEntropy
 from splitnet_tf.training import Evaluation
 from splitnet_tf.training.evaluation import evaluator
 
@@ -19,7 +21,7 @@ def accuracy_of(
 
 
 def tested(model: keras.Model, test: Feed | None, loss: keras.losses.Loss) -> dict[str, float]:
-    """What ``result.json`` says of the test data; nothing where there are none."""
+    """Values of ``result.json`` on the test data; none without test data."""
     if test is None:
         return {}
     found = accuracy_of(model, test, loss)
@@ -35,3 +37,16 @@ def at_start(model: keras.Model, valid: Feed, loss: keras.losses.Loss) -> dict[s
     found = accuracy_of(model, valid, loss)
     logging.info("Before the first step: validation accuracy %.2f%%.", 100 * found.top1)
     return {"valid_accuracy_at_start": found.top1}
+
+
+def check_labels(train: Feed, model: keras.Model, loss: keras.losses.Loss) -> None:
+    """Raises DataError for class numbers in memory that the model has no logit for."""
+    labels = train.labels()
+    if not isinstance(loss, CrossEntropy) or labels is None or labels.size != len(labels):
+        return
+    classes = model.outputs[0].shape[-1]
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"Labels must be from 0 to {classes - 1}, the classes of the model; those of the training "
+            f"data are from {labels.min()} to {labels.max()}."
+        )

@@ -21,7 +21,7 @@ from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import PLAIN, TREE
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.stages.accuracy import at_start, tested
+from splitnet_tf.stages.accuracy import at_start, check_labels, tested
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase
 from splitnet_tf.stages.run_hook import RunHook
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
@@ -102,7 +102,16 @@ def finetune(
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
     test = None if test is None else feed_of(test)
     feed, loss = taught(feed, loss, network, phase, teacher, teaching, grouping)
-    config = phase_settings(phase, loop, network, seed=seed, **teaching_settings(teacher, teaching))
+    config = phase_settings(
+        phase,
+        loop,
+        network,
+        class_weight=class_weight,
+        seed=seed,
+        steps_per_epoch=feed.steps_per_epoch,
+        loss=type(loss).__name__,
+        **teaching_settings(teacher, teaching),
+    )
     with run_folder(run, config, restart) as folder:
         more = at_start(network, valid, loss) if measure_start else {}
         result = train_network(
@@ -138,6 +147,7 @@ def train_network(
 ) -> GroupResult:
     """Trains a network in its run folder, writing checkpoints and logs only; see ``finetune``."""
     check_placing(devices, trunk, loop)
+    check_labels(train, network, loss)
     placed, step = None, None
     if devices:
         placed = place(SplitTree(network), devices, trunk)

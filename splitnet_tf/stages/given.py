@@ -49,7 +49,7 @@ class GivenClasses:
                 )
 
     def method(self, method: str) -> str:
-        """How the groups came about, as a grouping file says it."""
+        """Origin of the groups, as a grouping file says it."""
         return f"{self.name}, features {self.features}, {method}"
 
     def classes(

@@ -104,7 +104,7 @@ class GroupingHook(Hook):
 
 
 def pictures_due(step: int, interval: int, val_interval: int) -> bool:
-    """Whether pictures are drawn at an evaluation: the first from each multiple of ``interval`` on.
+    """True where pictures are drawn at an evaluation: the first from each multiple of the interval.
 
     Args:
       step: of the evaluation.

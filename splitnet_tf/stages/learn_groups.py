@@ -19,7 +19,7 @@ from splitnet_tf.grouping.start import given_assignments
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import GROUPED, GROUPING
 from splitnet_tf.runs.results import GroupResult
-from splitnet_tf.stages.accuracy import accuracy_of, at_start, tested
+from splitnet_tf.stages.accuracy import accuracy_of, at_start, check_labels, tested
 from splitnet_tf.stages.given import GivenClasses
 from splitnet_tf.stages.grouping_hook import GroupingHook
 from splitnet_tf.stages.loop import (
@@ -126,9 +126,23 @@ def learn_groups(
     valid, test = feed_of(valid), None if test is None else feed_of(test)
     names = class_names or [str(c) for c in range(plan.classes.size)]
     loss = loss or classifier_loss(grouped, recipe.label_smoothing)
+    check_labels(feed, grouped, loss)
     warmup = warmup_steps(recipe, loop, feed.steps_per_epoch)
     noise = [id(a.logits) for a in losses.assignments()]
-    config = phase_settings(recipe, loop, grouped, noise, seed=seed, method=method)
+    config = phase_settings(
+        recipe,
+        loop,
+        grouped,
+        noise,
+        class_weight,
+        seed=seed,
+        method=method,
+        steps_per_epoch=feed.steps_per_epoch,
+        loss=type(loss).__name__,
+        given=given.method("") if given else None,
+        split_pace=split_pace,
+        **{name: getattr(losses, name) for name in ("gamma1", "gamma2", "gamma3", "scaling")},
+    )
     with run_folder(run, config, restart) as folder:
         still, classes, features = (), None, "learned"
         if given is not None:

@@ -25,6 +25,9 @@ from splitnet_tf.training import Trainer, TrainOptions, TrainResult, TrainStep
 from splitnet_tf.training.hooks import Hook
 from splitnet_tf.training.options import MAX_STEPS
 
+# Settings that do not change how a run trains: a run may go on with others.
+FREE = ("display", "method", "on_nan")
+
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
@@ -138,22 +141,31 @@ def run_folder(
         return
     with contextlib.ExitStack() as stack:
         path = run or stack.enter_context(tempfile.TemporaryDirectory(prefix="splitnet-"))
-        folder = RunDirectory(path, dict(config), restart, results=RESULTS)
+        folder = RunDirectory(path, dict(config), restart, free=FREE, results=RESULTS)
         stack.callback(folder.close)
         yield folder
 
 
 def phase_settings(
-    phase: Phase, loop: Loop, model: keras.Model, noise: Collection[int] = (), **more
+    phase: Phase,
+    loop: Loop,
+    model: keras.Model,
+    noise: Collection[int] = (),
+    class_weight: Mapping[int, float] | None = None,
+    **more,
 ) -> dict[str, Any]:
-    """What the ``config.json`` of a run from Python holds.
+    """Settings for the ``config.json`` of a run from Python.
 
     Args:
       noise: ``id`` of weights that need not be the same when a run goes on.
+      class_weight: weight of each class, by its number.
+      **more: other settings by name.
     """
     weights = [w for w in model.weights if id(w) not in noise]
     weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in weights])
     settings = {**dataclasses.asdict(phase), **dataclasses.asdict(loop), **more}
+    if class_weight:
+        settings["class_weight"] = [f"{k}: {w:g}" for k, w in sorted(class_weight.items())]
     return {"model": model.name, "starting_weights": weights, **settings}
 
 

@@ -27,6 +27,7 @@ from splitnet_tf.stages.finetune import check_placing, train_network
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
+from splitnet_tf.training.evaluation import evaluator
 
 APART = 1e-4  # most by which a tree may differ from the masked model, relative to its outputs
 
@@ -152,22 +153,23 @@ def split(
         phase,
         loop,
         grouped,
+        class_weight=class_weight,
         seed=seed,
+        steps_per_epoch=feed.steps_per_epoch,
+        loss=type(loss).__name__,
         base_digest=base_digest(grouped, grouping.to_json()),
         **teaching_settings(teacher, teaching),
     )
     with run_folder(run, config, restart) as folder:
         apart = check_split(grouped, grouping, tree, valid)
         logging.info("The tree computes what the masked model computes: %.1e apart.", apart)
-
-        def accuracy(model: keras.Model) -> float:
-            return accuracy_of(model, test, loss).top1
-
-        stages = {"before": accuracy(grouped), "cut": accuracy(tree.model)}
+        of_tree = evaluator(tree.model, loss)  # traced once for three stages
+        stages = {"before": accuracy_of(grouped, test, loss).top1}
+        stages["cut"] = of_tree(test.evaluation()).top1
         if recalibrate_batches:
             batches = feed.training() if recalibrate is None else recalibrate
             recalibrate_batch_norm(tree.model, batches, recalibrate_batches)
-            stages["recalibrated"] = accuracy(tree.model)
+            stages["recalibrated"] = of_tree(test.evaluation()).top1
         save_model(tree.model, folder.path / CUT)
         done = train_network(
             tree.model,
@@ -181,7 +183,7 @@ def split(
             trunk=trunk,
             settings=settings or config,
         )
-        stages["finetuned"] = accuracy(tree.model)
+        stages["finetuned"] = of_tree(test.evaluation()).top1
         save_model(tree.model, folder.path / TREE)
         grouping.save(folder.path / GROUPING)
         result = _result(grouped, grouping, tree, stages, done)

@@ -92,7 +92,7 @@ def check_teacher(teacher: keras.Model, network: keras.Model) -> None:
 
 
 def teaching_settings(teacher: keras.Model | None, teaching: Teaching) -> dict[str, Any]:
-    """What ``config.json`` says of the teacher; nothing without one."""
+    """Settings of the teacher for ``config.json``; none without one."""
     if teacher is None and not teaching.group_weight:
         return {}
     found = dataclasses.asdict(teaching)

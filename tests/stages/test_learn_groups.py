@@ -267,3 +267,50 @@ def test_a_softmax_at_the_end_is_refused(arrays):
     with pytest.raises(sn.ArgumentError, match="ends in a softmax"):
         sn.learn_groups(sn.group_model(ends, SECTIONS), *arrays[:2], RECIPE)
     assert sn.logits_model(ends).output_shape == (None, 8)
+
+
+def test_a_run_with_an_empty_group_is_read_again_as_its_sentence_says(arrays, tmp_path):
+    train, valid, _ = arrays
+    more = {"loop": sn.Loop(max_steps=1), "run": tmp_path}
+
+    def collapsed():
+        grouped = group(make_network())
+        for space in sn.split_losses(grouped).assignments():
+            space.assign(np.zeros(space.size, int), 0.9)
+        return grouped
+
+    recipe = dataclasses.replace(QUICK, assignment_start="random", pace=0.0)
+    with pytest.raises(sn.GroupingError, match=f"`method=balanced` and `run={tmp_path}`"):
+        sn.learn_groups(collapsed(), train, valid, recipe, **more)
+    found = sn.learn_groups(collapsed(), train, valid, recipe, method="balanced", **more)
+    assert [len(m) for m in found.grouping.classes.members] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"class_weight": {0: 2.0}}, "class_weight"),
+        ({"batch_size": 64}, "steps_per_epoch"),
+        ({"split_pace": 2.0}, "split_pace"),
+        ({"loss": sn.BinaryCrossEntropy()}, "loss"),
+    ],
+)
+def test_what_changes_a_training_is_a_setting_of_its_run(arrays, tmp_path, other, named):
+    train, valid, _ = arrays
+    more = {"loop": sn.Loop(max_steps=1), "run": tmp_path, "method": "balanced"}
+    sn.learn_groups(group(make_network()), train, valid, QUICK, **more)
+    with pytest.raises(sn.RunError, match=named):
+        sn.learn_groups(group(make_network()), train, valid, QUICK, **{**more, **other})
+    # The interval of the display does not.
+    more["loop"] = sn.Loop(max_steps=1, display=7)
+    sn.learn_groups(group(make_network()), train, valid, QUICK, **more)
+
+
+@pytest.mark.parametrize("wrong", [lambda y: y + 1, lambda y: y - 1])
+def test_labels_that_the_model_has_no_logit_for_are_refused_before_the_training(arrays, wrong):
+    (x, y), valid, _ = arrays
+    for weights in (None, {0: 2.0}):
+        with pytest.raises(sn.DataError, match="must be from 0 to 7"):
+            sn.finetune(make_network(), (x, wrong(y)), valid, PHASE, class_weight=weights)
+        with pytest.raises(sn.DataError, match="must be from 0 to 7"):
+            sn.learn_groups(group(make_network()), (x, wrong(y)), valid, RECIPE)
