@@ -120,3 +120,19 @@ def test_no_sentence_outside_cli_names_a_flag():
         for line, text in strings(path) if path.parent.name != "cli" else ():
             # A string that is nothing but a flag is an argument of another process.
             assert text.startswith("--") or not FLAG.search(COMMAND.sub("", text)), (path, line)
+
+
+# A free-standing word where the thing itself should be named.
+HEADLESS = re.compile(r"\s*(Of|What|Where|How|Whether|Likewise|Those|Such)\b")
+
+
+@pytest.mark.parametrize("folder", ["splitnet_tf", "experiments"])
+def test_docstrings_begin_with_a_noun_or_a_verb(folder):
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    count = 0
+    for path in sorted((ROOT / folder).glob("**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = ast.get_docstring(node) if isinstance(node, kinds) else None
+            count += text is not None
+            assert not HEADLESS.match(text or ""), (path, text)
+    assert count > 50

@@ -154,7 +154,7 @@ def load_data() -> Dataset:
 
 
 def data_settings(dataset: Dataset) -> dict:
-    """What ``config.json`` says of data from a file, which may change under a run."""
+    """Settings of data from a file for ``config.json``, as the file may change under a run."""
     if not FLAGS.dataset.endswith(".npz"):
         return {}
     return {"data_digest": dataset.digest()}

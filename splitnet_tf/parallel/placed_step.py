@@ -92,7 +92,7 @@ class PlacedTrainStep(BaseTrainStep):
 
     @property
     def variables(self) -> list[Copies]:
-        """Those of ``TrainStep`` on the tree itself, in its order: a run may move."""
+        """Variables of ``TrainStep`` on the tree itself, in its order: a run may move."""
         trained = self.placed.tree.model.trainable_variables
         slots = {}  # of a variable by its id and the slot's name
         for name, copies in self.placed.copies.items():

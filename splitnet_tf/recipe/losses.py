@@ -178,7 +178,7 @@ def loss_for(
 
 
 def for_compile(loss: keras.losses.Loss | HeadLosses, model: keras.Model):
-    """What ``model.compile(loss=...)`` takes for a loss of this module."""
+    """Argument ``loss`` of ``model.compile`` for a loss of this module."""
     if not isinstance(loss, HeadLosses):
         return loss
     return {name: loss.losses.get(name) for name in output_names(model)}
@@ -210,7 +210,7 @@ def by_output(values: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _is_sparse(y_true, y_pred) -> bool:
-    """Whether labels are class numbers, (B,) or (B, 1), and not one number for each class."""
+    """True where labels are class numbers, (B,) or (B, 1), not a number for each class."""
     shape = tuple(y_true.shape)
     if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
         return True

@@ -13,7 +13,7 @@ OPTIMIZERS = ("sgd", "adamw")
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """How a network is trained for a number of epochs.
+    """Settings of a training for a number of epochs.
 
     Attributes:
       epochs: float, length of the phase; need not be whole.

@@ -7,6 +7,7 @@ paths, so that a saved optimizer works on the model it is loaded with.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from splitnet_tf.sparsity.structures import Groups, Part, structure_groups
 HELD = ("filters", "channels", "shapes", "filters2d", "spaces")
 
 
-class _GroupsStep:
+class _GroupsStep(abc.ABC):
     """Base: terms, their weights among the optimizer's variables, saving."""
 
     def __init__(self, terms: Sequence[Term]):
@@ -48,9 +49,9 @@ class _GroupsStep:
         for path, value in self._changed(values, rate).items():
             found[path].assign(value)
 
+    @abc.abstractmethod
     def _changed(self, values: dict[str, Any], rate: Any) -> dict[str, Any]:
         """New weights by path."""
-        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         return {"terms": [_term_config(term) for term in self.terms]}

@@ -60,7 +60,7 @@ def compiled_forward(model: Callable, head: str | None = None) -> Callable:
 def evaluator(
     model: Callable, loss=None, forward: Callable | None = None, over: Callable = map
 ) -> Callable[[Iterable], Evaluation]:
-    """What evaluates a model again and again on batches (x, y) or (x, y, sample_weight).
+    """Function that evaluates a model on batches (x, y) or (x, y, sample_weight), traced once.
 
     Args:
       model: as ``compiled_forward``.

@@ -18,7 +18,7 @@ def event_sizes(folder: Path) -> dict[str, int]:
 
 
 def whole_records(path: Path, start: int = 0) -> int:
-    """Where the last whole record of an event file ends, read from where an earlier one did.
+    """End of the last whole record of an event file, read from the end of an earlier one.
 
     A record is its length (8 bytes), a checksum (4), the event, and another checksum (4).
     """

@@ -1,4 +1,4 @@
-"""What is not finite in a step, as the beginning of a sentence."""
+"""Values of a step that are not finite, as the beginning of a sentence."""
 
 from __future__ import annotations
 

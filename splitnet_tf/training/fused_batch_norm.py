@@ -19,7 +19,7 @@ from splitnet_tf.graph.keras_reader import all_layers
 
 
 def fits(layer: keras.layers.Layer, shape: tuple, dtype: tf.DType) -> bool:
-    """Whether the fused kernel computes what this layer computes on such inputs."""
+    """True where the fused kernel computes what this layer computes on such inputs."""
     return (
         type(layer) is keras.layers.BatchNormalization
         and len(shape) == 4

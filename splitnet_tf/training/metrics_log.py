@@ -89,7 +89,7 @@ class MetricsLog:
                     tf.summary.scalar(prefix + name, value)
 
     def marks(self) -> dict[str, Any]:
-        """Where the logs stand; all up to here is with the operating system, events as well.
+        """Positions in the logs; all up to here is with the operating system, events as well.
 
         Raises:
           RunError: the events could not be written.

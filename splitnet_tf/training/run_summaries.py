@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run as a whole: its settings and its graph."""
+"""Summaries of a run as a whole for TensorBoard: its settings and its graph."""
 
 from __future__ import annotations
 

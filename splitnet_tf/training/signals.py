@@ -22,7 +22,7 @@ class StopSignals:
 
     @property
     def name(self) -> str:
-        """Of the signal that came, such as SIGTERM."""
+        """Name of the signal that came, such as SIGTERM."""
         return signal.Signals(self.number).name
 
     def __enter__(self) -> StopSignals:

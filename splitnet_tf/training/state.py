@@ -1,4 +1,4 @@
-"""What a run is about to repeat or go on from, besides its variables."""
+"""State that a run repeats or goes on from, besides its variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SUMS = ("cross_entropy", "model_losses", "accuracy")
 
 @dataclasses.dataclass
 class TrainState:
-    """Where training stands, as a checkpoint holds it.
+    """State of a training, as a checkpoint holds it.
 
     Attributes:
       step: steps done.

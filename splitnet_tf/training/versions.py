@@ -9,6 +9,6 @@ import tensorflow as tf
 
 
 def versions() -> dict[str, str]:
-    """What must be equal for a run to repeat itself to the bit."""
+    """Versions that must be equal for a run to repeat itself to the bit."""
     packages = {"tensorflow": tf, "keras": keras, "numpy": np, "scikit-learn": sklearn}
     return {name: package.__version__ for name, package in packages.items()}
