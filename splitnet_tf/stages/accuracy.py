@@ -47,6 +47,6 @@ def check_labels(train: Feed, model: keras.Model, loss: keras.losses.Loss) -> No
     classes = model.outputs[0].shape[-1]
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(
-            f"Labels must be from 0 to {classes - 1}, the classes of the model; those of the training "
-            f"data are from {labels.min()} to {labels.max()}."
+            f"Labels must be from 0 to {classes - 1}, the classes of the model; those of the "
+            f"training data are from {labels.min()} to {labels.max()}."
         )
