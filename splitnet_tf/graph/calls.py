@@ -66,6 +66,8 @@ class Graph:
       input_structure, output_structure: dicts, lists and tuples as the model takes and gives
         them, with an index into ``inputs`` or ``outputs`` where a tensor stands.
       input_names, output_names: names of the model's inputs and outputs, in order.
+      silenced: names of the random layers that the model calls with ``training=True``; here they
+        are called with ``training=False``.
     """
 
     inputs: tuple[int, ...]
@@ -78,6 +80,7 @@ class Graph:
     output_structure: Any
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    silenced: tuple[str, ...] = ()
 
     @property
     def first_output(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,13 +30,21 @@ def finish_model(graph: Graph, tensors: Mapping[int, Any], name: str) -> keras.M
     """Makes the model that takes and gives what the model of a graph did.
 
     Keras calls an output as the layer that makes it. Where that is another name than in the
-    model read, a stock ``Identity`` layer of the old name stands last.
+    model read, a stock ``Identity`` layer of the old name stands last. Random layers that the
+    model calls with ``training=True`` are named in the log: the new model is without them unless
+    it is called so itself.
 
     Args:
       graph: ``Graph``, as ``read_graph`` returns it.
       tensors: tensor id to symbolic tensor; holds all inputs and outputs of the graph.
       name: str, name of the model.
     """
+    if graph.silenced:
+        logging.warning(
+            "Random layers called with training=True: %s. In the new model '%s' they are random "
+            "only where it is called with training=True itself.",
+            *(", ".join(graph.silenced), name),
+        )
     inputs = [tensors[t] for t in graph.inputs]
     outputs = [tensors[t] for t in graph.outputs]
     model = _model(graph, inputs, outputs, name)

@@ -4,7 +4,9 @@ A functional Keras model keeps the calls that made it in ``_nodes_by_depth``; no
 gives the arguments of each call. Everything else in this package reads ``Graph`` only.
 Nested functional and sequential models are read through, so that a graph is always flat; a
 call inside a nested model is called ``outer_inner`` (Keras allows no ``/`` in layer names). A
-``#`` in a layer's name becomes ``_``: it marks repeated calls here.
+``#`` in a layer's name becomes ``_``: it marks repeated calls here. Random layers are read as
+called with ``training=False``: a functional model that is called in a mode of its own goes before
+that, so a copy trains with them, and answers without them however it is called or exported.
 """
 
 from __future__ import annotations
@@ -90,6 +92,7 @@ class _Reader:
         self.ops: dict[str, Any] = {}
         self.activations: dict[int, Any] = {}
         self.taken: set[str] = set()
+        self.silenced: list[str] = []
 
     def read(self, functional) -> Graph:
         ids: dict[int, int] = {}
@@ -112,6 +115,7 @@ class _Reader:
             _indices(functional.output, functional.outputs),
             input_names,
             tuple(functional.output_names),
+            tuple(dict.fromkeys(self.silenced)),
         )
 
     def _input_names(self, functional) -> tuple[str, ...]:
@@ -162,21 +166,25 @@ class _Reader:
             # A nested model: its inputs are this call's tensors, its calls become ours.
             fed = _inner_feeds(inner, node.arguments)
             inner_ids = {id(x): ids[id(y)] for x, y in zip(inner.inputs, fed, strict=True)}
-            mode = node.arguments.kwargs.get("training")
-            outputs = self._walk(
-                inner, inner_ids, f"{prefix}{op.name}_", training if mode is None else mode
-            )
+            # Keras: the mode that a model is called in goes before that of a call inside it.
+            mode = node.arguments.kwargs.get("training") if training is None else training
+            outputs = self._walk(inner, inner_ids, f"{prefix}{op.name}_", mode)
             for x, t in zip(node.outputs, outputs, strict=True):
                 ids[id(x)] = t
             return
         args, kwargs = node.arguments.convert(
             lambda x: TensorRef(ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
         )
-        if training is not None and kwargs.get("training") is None and _takes_training(op):
+        default = _training_default(op)
+        if training is not None and default is not inspect.Parameter.empty:
             kwargs = {**kwargs, "training": training}
         path = _path(prefix, op)
         while self.ops.setdefault(path, op) is not op:
             path += "_"
+        if default is not inspect.Parameter.empty and _is_random(op):
+            if kwargs.get("training") and not default:
+                self.silenced.append(path)
+            kwargs = {**kwargs, "training": False}
         use = self.uses[path]
         self.uses[path] += 1
         name = _numbered(path, use)
@@ -244,8 +252,15 @@ def _ends_in_softmax(op: Any) -> bool:
     return layer and has_kernel and mixes_channels(op)
 
 
-def _takes_training(op) -> bool:
-    return not is_keras_operation(op) and "training" in inspect.signature(op.call).parameters
+def _training_default(op: Any) -> Any:
+    """Default of a layer's ``training`` argument, ``Parameter.empty`` where it has none."""
+    names = {} if is_keras_operation(op) else inspect.signature(op.call).parameters
+    return names["training"].default if "training" in names else inspect.Parameter.empty
+
+
+def _is_random(layer: keras.layers.Layer) -> bool:
+    """True for a layer with a seed generator, in itself or in a layer inside it."""
+    return any(part._seed_generators for part in layer._flatten_layers())
 
 
 def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
