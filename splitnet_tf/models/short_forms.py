@@ -54,5 +54,5 @@ def parse_splits(text: str, model_name: str) -> list[tuple[str, int]]:
             return list(zip(starts, counts, strict=True))
     raise ArgumentError(
         f"`splits={text}`: model '{model_name}' has no short form; name the layers, such as "
-        "`splits=<layer>:2`; suggest_cuts(model), or splitnet-cost with `suggest`, lists them."
+        "`splits=<layer>:2`; suggest_cuts(model), or the program splitnet-cost, lists them."
     )

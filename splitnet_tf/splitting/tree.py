@@ -77,6 +77,11 @@ class SplitTree:
     >>> tree = sn.split_model(net, sn.Grouping.even(plan), plan)
     >>> [branch.model.output_shape for branch in tree.branches]
     [(None, 2), (None, 2)]
+    >>> print(tree)
+    trunk       makes 4, 4  56 weights
+      branch_0  makes 2     10 weights
+      branch_1  makes 2     10 weights
+    head        makes 4      0 weights
     >>> tuple(tree(np.zeros((3, 6))).shape)
     (3, 4)
     """
@@ -129,6 +134,17 @@ class SplitTree:
     def save(self, path: str | Path) -> None:
         """Saves ``model`` as a ``.keras`` file."""
         self.model.save(path)
+
+    def __str__(self) -> str:
+        """The nodes, one a line: indented by level, the shapes they make, their weights."""
+        rows = []
+        for node in self.nodes():
+            makes = ", ".join("x".join(map(str, x.shape[1:])) for x in node.model.outputs)
+            name = "  " * node.name.count("_") + node.name
+            rows.append((name, f"makes {makes}", f"{node.model.count_params():,} weights"))
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = (f"{a:<{wide[0]}}  {b:<{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)
+        return "\n".join(lines)
 
     @classmethod
     def load(cls, path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> SplitTree:
