@@ -48,6 +48,8 @@ from splitnet_tf.recipe import (
     CrossEntropy,
     HeadLosses,
     Phase,
+    TaughtCrossEntropy,
+    TaughtData,
     recalibrate_batch_norm,
 )
 from splitnet_tf.sparsity import (
@@ -69,6 +71,7 @@ _LATER = {
     "GivenClasses": "splitnet_tf.stages.given",
     "Loop": "splitnet_tf.stages.loop",
     "PlacedTrainStep": "splitnet_tf.parallel",
+    "Teaching": "splitnet_tf.stages.teaching",
     "check_split": "splitnet_tf.stages.split",
     "GroupingRun": "splitnet_tf.stages.compare",
     "compare": "splitnet_tf.stages.evaluate",
@@ -123,6 +126,9 @@ __all__ = [
     "SplitNetError",
     "SplitPlan",
     "SplitTree",
+    "TaughtCrossEntropy",
+    "TaughtData",
+    "Teaching",
     "TrainingError",
     "apply_selection",
     "check_split",

@@ -107,9 +107,19 @@ def test_the_page_on_security_runs(run_page):
     assert run_page("docs/security.md")["model"].count_params() > 0
 
 
+def test_the_page_on_teachers_runs(run_page, images):
+    data = {s: (images[f"x_{s}"], images[f"y_{s}"]) for s in ("train", "valid", "test")}
+    model = own_model(softmax=False)
+    plan = sn.SplitPlan.from_sections(model, [("block4_conv", 2)])
+    grouped, grouping = sn.group_model(model, plan), sn.Grouping.even(plan)
+    found = run_page("docs/teachers.md", model=model, grouped=grouped, grouping=grouping, **data)
+    assert "accuracy" in found["tree"].model.history.history
+
+
 def test_no_page_with_python_is_forgotten():
     pages = {page for page, text in PAGES.items() if blocks("python", text)}
-    assert pages == {"README.md", "docs/python.md", "docs/models.md", "docs/security.md"}
+    names = ("python", "models", "security", "teachers")
+    assert pages == {"README.md", *(f"docs/{name}.md" for name in names)}
 
 
 def commands():

@@ -16,6 +16,7 @@ from splitnet_tf.cli.grouping_flags import (
     sections,
 )
 from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
     data_settings,
     define_data_flags,
@@ -38,6 +39,7 @@ from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
 from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups, warmup_steps
 from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.teaching import teaching_settings
 from splitnet_tf.storage.digests import digest_arrays
 
 FLAGS = flags.FLAGS
@@ -49,10 +51,12 @@ def define_flags() -> None:
     define_model_flags()
     define_split_flags()
     define_learning_flags()
+    define_teaching_flags(before=False)
 
 
 def main() -> None:
-    files = {"model": FLAGS.model, "grouping": FLAGS.grouping}
+    teaching()
+    files = {"model": FLAGS.model, "grouping": FLAGS.grouping, "teacher": FLAGS.teacher}
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, **files)
     set_seeds()
     dataset = load_data()
@@ -73,6 +77,11 @@ def main() -> None:
 
 def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroups:
     """Learns the groups of a network, as the flags say."""
+    if FLAGS.teacher:
+        raise flags.Error(
+            "--teacher has no effect while groups are learned; give it to split, or to a network "
+            "of which no kernel is split."
+        )
     data, recipe = split_feeds(dataset, FLAGS.seed), grouping_recipe()
     given = classes_given(dataset, plan)
     # What the flags make wrong is found before they are written into the run folder.
@@ -103,7 +112,9 @@ def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
     """Trains a network of which no kernel is split, to compare with."""
     data, phase = split_feeds(dataset, FLAGS.seed), Phase(**phase_values())
     check_phase(phase, loop(), data[0].steps_per_epoch)
+    taught = {"teacher": teacher(plain), "teaching": teaching()}
     config = run_settings(dataset, plain, classes_given(dataset, plan))
+    config.update(teaching_settings(**taught))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
         plain,
@@ -112,6 +123,7 @@ def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
         run=make_run(config),
         test=data[2],
         loop=loop(),
+        **taught,
         measure_start="start_digest" in config,
         settings=settings(),
     )

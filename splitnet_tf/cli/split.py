@@ -13,6 +13,7 @@ from splitnet_tf.cli.device_flags import (
     define_device_flags,
     run_on_devices,
 )
+from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
     data_settings,
     define_data_flags,
@@ -34,6 +35,7 @@ from splitnet_tf.stages.base import load_grouped
 from splitnet_tf.stages.finetune import check_placing
 from splitnet_tf.stages.loop import check_phase
 from splitnet_tf.stages.split import split
+from splitnet_tf.stages.teaching import teaching_settings
 
 FLAGS = flags.FLAGS
 
@@ -76,14 +78,18 @@ def define_flags() -> None:
         0.01,
         1,
     )
+    define_teaching_flags(before=True)
     define_device_flags("Finetune")
 
 
 def main() -> None:
     if FLAGS.grouping and FLAGS.method != "file":
         raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
+    taught = {"teaching": teaching()}
     check_placing(FLAGS.devices or FLAGS.cluster, FLAGS.trunk, loop())
-    check_start_files(FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping)
+    check_start_files(
+        FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping, teacher=FLAGS.teacher
+    )
     devices = chosen_devices()
     set_seeds()
     dataset = load_data()
@@ -91,12 +97,14 @@ def main() -> None:
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1)
     phase, keep = Phase(**phase_values()), FLAGS.dropout_keep_prob
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
+    taught["teacher"] = teacher(base, base)
     split_model(base, grouping)  # what cannot be split is found before the run folder is made
     config = {
         **settings(),
         **data_settings(dataset),
         # Keeps checkpoints of one base and grouping out of the tree of another.
         "base_digest": base_digest(base, grouping.to_json()),
+        **teaching_settings(**taught),
     }
     run = make_run(config)
     RELAUNCH.append("--restart=false")  # it is done: after a lost worker the run goes on
@@ -114,6 +122,7 @@ def main() -> None:
         ),
         recalibrate_batches=FLAGS.recalibrate_batches,
         dropout=None if keep is None else 1 - keep,
+        **taught,
         devices=devices,
         trunk=FLAGS.trunk,
         settings=config,

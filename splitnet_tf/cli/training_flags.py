@@ -25,10 +25,10 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
 # Flags that do not change how a run trains, and devices: a run may go on elsewhere.
-# What is in --basemodel has a digest among the settings.
+# What is in --basemodel and --teacher has a digest among the settings.
 FREE_FLAGS = (
-    "data_dir train_dir basemodel restart method on_nan group_summary_interval devices trunk "
-    "cluster on_worker_loss worker_timeout worker_wait"
+    "data_dir train_dir basemodel teacher restart method on_nan group_summary_interval devices "
+    "trunk cluster on_worker_loss worker_timeout worker_wait"
 ).split()
 
 

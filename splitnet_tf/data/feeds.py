@@ -273,8 +273,8 @@ class TaughtFeed(Feed):
     def labels(self) -> np.ndarray | None:
         return self._feed.labels()
 
-    def evaluation(self) -> Iterable[tuple]:
-        return self._feed.evaluation()
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
+        return self._feed.evaluation(batch_size)
 
 
 def feed_of(

@@ -13,6 +13,7 @@ from splitnet_tf.recipe.distillation import (
     with_answers,
 )
 from splitnet_tf.recipe.losses import CrossEntropy
+from splitnet_tf.recipe.taught_data import TaughtData
 from tests.conftest import to_numpy
 
 RNG = np.random.default_rng(0)
@@ -116,3 +117,37 @@ def test_it_comes_back_from_its_config():
 def test_values_that_cannot_be_are_refused(arguments):
     with pytest.raises(ArgumentError, match="`"):
         TaughtCrossEntropy(**arguments)
+
+
+def test_data_with_answers_for_fit():
+    """Each example has its own label and its own answer, in a new order each epoch."""
+    keras.utils.set_random_seed(4)
+    teacher = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    x, y = np.random.default_rng(2).normal(size=(10, 5)).astype("float32"), np.arange(10) % 3
+    data = TaughtData((x, y, np.arange(10.0)), teacher, batch_size=4, seed=1)
+    kernel, bias = teacher.get_weights()
+    orders = []
+    for _ in range(2):
+        batches = [data[i] for i in range(len(data))]
+        assert [len(b[0]) for b in batches] == [4, 4, 2]
+        order = np.concatenate([b[2] for b in batches]).astype(int)
+        assert sorted(order) == list(range(10))
+        found = np.concatenate([b[1] for b in batches])
+        np.testing.assert_array_equal(found[:, 0], y[order])
+        np.testing.assert_allclose(found[:, 1:], x[order] @ kernel + bias, atol=1e-5)
+        orders.append(list(order))
+        data.on_epoch_end()
+    assert orders[0] != orders[1]
+
+    class Pairs(keras.utils.PyDataset):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            return x[2 * i : 2 * i + 2], np.eye(3)[y[2 * i : 2 * i + 2]]
+
+    data = TaughtData(Pairs(), teacher)
+    assert len(data) == 5
+    np.testing.assert_array_equal(data[4][1][:, 0], y[8:])
+    with pytest.raises(ArgumentError, match="`data` must be arrays"):
+        TaughtData(x, teacher)
