@@ -49,9 +49,19 @@ setup(
             "hypothesis>=6.100",
             "ruff>=0.6",
             "jax>=0.6",
+            "onnx>=1.20",
+            "tf2onnx>=1.17",
+            "onnxruntime>=1.23",
+            "ai-edge-litert>=2.1",
         ],
         "wordnet": ["nltk>=3.8"],
-        "export": ["onnx>=1.17", "tf2onnx>=1.16"],
+        # ONNX to be written; what ONNX and LiteRT files are checked with.
+        "export": [
+            "onnx>=1.20",
+            "tf2onnx>=1.17",
+            "onnxruntime>=1.23",
+            "ai-edge-litert>=2.1",
+        ],
     },
     entry_points={
         "console_scripts": [

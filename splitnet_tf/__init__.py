@@ -62,7 +62,6 @@ from splitnet_tf.sparsity import (
     sparse_model,
 )
 from splitnet_tf.splitting import SplitTree, split_model
-from splitnet_tf.splitting.export import export_tree
 
 __version__ = "0.1.0"
 
@@ -78,6 +77,7 @@ _LATER = {
     "compare_groupings": "splitnet_tf.stages.compare",
     "describe_groups": "splitnet_tf.stages.class_groups",
     "evaluate_model": "splitnet_tf.stages.evaluate",
+    "export_tree": "splitnet_tf.stages.export",
     "finetune": "splitnet_tf.stages.finetune",
     "given_classes": "splitnet_tf.stages.given",
     "learn_groups": "splitnet_tf.stages.learn_groups",

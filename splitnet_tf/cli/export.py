@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from absl import flags
 
 from splitnet_tf.analysis import text_table
 from splitnet_tf.cli.define import define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.runs.names import TREE
-from splitnet_tf.splitting import SplitTree
-from splitnet_tf.splitting.export import FORMATS, export_tree
-from splitnet_tf.stages.networks import check_run_folder
-from splitnet_tf.storage.models import load_model
+from splitnet_tf.splitting.export import FORMATS
+from splitnet_tf.stages.export import export_run
 
 FLAGS = flags.FLAGS
 
@@ -27,16 +22,20 @@ def define_flags() -> None:
     define_list(
         "formats",
         ["saved_model", "keras"],
-        f"Formats to write, of {', '.join(FORMATS)}. onnx needs the packages onnx and tf2onnx.",
+        f"Formats to write, of {', '.join(FORMATS)}. onnx needs the packages onnx and tf2onnx, "
+        "and its check onnxruntime; the check of litert needs ai-edge-litert.",
+    )
+    flags.DEFINE_boolean(
+        "check",
+        True,
+        "Run everything written twice in a fresh process, on the first test images of the run's "
+        "data, and compare it with the tree before it is kept.",
     )
     define_output_flags()
 
 
 def main() -> None:
-    path = Path(FLAGS.basemodel)
-    check_run_folder("basemodel", path, "split first, with split.sh say")
-    tree = SplitTree(load_model(path / TREE if path.is_dir() else path))
-    manifest = export_tree(tree, FLAGS.export_dir, FLAGS.formats)
+    manifest = export_run(FLAGS.basemodel, FLAGS.export_dir, FLAGS.formats, check=FLAGS.check)
     show(as_text(manifest), manifest)
 
 
@@ -50,7 +49,15 @@ def as_text(manifest: dict) -> str:
         rows.append((node["name"], reads, " ".join(makes)))
     table = text_table(("node", "reads", "makes"), rows)
     formats = ", ".join(manifest["tree"]["files"])
-    return f"{table}\n\nWritten to {FLAGS.export_dir} as {formats}; see its manifest.json."
+    lines = [f"Written to {FLAGS.export_dir} as {formats}; see its manifest.json."]
+    checked = manifest["checked"]
+    if checked:
+        apart = ", ".join(f"{name} {value:.1g}" for name, value in checked["apart"].items())
+        lines.append(
+            f"Run in a fresh process on {checked['examples']} {checked['inputs']}; apart from the "
+            f"tree, relative to the largest output: {apart}."
+        )
+    return "\n".join([table, "", *lines])
 
 
 def cli() -> None:

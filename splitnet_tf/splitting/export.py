@@ -1,4 +1,4 @@
-"""Export of a tree and its nodes as files that need neither this package nor, some, Keras."""
+"""Files of a tree and its nodes that need neither this package nor, some, Keras."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from splitnet_tf.errors import RunError
 from splitnet_tf.splitting import Node, SplitTree
@@ -23,8 +25,11 @@ FORMATS = {
 }
 
 
-def export_tree(
-    tree: SplitTree, folder: str | Path, formats: Sequence[str] = ("saved_model", "keras")
+def write_tree(
+    tree: SplitTree,
+    folder: str | Path,
+    formats: Sequence[str],
+    check: Callable[[Path, dict], Any] | None = None,
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
@@ -33,10 +38,12 @@ def export_tree(
     input of a node is output ``index`` of node ``source``, or of the images where that is null.
 
     Args:
-      tree: ``SplitTree`` to export.
+      tree: ``SplitTree`` to write.
       folder: path of the folder to make; must not exist, or be empty.
-      formats: names among ``"saved_model"``, ``"keras"``, ``"onnx"``, ``"litert"``. Defaults to
-        the first two.
+      formats: names among ``FORMATS``.
+      check: function of the folder and the manifest, called before the folder gets its name;
+        what it returns is ``checked`` in the manifest, and an error leaves nothing behind.
+        Defaults to no check.
 
     Returns:
       The manifest, a dict.
@@ -44,15 +51,6 @@ def export_tree(
     Raises:
       RunError: an unknown format, a package that is missing, a folder that is not empty, or a
         layer that a format does not know.
-
-    >>> import tempfile
-    >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
-    >>> plan = sn.SplitPlan.from_sections(net, [("logits", 2)])
-    >>> tree = sn.split_model(net, sn.Grouping.even(plan), plan)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     manifest = sn.export_tree(tree, folder, formats=["keras"])
-    >>> [node["name"] for node in manifest["nodes"]]
-    ['trunk', 'branch_0', 'branch_1', 'head']
     """
     folder = Path(os.path.abspath(folder))
     _check(folder, formats)
@@ -65,6 +63,7 @@ def export_tree(
             _write(tree.model, beside, manifest["tree"]["files"][name], name)
             for node, entry in zip(tree.nodes(), manifest["nodes"], strict=True):
                 _write(node.model, beside, entry["files"][name], name)
+        manifest["checked"] = check(beside, manifest) if check else None
         text = json.dumps(manifest, indent=2) + "\n"
         (beside / "manifest.json").write_text(text, encoding="utf-8")
         if folder.is_dir():
@@ -128,6 +127,10 @@ def _write(model: keras.Model, folder: Path, file: str, name: str) -> None:
     if kind is None:
         model.save(folder / file)
         return
+    if name == "onnx":  # Keras takes only models that have been called once
+        shapes = [[1 if n is None else n for n in x.shape] for x in model.inputs]
+        zeros = [np.zeros(n, x.dtype) for n, x in zip(shapes, model.inputs, strict=True)]
+        model(keras.tree.pack_sequence_as(model.input, zeros), training=False)
     try:
         model.export(str(folder / file), format=kind, verbose=False)
     except OSError:
