@@ -87,14 +87,12 @@ def cost(
     """
     if input_size is not None:
         model = with_input_size(model.model if isinstance(model, Trace) else model, input_size)
-    if isinstance(model, Trace):
-        traced = model
-    else:
-        traced = plan.trace_of(model) if plan else None
+    traced = model if isinstance(model, Trace) else None
+    if plan:
+        traced = plan.trace_of(traced.model if traced else model)
     graph = traced.graph if traced else read_graph(model)
     names = node_names(plan.groups) if plan else {(0, 0): "trunk"}
     if plan:
-        plan.check_model(traced)
         grouping = grouping or Grouping.even(plan)
         check_grouping(plan, grouping)
     layers: dict[int, LayerCost] = {}
@@ -138,7 +136,9 @@ def _blocks(call: Call, traced: Trace, plan: SplitPlan, grouping: Grouping):
         return level, [None]
     sides = []
     for t in (call.inputs[0], call.outputs[0]):
-        spaces = (traced.spaces[s].name for s in traced.layouts[t].spaces)
+        layout = traced.layouts[t]
+        names = (traced.spaces[s].name for s in layout.spaces)
+        spaces = zip(names, layout.widths, strict=True)
         labels = channel_labels(plan, grouping, spaces, level)
         sides.append(np.bincount(labels, minlength=plan.groups[level]).tolist())
     return level, list(zip(*sides, strict=True))
@@ -160,11 +160,12 @@ def _share(call: Call, shapes, graph: Graph, block: tuple[int, int] | None) -> t
     op = call.op
     if block is not None:
         if isinstance(op, keras.layers.SeparableConv1D | keras.layers.SeparableConv2D):
-            shapes = [(*shapes[0][:-2], block[0], 1), (*shapes[1][:-2], *block)]
+            rows = block[0] * op.depth_multiplier
+            shapes = [(*shapes[0][:-2], rows, 1), (*shapes[1][:-2], rows, block[1])]
         elif isinstance(op, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D):
-            shapes = [(*shapes[0][:-2], block[0], 1)]
+            shapes = [(*shapes[0][:-2], block[0], op.depth_multiplier)]
         elif getattr(op, "groups", 1) > 1:
-            shapes = [(*shapes[0][:-2], 1, block[1])]
+            shapes = [(*shapes[0][:-1], block[1])]
         else:
             shapes = [(*shapes[0][:-2], *block)]
     size = sum(math.prod(shape) for shape in shapes)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.kernels import kernel_energy
-from splitnet_tf.grouping.blocks import kernel_labels, split_kernels
+from splitnet_tf.grouping.blocks import kernel_labels, split_layers, split_matrix
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.plan import SplitPlan
 
@@ -45,13 +45,13 @@ def draw_blocks(
     plan = SplitPlan.from_sections(model, grouping.sections)
     if not plan.kernels:
         raise PlanError(f"The grouping splits no kernel of model '{model.name}': nothing to draw.")
-    weights_of = split_kernels(model, grouping, plan)
+    layers = split_layers(model, grouping, plan)
     chosen = np.unique(np.linspace(0, len(plan.kernels) - 1, most).round().astype(int))
     kernels = [plan.kernels[i] for i in chosen]
     figure = Figure(figsize=(2.6 * len(kernels), 5.4), layout="constrained")
     axes = figure.subplots(2, len(kernels), squeeze=False)
     for column, kernel in enumerate(kernels):
-        size = np.sqrt(kernel_energy(weights_of[kernel.name]))
+        size = np.sqrt(kernel_energy(split_matrix(layers[kernel.name])))
         rows, columns = kernel_labels(plan, grouping, kernel)
         by_group = size[np.argsort(rows, kind="stable")][:, np.argsort(columns, kind="stable")]
         top = np.quantile(size, 0.99)

@@ -30,10 +30,11 @@ class DenseRule(LayerRule):
 
 @register_rule(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 class ConvRule(LayerRule):
-    """Convolutions: ``kernel`` (window..., in, out).
+    """Convolutions: ``kernel`` (window..., in of a group, out).
 
     With one group a channel (``groups == in == out``) it is a depthwise convolution and works on
-    each channel alone; with any other number above 1 it is whole.
+    each channel alone. With any other number above 1 it is whole, or works on each group's
+    channels as a unit.
     """
 
     kernel = True
@@ -46,45 +47,71 @@ class ConvRule(LayerRule):
     def has_kernel(self, op) -> bool:
         return op.groups == 1
 
+    def units(self, ctx: TraceContext) -> int | None:
+        alone = ctx.op.groups == 1 or self._depthwise(ctx.op)
+        return None if alone else int(ctx.op.kernel.shape[-2])
+
     def is_whole(self, ctx: TraceContext) -> bool:
-        return ctx.op.groups > 1 and not self._depthwise(ctx.op)
+        return self.units(ctx) is not None and not ctx.tied
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
-        axis = same_axis(ctx)
-        return [ctx.inputs[0] if self._depthwise(ctx.op) else ctx.new(ctx.op.filters, axis)]
+        axis, op = same_axis(ctx), ctx.op
+        if self._depthwise(op):
+            return [ctx.inputs[0]]
+        if ctx.tied:
+            return [ctx.widened(ctx.inputs[0], self.units(ctx), op.filters // op.groups)]
+        return [ctx.new(op.filters, axis)]
 
     def slice(self, op, ins, outs):
         kernel = convert_to_numpy(op.kernel)
-        if self._depthwise(op):
-            settings = {"filters": len(outs[0]), "groups": len(outs[0])}
-            return settings, [kernel[..., outs[0]], *_bias(op, outs[0])]
-        if op.groups > 1:  # whole: both are the identity
-            return {}, op.get_weights()
-        weights = [kernel[..., ins[0], :][..., outs[0]], *_bias(op, outs[0])]
-        return {"filters": len(outs[0])}, weights
+        settings = {"filters": len(outs[0])}
+        if op.groups == 1:
+            kernel = kernel[..., ins[0], :]
+        else:  # every filter reads the channels of its own group, which stay together
+            settings["groups"] = len(ins[0]) // kernel.shape[-2]
+        return settings, [kernel[..., outs[0]], *_bias(op, outs[0])]
+
+
+@register_rule(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+class ConvTransposeRule(LayerRule):
+    """Transposed convolutions: ``kernel`` (window..., out, in)."""
+
+    kernel = True
+    kernel_axes = (-1, -2)
+
+    def trace(self, ctx: TraceContext) -> list[Layout]:
+        return [ctx.new(ctx.op.filters, same_axis(ctx))]
+
+    def slice(self, op, ins, outs):
+        kernel = convert_to_numpy(op.kernel)[..., ins[0]][..., outs[0], :]
+        return {"filters": len(outs[0])}, [kernel, *_bias(op, outs[0])]
 
 
 @register_rule(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 class DepthwiseConvRule(LayerRule):
     """Depthwise convolutions: ``kernel`` (window..., channels, multiplier), each channel alone.
 
-    A multiplier above 1 makes output channel ``c * multiplier + j``; such a layer is whole.
+    A multiplier above 1 makes output channel ``c * multiplier + j``; such a layer is whole, or
+    makes units.
     """
 
     ordered = True
 
+    def units(self, ctx: TraceContext) -> int | None:
+        return 1 if ctx.op.depth_multiplier > 1 else None
+
     def is_whole(self, ctx: TraceContext) -> bool:
-        return ctx.op.depth_multiplier > 1
+        return ctx.op.depth_multiplier > 1 and not ctx.tied
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         axis = same_axis(ctx)
+        if ctx.tied:
+            return [ctx.widened(ctx.inputs[0], 1, ctx.op.depth_multiplier)]
         if ctx.op.depth_multiplier > 1:
             return [ctx.new(ctx.output_shapes[0][axis], axis)]
         return [ctx.inputs[0]]
 
     def slice(self, op, ins, outs):
-        if op.depth_multiplier > 1:  # whole: both are the identity
-            return {}, op.get_weights()
         return {}, [convert_to_numpy(op.kernel)[..., ins[0], :], *_bias(op, outs[0])]
 
 
@@ -92,7 +119,8 @@ class DepthwiseConvRule(LayerRule):
 class SeparableConvRule(LayerRule):
     """Separable convolutions: depthwise, then the ``pointwise_kernel`` (1..., in, out) to split.
 
-    A depth multiplier above 1 makes the layer whole.
+    A depth multiplier makes that many rows of the pointwise kernel for each channel. Above 1 the
+    layer is whole, or the rows are units.
     """
 
     kernel = True
@@ -101,17 +129,22 @@ class SeparableConvRule(LayerRule):
     def kernel_of(self, layer):
         return layer.pointwise_kernel
 
+    def rows_of_channel(self, layer) -> int:
+        return layer.depth_multiplier
+
+    def units(self, ctx: TraceContext) -> int | None:
+        return 1 if ctx.op.depth_multiplier > 1 else None
+
     def is_whole(self, ctx: TraceContext) -> bool:
-        return ctx.op.depth_multiplier > 1
+        return ctx.op.depth_multiplier > 1 and not ctx.tied
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         return [ctx.new(ctx.op.filters, same_axis(ctx))]
 
     def slice(self, op, ins, outs):
-        if op.depth_multiplier > 1:  # whole: both are the identity
-            return {}, op.get_weights()
+        rows = (ins[0][:, None] * op.depth_multiplier + np.arange(op.depth_multiplier)).ravel()
         depthwise = convert_to_numpy(op.depthwise_kernel)[..., ins[0], :]
-        pointwise = convert_to_numpy(op.pointwise_kernel)[..., ins[0], :][..., outs[0]]
+        pointwise = convert_to_numpy(op.pointwise_kernel)[..., rows, :][..., outs[0]]
         return {"filters": len(outs[0])}, [depthwise, pointwise, *_bias(op, outs[0])]
 
 

@@ -235,13 +235,19 @@ class WholeRule(MixRule):
 
 @register_rule(layers.GroupNormalization)
 class GroupNormalizationRule(PerChannelRule):
-    """Statistics of each run of channels; exact in a branch with one channel a run only."""
+    """Statistics of each run of channels: whole, or with each run as a unit.
+
+    With one channel a run it works on each channel alone.
+    """
 
     ordered = True
 
-    def is_whole(self, ctx: TraceContext) -> bool:
+    def units(self, ctx: TraceContext) -> int | None:
         channels = ctx.input_shapes[0][ctx.inputs[0].axis]
-        return ctx.op.groups not in (-1, channels)
+        return None if ctx.op.groups in (-1, channels) else channels // ctx.op.groups
+
+    def is_whole(self, ctx: TraceContext) -> bool:
+        return self.units(ctx) is not None and not ctx.tied
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         if ctx.op.axis % len(ctx.input_shapes[0]) != ctx.inputs[0].axis:
@@ -250,5 +256,5 @@ class GroupNormalizationRule(PerChannelRule):
 
     def slice(self, op, ins, outs):
         settings, weights = super().slice(op, ins, outs)
-        # With fewer runs than channels the layer is whole, and outs are all of them.
-        return ({"groups": len(outs[0])} if len(outs[0]) <= op.groups else settings), weights
+        channels = op.input_spec.axes[op.axis]
+        return {**settings, "groups": len(outs[0]) * op.groups // channels}, weights

@@ -11,8 +11,8 @@ from splitnet_tf.graph.spaces import Layout
 
 OPAQUE_LAYERS = (
     "AdditiveAttention Attention AugMix AutoContrast Bidirectional CategoryEncoding "
-    "ContrastLimitedAdaptiveHistogramEqualization Conv1DTranspose Conv2DTranspose "
-    "Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D CutMix Discretization Dot EinsumDense "
+    "ContrastLimitedAdaptiveHistogramEqualization ConvLSTM1D ConvLSTM2D "
+    "ConvLSTM3D CutMix Discretization Dot EinsumDense "
     "Embedding Equalization GRU GroupQueryAttention HashedCrossing Hashing IntegerLookup "
     "LSTM Masking MelSpectrogram MixUp MultiHeadAttention Pipeline RNN RandAugment "
     "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop "

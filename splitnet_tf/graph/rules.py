@@ -2,7 +2,8 @@
 
 A rule answers two questions. ``trace``: given the layouts of the inputs, what are the layouts
 of the outputs? ``slice``: keep these input and output channels, in this order; what settings and
-weights has the layer then? Rules live in a registry; ``register_rule`` adds one:
+weights has the layer then? Where a layer works on several channels at once, ``units`` says on how
+many. Rules live in a registry; ``register_rule`` adds one:
 
     @splitnet_tf.register_rule(MyPerChannelScale)
     class MyRule(splitnet_tf.graph.PerChannelRule):
@@ -17,10 +18,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph.keras_reader import class_name, operation_key
-from splitnet_tf.graph.spaces import Layout, SpaceBook
+from splitnet_tf.graph.spaces import Layout, SpaceBook, UnalignedUnits
 
 
 class UnknownLayerError(PlanError):
@@ -45,6 +47,8 @@ class TraceContext:
       inputs: layout of each input tensor.
       input_shapes, output_shapes: shapes with None for the batch axis.
       book: spaces of the model so far.
+      tied: bool, whether the input's channels have been tied into the rule's ``units``, so that
+        the call runs inside a branch.
     """
 
     name: str
@@ -55,6 +59,7 @@ class TraceContext:
     input_shapes: tuple[tuple, ...]
     output_shapes: tuple[tuple, ...]
     book: SpaceBook
+    tied: bool = False
 
     def new(self, size: int, axis: int) -> Layout:
         """Makes the layout of a tensor whose channels start a new space."""
@@ -62,7 +67,14 @@ class TraceContext:
 
     def unify(self, a: Layout, b: Layout) -> None:
         """Makes two layouts one."""
-        self.book.unify(a.spaces, b.spaces, self.name)
+        try:
+            self.book.unify(a.spaces, b.spaces, self.name)
+        except UnalignedUnits as reason:
+            raise self.refuse(str(reason)) from None
+
+    def widened(self, layout: Layout, run: int, made: int) -> Layout:
+        """Makes the layout of a tensor with ``made`` channels for every ``run`` of a tied one."""
+        return Layout(layout.axis, self.book.widened(layout.spaces, run, made))
 
     def refuse(self, reason: str) -> OpaqueCall:
         """Makes the exception to raise for a call that the rule cannot describe."""
@@ -79,19 +91,33 @@ class LayerRule(abc.ABC):
         cannot run inside a branch.
       ordered: bool, the layer also needs them in their original order, so that it cannot follow
         a permuted space even in the trunk.
+      kernel_axes: axes of the kernel's input and output channels, counted from the end.
     """
 
     kernel = False
     whole = False
     ordered = False
+    kernel_axes = (-2, -1)
 
     def has_kernel(self, op: Any) -> bool:
         """True when this layer's kernel may be split; by default the class attribute."""
         return self.kernel
 
     def kernel_of(self, layer: Any) -> Any:
-        """Returns the variable (window..., in, out) to split."""
+        """Returns the variable to split, (window..., in, out) but for ``kernel_axes``."""
         return layer.kernel
+
+    def rows_of_channel(self, layer: Any) -> int:
+        """Counts the rows of the kernel that read one input channel; 1 by default."""
+        return 1
+
+    def units(self, ctx: TraceContext) -> int | None:
+        """Counts the input channels of a unit, where a call that is whole can run in units.
+
+        Channels that lie side by side are then tied (``ctx.tied``) and go to a branch together.
+        None, the default, for all other calls.
+        """
+        return None
 
     @abc.abstractmethod
     def trace(self, ctx: TraceContext) -> Sequence[Layout]:
@@ -179,5 +205,14 @@ def rule_for(op: Any, name: str) -> LayerRule:
 
 
 def split_kernel(layer: Any) -> Any:
-    """Returns the kernel (window..., in, out) of a layer that a plan may split."""
+    """Returns the kernel of a layer that a plan may split: a variable."""
     return rule_for(layer, layer.name).kernel_of(layer)
+
+
+def in_out(layer: Any, kernel: Any) -> Any:
+    """Returns a layer's kernel, or an array of its shape, with the axes (window..., in, out).
+
+    Doing it twice gives back the first.
+    """
+    swapped = rule_for(layer, layer.name).kernel_axes == (-1, -2)
+    return ops.swapaxes(kernel, -1, -2) if swapped else kernel

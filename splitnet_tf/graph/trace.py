@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import keras
 
+from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import kernel_rules, layer_rules, shape_rules  # noqa: F401
 from splitnet_tf.graph.calls import Call, Graph, mask_of
 from splitnet_tf.graph.keras_reader import read_graph
@@ -25,6 +27,9 @@ class Trace:
       kernels: names of the calls whose kernel can be split.
       whole: names of the calls that need all their channels at once.
       ordered: names among ``whole`` of the calls that need the original order as well.
+      divisible: names of the calls that are whole, or else run in units of channels.
+      in_units: names among ``divisible`` of the calls that were to run in units; those that could
+        not are whole all the same.
       opaque: names among ``ordered`` of the calls that no rule describes, with the reason.
       locked: names among ``opaque`` of the calls whose kernel could be split but for what has been
         done to it: it is quantized, or LoRA is switched on.
@@ -37,6 +42,8 @@ class Trace:
     kernels: frozenset[str]
     whole: frozenset[str]
     ordered: frozenset[str]
+    divisible: frozenset[str]
+    in_units: frozenset[str]
     opaque: dict[str, str]
     locked: frozenset[str]
     model: keras.Model = dataclasses.field(repr=False, compare=False)
@@ -53,7 +60,13 @@ class Trace:
 
     def size(self, tensor: int) -> int:
         """Counts the channels of a tensor."""
-        return sum(self.spaces[s].size for s in self.layouts[tensor].spaces)
+        layout = self.layouts[tensor]
+        members = zip(layout.spaces, layout.widths, strict=True)
+        return sum(self.spaces[s].size * width for s, width in members)
+
+    def again(self, in_units: frozenset[str]) -> Trace:
+        """Traces the same model with the calls named in units."""
+        return self if in_units == self.in_units else _trace(self.model, self.graph, in_units)
 
     def by_channel(self, call: Call) -> bool:
         """True when a call makes each channel from the same channel of its inputs alone.
@@ -63,7 +76,8 @@ class Trace:
         tensors = (*call.inputs, *call.outputs)
         spaces = {self.layouts[t].spaces for t in tensors}
         last = all(self.layouts[t].axis == len(self.graph.shapes[t]) - 1 for t in tensors)
-        alone = call.name not in self.kernels and call.name not in self.whole
+        kinds = (self.kernels, self.whole, self.divisible)
+        alone = all(call.name not in names for names in kinds)
         return alone and last and len(spaces) == 1
 
     def broadcast(self, call: Call) -> frozenset[int]:
@@ -80,21 +94,29 @@ class Trace:
         return frozenset(t for t in call.inputs if self.size(t) == 1 < width)
 
 
-def trace(model: keras.Model) -> Trace:
+def trace(model: keras.Model, in_units: Iterable[str] = ()) -> Trace:
     """Finds which tensors of a functional model must share one channel order.
+
+    Args:
+      model: functional ``keras.Model``.
+      in_units: names of calls, such as convolutions of several groups, that are to run in units of
+        channels where they can. Defaults to none: they need all channels.
 
     Raises:
       UnknownLayerError: a layer has no rule.
       PlanError: the model has no graph, or a layer joins unequal channels.
     """
-    graph = read_graph(model)
+    return _trace(model, read_graph(model), frozenset(in_units))
+
+
+def _trace(model: keras.Model, graph: Graph, in_units: frozenset[str]) -> Trace:
     book = SpaceBook()
     layouts: dict[int, Layout] = {}
     for t in graph.inputs:
         shape = graph.shapes[t]
         axis = _input_axis(graph, t)
         layouts[t] = Layout(axis, (book.new(graph.names[t], shape[axis] or 0),))
-    kernels, whole, ordered, opaque, locked = set(), set(), set(), {}, set()
+    kernels, whole, ordered, divisible, opaque, locked = set(), set(), set(), set(), {}, set()
     first_call: dict[int, Call] = {}
     for call in graph.calls:
         rule = rule_for(call.op, call.name)
@@ -111,6 +133,11 @@ def trace(model: keras.Model) -> Trace:
         try:
             if _lock(call):
                 raise OpaqueCall(_lock(call))
+            unit = rule.units(ctx)
+            if unit is not None:
+                divisible.add(call.name)
+                tied = call.name in in_units and book.tie(ctx.inputs[0].spaces, unit)
+                ctx = dataclasses.replace(ctx, tied=tied)
             made = rule.trace(ctx)
             is_whole = rule.is_whole(ctx)
         except OpaqueCall as reason:
@@ -130,11 +157,17 @@ def trace(model: keras.Model) -> Trace:
         if earlier is not call and getattr(call.op, "weights", None):
             # A layer used twice has one set of weights, so one order for each of its sides.
             for s, t in zip(_sides(earlier), _sides(call), strict=True):
-                ctx.unify(layouts[s], layouts[t])
+                try:
+                    ctx.unify(layouts[s], layouts[t])
+                except OpaqueCall as reason:
+                    raise PlanError(
+                        f"Layer '{call.name}' is used in several places and {reason}; start the "
+                        "sections above it."
+                    ) from None
     final, spaces = book.final(layouts)
     return Trace(
         *(graph, final, spaces, frozenset(kernels), frozenset(whole), frozenset(ordered)),
-        *(opaque, frozenset(locked), model),
+        *(frozenset(divisible), in_units, opaque, frozenset(locked), model),
     )
 
 

@@ -23,7 +23,7 @@ class Assignment(keras.layers.Layer):
 
     Args:
       num_groups: int, G, rows of the variable.
-      size: int, channels of the space.
+      size: int, members of the space: channels, or units of channels that stay together.
       stddev: float, standard deviation of the random start around the uniform assignment, which is
         a saddle. Defaults to 0.01.
       seed: int, seed of the random start. Defaults to None, a new one each time.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.graph.kernels import kernel_energy
-from splitnet_tf.graph.rules import split_kernel
+from splitnet_tf.graph.rules import in_out, split_kernel
 from splitnet_tf.grouping.grouping import Grouping
-from splitnet_tf.grouping.plan import PlannedKernel, SplitPlan
+from splitnet_tf.grouping.plan import SplitPlan
+from splitnet_tf.grouping.planned import PlannedKernel
 
 
 def check_grouping(plan: SplitPlan, grouping: Grouping) -> None:
@@ -26,20 +28,26 @@ def check_grouping(plan: SplitPlan, grouping: Grouping) -> None:
         found = given[space.name]
         if (found.size, found.num_groups) != (space.size, space.num_groups):
             raise GroupingError(
-                f"Space '{space.name}' has {space.size} channels in {space.num_groups} groups, but "
-                f"the grouping has {found.size} in {found.num_groups}; it was made for another "
-                "model or plan."
+                f"Space '{space.name}' has {space.size} {space.noun} in {space.num_groups} "
+                f"groups, but the grouping has {found.size} in {found.num_groups}; it was made for "
+                "another model or plan."
             )
 
 
 def channel_labels(
-    plan: SplitPlan, grouping: Grouping, spaces: Iterable[str], level: int
+    plan: SplitPlan, grouping: Grouping, spaces: Iterable[tuple[str, int]], level: int
 ) -> np.ndarray:
-    """Finds the group, at a level, of each channel of the named spaces laid end to end."""
+    """Finds the group, at a level, of each channel of some spaces laid end to end.
+
+    Args:
+      plan, grouping: of the model.
+      spaces: name of each space, and channels of each of its members.
+      level: int, level of the plan.
+    """
     parts = []
-    for name in spaces:
+    for name, width in spaces:
         merge = np.asarray(plan.merge(plan.space(name), level))
-        parts.append(merge[grouping.space(name).labels()])
+        parts.append(np.repeat(merge[grouping.space(name).labels()], width))
     return np.concatenate(parts)
 
 
@@ -48,23 +56,29 @@ def kernel_labels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the group, at the kernel's level, of each of its input and output channels."""
     rows, columns = (
-        channel_labels(plan, grouping, spaces, kernel.level)
-        for spaces in (kernel.in_spaces, kernel.out_spaces)
+        channel_labels(plan, grouping, zip(spaces, widths, strict=True), kernel.level)
+        for spaces, widths in (
+            (kernel.in_spaces, kernel.in_widths),
+            (kernel.out_spaces, kernel.out_widths),
+        )
     )
     return rows, columns
 
 
-def split_kernels(
-    model: keras.Model, grouping: Grouping, plan: SplitPlan
-) -> dict[str, keras.Variable]:
-    """Finds the kernel of each layer that has one to split, by the name the plan gives it.
+def split_layers(model: keras.Model, grouping: Grouping, plan: SplitPlan) -> dict[str, Any]:
+    """Finds each layer that has a kernel to split, by the name the plan gives it.
 
     Raises:
       PlanError, GroupingError: the plan or the grouping was made for another model.
     """
     traced = plan.trace_of(model)
     check_grouping(plan, grouping)
-    return {c.name: split_kernel(c.op) for c in traced.graph.calls if c.name in traced.kernels}
+    return {c.name: c.op for c in traced.graph.calls if c.name in traced.kernels}
+
+
+def split_matrix(layer: Any) -> np.ndarray:
+    """Returns a layer's kernel as an array (window..., in, out)."""
+    return keras.ops.convert_to_numpy(in_out(layer, split_kernel(layer)))
 
 
 def block_masks(plan: SplitPlan, grouping: Grouping) -> Iterator[tuple[str, np.ndarray]]:
@@ -86,10 +100,10 @@ def mask_off_blocks(model: keras.Model, grouping: Grouping, plan: SplitPlan | No
       PlanError, GroupingError: the plan or the grouping was made for another model.
     """
     plan = plan or SplitPlan.from_sections(model, grouping.sections)
-    kernels = split_kernels(model, grouping, plan)
+    layers = split_layers(model, grouping, plan)
     for name, mask in block_masks(plan, grouping):
-        kernel = kernels[name]
-        kernel.assign(keras.ops.convert_to_numpy(kernel) * mask.astype("float32"))
+        layer = layers[name]
+        split_kernel(layer).assign(in_out(layer, split_matrix(layer) * mask.astype("float32")))
 
 
 def off_block_energy(
@@ -115,9 +129,9 @@ def off_block_energy(
     {'logits': 0.5}
     """
     plan = plan or SplitPlan.from_sections(model, grouping.sections)
-    kernels = split_kernels(model, grouping, plan)
+    layers = split_layers(model, grouping, plan)
     return {
-        k.name: off_block_share(kernels[k.name], *kernel_labels(plan, grouping, k))
+        k.name: off_block_share(split_matrix(layers[k.name]), *kernel_labels(plan, grouping, k))
         for k in plan.kernels
     }
 

@@ -10,7 +10,8 @@ from splitnet_tf.errors import GroupingError, PlanError
 from splitnet_tf.graph.copying import copy_layer, plain_layer, rebuild
 from splitnet_tf.grouping.assignment import PREFIX, Assignment
 from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel
-from splitnet_tf.grouping.plan import PlannedKernel, SplitPlan
+from splitnet_tf.grouping.plan import SplitPlan
+from splitnet_tf.grouping.planned import PlannedKernel
 from splitnet_tf.grouping.split_losses import SplitLosses
 
 
@@ -83,10 +84,14 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
             "layer; start the sections above it."
         )
     sides = {}
-    for side, names in (("in", kernel.in_spaces), ("out", kernel.out_spaces)):
+    for side, names, widths in (
+        ("in", kernel.in_spaces, kernel.in_widths),
+        ("out", kernel.out_spaces, kernel.out_widths),
+    ):
         unique = list(dict.fromkeys(names))
         sides[f"{side}_assignments"] = [assignments[n] for n in unique]
         sides[f"{side}_layout"] = [unique.index(n) for n in names]
+        sides[f"{side}_widths"] = widths
         sides[f"{side}_merges"] = [plan.merge(plan.space(n), kernel.level) for n in unique]
     sides.update(call.overrides, num_groups=kernel.num_groups, split_losses=losses)
     return copy_layer(call.op, call.layer_name, sides, grouped_type)

@@ -15,8 +15,9 @@ class GroupedKernel:
     """Mixin of a stock layer with a ``kernel`` of shape (window..., in, out).
 
     Adds nothing to what the layer computes. Its channels' spaces are given by the assignment
-    layers along each axis, laid end to end in the order of ``*_layout``; a space with more
-    groups than this layer's is read through ``*_merges`` (paper, section 2.3).
+    layers along each axis, laid end to end in the order of ``*_layout``, with as many channels for
+    each of their members as ``*_widths`` says; a space with more groups than this layer's is read
+    through ``*_merges`` (paper, section 2.3).
 
     Args:
       num_groups: int, G of this layer's section.
@@ -24,6 +25,8 @@ class GroupedKernel:
       in_layout, out_layout: indices into the assignment layers, in channel order.
       in_merges, out_merges: for each assignment layer, the group of this layer that each of its
         groups belongs to.
+      in_widths, out_widths: for each index of ``*_layout`` the channels of one member. Default to
+        None, 1 each.
       split_losses: ``SplitLosses`` shared by the model's grouped layers.
     """
 
@@ -38,6 +41,8 @@ class GroupedKernel:
         in_merges,
         out_merges,
         split_losses,
+        in_widths=None,
+        out_widths=None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
@@ -48,6 +53,8 @@ class GroupedKernel:
         self.out_layout = tuple(out_layout)
         self.in_merges = tuple(tuple(m) for m in in_merges)
         self.out_merges = tuple(tuple(m) for m in out_merges)
+        self.in_widths = tuple(in_widths or (1,) * len(self.in_layout))
+        self.out_widths = tuple(out_widths or (1,) * len(self.out_layout))
         self.split_losses = split_losses
 
     def build(self, input_shape):
@@ -57,41 +64,51 @@ class GroupedKernel:
                 sub.build()
         self.split_losses.register(self)
 
+    def matrix(self):
+        """Returns the kernel to split with the axes (window..., in, out)."""
+        return self.kernel
+
     @property
     def alpha(self):
         """Assignment variable of the input space, (G of the space, in).
 
-        A tensor of several variables side by side where the input has several spaces that carry
-        as many groups.
+        A tensor where the input has several spaces that carry as many groups, side by side, or
+        where several channels share one member of the variable.
         """
-        return _variable(self.in_assignments, self.in_layout)
+        return _variable(self.in_assignments, self.in_layout, self.in_widths)
 
     @property
     def beta(self):
         """Assignment variable of the output space; it is the next layer's ``alpha``."""
-        return _variable(self.out_assignments, self.out_layout)
+        return _variable(self.out_assignments, self.out_layout, self.out_widths)
 
     @property
     def p(self):
         """Membership of the input channels, (num_groups, in), after softmax and merging."""
-        return _membership(self.in_assignments, self.in_layout, self.in_merges, self.num_groups)
+        return _membership(
+            self, self.in_assignments, self.in_layout, self.in_widths, self.in_merges
+        )
 
     @property
     def q(self):
         """Membership of the output channels, (num_groups, out), after softmax and merging."""
-        return _membership(self.out_assignments, self.out_layout, self.out_merges, self.num_groups)
+        return _membership(
+            self, self.out_assignments, self.out_layout, self.out_widths, self.out_merges
+        )
 
     def in_groups(self, labels: Mapping[int, np.ndarray]) -> np.ndarray:
         """Finds the group of each input channel, int (in,).
 
         Args:
-          labels: the group of each channel of a space, by the ``id`` of its ``Assignment``.
+          labels: the group of each member of a space, by the ``id`` of its ``Assignment``.
         """
-        return _groups(self.in_assignments, self.in_layout, self.in_merges, labels)
+        return _groups(self.in_assignments, self.in_layout, self.in_widths, self.in_merges, labels)
 
     def out_groups(self, labels: Mapping[int, np.ndarray]) -> np.ndarray:
         """Finds the group of each output channel, int (out,); see ``in_groups``."""
-        return _groups(self.out_assignments, self.out_layout, self.out_merges, labels)
+        return _groups(
+            self.out_assignments, self.out_layout, self.out_widths, self.out_merges, labels
+        )
 
     def call(self, inputs):
         outputs = super().call(inputs)
@@ -111,6 +128,8 @@ class GroupedKernel:
             "out_layout": list(self.out_layout),
             "in_merges": [list(m) for m in self.in_merges],
             "out_merges": [list(m) for m in self.out_merges],
+            "in_widths": list(self.in_widths),
+            "out_widths": list(self.out_widths),
             "split_losses": self.split_losses,
         }
 
@@ -128,18 +147,30 @@ class GroupedKernel:
         return super().from_config(config)
 
 
-def _variable(assignments, layout):
-    if len(layout) == 1:
-        return assignments[layout[0]].logits
-    return ops.concatenate([assignments[i].logits for i in layout], axis=1)
+def _side_by_side(parts, layout, widths):
+    """Columns of each space's part for each of its channels, (G, channels)."""
+    parts = [
+        parts[i] if width == 1 else ops.repeat(parts[i], width, axis=1)
+        for i, width in zip(layout, widths, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=1)
 
 
-def _groups(assignments, layout, merges, labels):
-    return np.concatenate([np.asarray(merges[i])[labels[id(assignments[i])]] for i in layout])
+def _variable(assignments, layout, widths):
+    return _side_by_side([a.logits for a in assignments], layout, widths)
 
 
-def _membership(assignments, layout, merges, num_groups):
-    parts = []
+def _groups(assignments, layout, widths, merges, labels):
+    return np.concatenate(
+        [
+            np.repeat(np.asarray(merges[i])[labels[id(assignments[i])]], width)
+            for i, width in zip(layout, widths, strict=True)
+        ]
+    )
+
+
+def _membership(layer, assignments, layout, widths, merges):
+    num_groups, parts = layer.num_groups, []
     for assignment, merge in zip(assignments, merges, strict=True):
         p = assignment.p()
         if tuple(merge) != tuple(range(num_groups)):
@@ -147,9 +178,7 @@ def _membership(assignments, layout, merges, num_groups):
             matrix[list(merge), np.arange(len(merge))] = 1.0
             p = ops.matmul(ops.convert_to_tensor(matrix), p)
         parts.append(p)
-    if len(layout) == 1:
-        return parts[0]
-    return ops.concatenate([parts[i] for i in layout], axis=1)
+    return _side_by_side(parts, layout, widths)
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
@@ -190,11 +219,36 @@ class GroupedSeparableConv2D(GroupedKernel, keras.layers.SeparableConv2D):
         return self.pointwise_kernel
 
 
+class _Transposed(GroupedKernel):
+    """Mixin of transposed convolutions, whose kernel is (window..., out, in)."""
+
+    def matrix(self):
+        return ops.swapaxes(self.kernel, -1, -2)
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class GroupedConv1DTranspose(_Transposed, keras.layers.Conv1DTranspose):
+    """``keras.layers.Conv1DTranspose`` with assignment variables."""
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class GroupedConv2DTranspose(_Transposed, keras.layers.Conv2DTranspose):
+    """``keras.layers.Conv2DTranspose`` with assignment variables."""
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class GroupedConv3DTranspose(_Transposed, keras.layers.Conv3DTranspose):
+    """``keras.layers.Conv3DTranspose`` with assignment variables."""
+
+
 GROUPED_TYPES = {
     keras.layers.Dense: GroupedDense,
     keras.layers.Conv1D: GroupedConv1D,
     keras.layers.Conv2D: GroupedConv2D,
     keras.layers.Conv3D: GroupedConv3D,
+    keras.layers.Conv1DTranspose: GroupedConv1DTranspose,
+    keras.layers.Conv2DTranspose: GroupedConv2DTranspose,
+    keras.layers.Conv3DTranspose: GroupedConv3DTranspose,
     keras.layers.SeparableConv1D: GroupedSeparableConv1D,
     keras.layers.SeparableConv2D: GroupedSeparableConv2D,
 }
@@ -207,6 +261,8 @@ SETTINGS = (
     "out_layout",
     "in_merges",
     "out_merges",
+    "in_widths",
+    "out_widths",
     "split_losses",
 )
 

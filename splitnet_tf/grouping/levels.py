@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.calls import Call, layer_name
+from splitnet_tf.graph.calls import Call, Graph, layer_name
 from splitnet_tf.graph.trace import Trace
 
 
@@ -21,25 +21,25 @@ def calls_named(names: Sequence[str], start: str) -> frozenset[str]:
     return own or frozenset(n for n in names if block.match(n))
 
 
-def call_levels(
-    traced: Trace, sections: tuple[tuple[str, int], ...], groups: tuple[int, ...]
+def levels_reached(
+    graph: Graph, sections: tuple[tuple[str, int], ...], groups: tuple[int, ...]
 ) -> dict[str, int]:
-    """Finds the level of each call: that of the highest section that starts at it or below it.
+    """Finds the level of each call by the highest section that starts at it or below it.
 
     Args:
-      traced: ``Trace`` of the model.
+      graph: ``Graph`` of the model.
       sections: (start, number of groups) from the bottom up.
-      groups: number of groups of each level; the level ``len(groups)`` is the tail.
+      groups: number of groups of each level.
 
     Raises:
-      PlanError: sections out of order, or a call inside a branch that needs all channels.
+      PlanError: sections out of order.
     """
     level_of_section = [groups.index(g) if g > 1 else 0 for _, g in sections]
     reached: dict[int, int] = {}  # tensor id to section index
     levels = {}
-    names = [call.name for call in traced.graph.calls]
+    names = [call.name for call in graph.calls]
     starts = [calls_named(names, start) for start, _ in sections]
-    for call in traced.graph.calls:
+    for call in graph.calls:
         own = max(
             (i for i, started in enumerate(starts) if call.name in started),
             default=-1,
@@ -54,8 +54,23 @@ def call_levels(
         levels[call.name] = level_of_section[section] if section >= 0 else 0
         for t in call.outputs:
             reached[t] = section
+    return levels
+
+
+def call_levels(traced: Trace, reached: Mapping[str, int], tail: int) -> dict[str, int]:
+    """Finds the level of each call: trunk, branches, or after the merge of the branches.
+
+    Args:
+      traced: ``Trace`` of the model.
+      reached: from ``levels_reached``.
+      tail: level of the calls after the merge.
+
+    Raises:
+      PlanError: a call inside a branch needs all channels.
+    """
+    levels = dict(reached)
     # A call after the merge of the branches needs all channels: the tail.
-    tail, tail_tensors = len(groups), set()
+    tail_tensors = set()
     for call in traced.graph.calls:
         whole = call.name in traced.whole and levels[call.name] > 0
         if not whole and not tail_tensors.intersection(call.inputs):

@@ -9,48 +9,11 @@ from collections.abc import Iterable, Sequence
 import keras
 
 from splitnet_tf.errors import PlanError
-from splitnet_tf.graph.rules import split_kernel
+from splitnet_tf.graph.rules import in_out, split_kernel
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.grouping.hierarchy import merge_map
-from splitnet_tf.grouping.levels import call_levels, calls_named
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedSpace:
-    """A space that carries assignment variables.
-
-    Attributes:
-      name: str, name of the channel space.
-      size: int, channels of the space.
-      level: int, level whose groups its variables count.
-      num_groups: int, rows of its variable.
-    """
-
-    name: str
-    size: int
-    level: int
-    num_groups: int
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedKernel:
-    """A kernel to split.
-
-    Attributes:
-      name: str, name of the call; the layer's name in a flat model.
-      kind: str, class name of the layer.
-      kernel_shape: (window..., in, out).
-      level, num_groups: int, level of its section and groups there.
-      in_spaces, out_spaces: names of the spaces along its two channel axes.
-    """
-
-    name: str
-    kind: str
-    kernel_shape: tuple[int, ...]
-    level: int
-    num_groups: int
-    in_spaces: tuple[str, ...]
-    out_spaces: tuple[str, ...]
+from splitnet_tf.grouping.levels import call_levels, calls_named, levels_reached
+from splitnet_tf.grouping.planned import PlannedKernel, PlannedSpace, kernel_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +30,8 @@ class SplitPlan:
       spaces: spaces that carry assignment variables, in order of first use.
       call_levels: level of each call of the model, by name; ``tail`` for calls after the merge.
       class_spaces: names of the space or spaces of the model's first output.
+      in_units: names of the calls that run in the branches in units of channels, such as
+        convolutions of several groups.
       unsorted: names among ``spaces`` of those whose channels the trunk makes in their original
         order, as a layer of it needs them so; a branch takes its own out of them.
       trace: ``Trace`` of the model planned; neither compared nor printed.
@@ -78,6 +43,7 @@ class SplitPlan:
     spaces: tuple[PlannedSpace, ...]
     call_levels: dict[str, int]
     class_spaces: tuple[str, ...]
+    in_units: frozenset[str] = frozenset()
     unsorted: frozenset[str] = frozenset()
     trace: Trace | None = dataclasses.field(default=None, repr=False, compare=False)
 
@@ -155,7 +121,7 @@ class SplitPlan:
           PlanError: the plan was made for another model.
         """
         kept = self.trace is not None and self.trace.shows(model)
-        traced = self.trace if kept else trace(model)
+        traced = self.trace if kept else trace(model, self.in_units)
         self.check_model(traced)
         return traced
 
@@ -163,10 +129,7 @@ class SplitPlan:
         """Raises PlanError when the plan was made for another model than the traced one."""
         found = {c.name: c.op for c in traced.graph.calls}
         for k in self.kernels:
-            if (
-                k.name not in traced.kernels
-                or tuple(split_kernel(found[k.name]).shape) != k.kernel_shape
-            ):
+            if k.name not in traced.kernels or _kernel_shape(found[k.name]) != k.kernel_shape:
                 raise PlanError(
                     f"The plan was made for another model: it splits layer '{k.name}' with kernel "
                     f"{k.kernel_shape}, which this model does not have."
@@ -178,23 +141,12 @@ class SplitPlan:
                 )
 
     def __str__(self) -> str:
-        rows = [("layer", "kernel", "groups", "input space", "output space")]
-        for k in self.kernels:
-            shape = "x".join(str(d) for d in k.kernel_shape)
-            rows.append(
-                (k.name, shape, str(k.num_groups), _shorten(k.in_spaces), _shorten(k.out_spaces))
-            )
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-        lines.insert(1, "  ".join("-" * w for w in widths))
-        return "\n".join(line.rstrip() for line in lines)
+        return kernel_table(self.kernels)
 
 
-def _shorten(spaces: tuple[str, ...]) -> str:
-    unique = list(dict.fromkeys(spaces))
-    if len(unique) == 1:
-        return spaces[0] if len(spaces) == 1 else f"{spaces[0]} x{len(spaces)}"
-    return "+".join(unique[:3]) + (f"+{len(unique) - 3} more" if len(unique) > 3 else "")
+def _kernel_shape(layer) -> tuple[int, ...]:
+    """Shape (window..., in, out) of a layer's kernel."""
+    return tuple(in_out(layer, split_kernel(layer)).shape)
 
 
 class _Planner:
@@ -233,17 +185,33 @@ class _Planner:
         return tuple(checked)
 
     def plan(self) -> SplitPlan:
-        levels = call_levels(self.trace, self.sections, self.groups)
+        reached = levels_reached(self.graph, self.sections, self.groups)
+        # Above the cut a call that would need all channels runs in units of them where it can.
+        self.trace = self.trace.again(frozenset(n for n in self.trace.divisible if reached[n]))
+        levels = call_levels(self.trace, reached, len(self.groups))
         self._check_filled(levels)
         space_levels = self._space_levels(levels)
         self._check_broadcast(space_levels)
         names = [s.name for s in self.trace.spaces]
+        tied = {
+            s
+            for layout in self.trace.layouts.values()
+            for s, width in zip(layout.spaces, layout.widths, strict=True)
+            if width > 1
+        }
         spaces = tuple(
-            PlannedSpace(names[s], self.trace.spaces[s].size, level, self.groups[level])
+            PlannedSpace(names[s], self.trace.spaces[s].size, level, self.groups[level], s in tied)
             for s, level in sorted(space_levels.items())
         )
         output = self.trace.layouts[self.graph.first_output]
         classes = tuple(names[s] for s in output.spaces)
+        for name, width in zip(classes, output.widths, strict=True):
+            if width > 1:
+                raise PlanError(
+                    f"The classes are made in units of {width} that stay together ('{name}'), as "
+                    "a convolution of several groups makes them; end the model in a layer whose "
+                    "kernel reads all channels."
+                )
         for space in spaces:
             if space.size == 1 and classes == (space.name,):
                 raise PlanError(
@@ -253,8 +221,8 @@ class _Planner:
                 )
             if space.size < space.num_groups:
                 raise PlanError(
-                    f"Space '{space.name}' has {space.size} channels, fewer than the "
-                    f"{space.num_groups} groups asked for; ask for fewer groups."
+                    f"Space '{space.name}' has {space.size} {space.noun}, fewer "
+                    f"than the {space.num_groups} groups asked for; ask for fewer groups."
                 )
         kernels, seen = [], {}
         for call in self.graph.calls:
@@ -268,15 +236,19 @@ class _Planner:
                 )
             if level == 0 or call.name != self._first_name(call):
                 continue
+            read, made = (self.trace.layouts[t] for t in (call.inputs[0], call.outputs[0]))
+            rows = self.trace.rule(call).rows_of_channel(call.op)
             kernels.append(
                 PlannedKernel(
                     call.name,
                     type(call.op).__name__,
-                    tuple(split_kernel(call.op).shape),
+                    _kernel_shape(call.op),
                     level,
                     self.groups[level],
-                    tuple(names[s] for s in self.trace.layouts[call.inputs[0]].spaces),
-                    tuple(names[s] for s in self.trace.layouts[call.outputs[0]].spaces),
+                    tuple(names[s] for s in read.spaces),
+                    tuple(names[s] for s in made.spaces),
+                    tuple(w * rows for w in read.widths),
+                    made.widths,
                 )
             )
         if len(self.groups) > 1 and not kernels:
@@ -290,6 +262,7 @@ class _Planner:
             spaces,
             levels,
             classes,
+            self.trace.in_units,
             frozenset(names[s] for s in self._bound_to_order(levels).intersection(space_levels)),
             self.trace,
         )

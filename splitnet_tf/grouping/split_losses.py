@@ -107,7 +107,7 @@ class SplitLosses(keras.layers.Layer):
     def terms(self) -> dict:
         """Computes the three unweighted losses (scalars) by name, see ``TERMS``."""
         weights = [
-            group_weight(layer.kernel, layer.p, layer.q, self.scaling)
+            group_weight(layer.matrix(), layer.p, layer.q, self.scaling)
             for layer in self._members.layers
         ]
         spaces = [assignment.p() for assignment in self.assignments()]

@@ -157,28 +157,29 @@ def class_assignment(losses: SplitLosses):
 
 def last_kernel(losses: SplitLosses) -> np.ndarray:
     """Returns the last split kernel as an array (inputs, classes)."""
-    kernel = np.asarray(keras.ops.convert_to_numpy(losses.grouped_layers()[-1].kernel))
+    kernel = np.asarray(keras.ops.convert_to_numpy(losses.grouped_layers()[-1].matrix()))
     return kernel.reshape(-1, kernel.shape[-1])
 
 
 def _energy_sent(assignment, layers, labels) -> np.ndarray:
-    """Squared weights from each channel to each group of the known spaces above, (size, G)."""
+    """Squared weights from each member to each group of the known spaces above, (size, G)."""
     total = np.full((assignment.size, assignment.num_groups), 1e-12)
     for layer in layers:
         known = all(id(a) in labels for a in layer.out_assignments)
         if not known or all(a is not assignment for a in layer.in_assignments):
             continue
         membership = np.eye(layer.num_groups)[layer.out_groups(labels)]
-        sent = kernel_energy(layer.kernel) @ membership  # (in, G of the layer)
+        sent = kernel_energy(layer.matrix()) @ membership  # (in, G of the layer)
         which = next(i for i, a in enumerate(layer.in_assignments) if a is assignment)
         # A layer of fewer groups says nothing of the finer ones: its energy is spread evenly.
         merge = np.asarray(layer.in_merges[which])
         finer = np.eye(layer.num_groups)[merge] / np.bincount(merge)[merge][:, None]
         sent = sent @ finer.T
         start = 0
-        for i in layer.in_layout:
+        for i, width in zip(layer.in_layout, layer.in_widths, strict=True):
             size = layer.in_assignments[i].size
             if i == which:
-                total += sent[start : start + size] / max(sent.sum(), 1e-30)
-            start += size
+                own = sent[start : start + size * width].reshape(size, width, -1).sum(axis=1)
+                total += own / max(sent.sum(), 1e-30)
+            start += size * width
     return total

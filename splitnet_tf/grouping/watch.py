@@ -43,7 +43,7 @@ class GroupingWatch:
         }
         return {
             layer.name: off_block_share(
-                layer.kernel, layer.in_groups(labels), layer.out_groups(labels)
+                layer.matrix(), layer.in_groups(labels), layer.out_groups(labels)
             )
             for layer in self._losses.grouped_layers()
         }

@@ -9,6 +9,7 @@ from keras import ops
 
 from splitnet_tf.graph.calls import Call
 from splitnet_tf.graph.kernel_rules import ConvRule, DenseRule, SeparableConvRule
+from splitnet_tf.graph.rules import in_out
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.sparsity.windows import sees_padding, windows_of
 
@@ -70,7 +71,7 @@ def kernel_view(traced: Trace, call: Call) -> KernelView:
         pointwise = pointwise.reshape(pointwise.shape[-2:])
         kernel = depthwise.astype("float64")[..., None] * pointwise
     else:
-        kernel = ops.convert_to_numpy(rule.kernel_of(op)).astype("float64")
+        kernel = ops.convert_to_numpy(in_out(op, rule.kernel_of(op))).astype("float64")
     window = tuple(range(kernel.ndim - 2))
     used = kernel != 0
     linear = isinstance(rule, (DenseRule, ConvRule, SeparableConvRule))

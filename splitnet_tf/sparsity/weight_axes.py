@@ -8,7 +8,12 @@ import keras
 import numpy as np
 
 from splitnet_tf.graph.calls import Call
-from splitnet_tf.graph.kernel_rules import ConvRule, DepthwiseConvRule, SeparableConvRule
+from splitnet_tf.graph.kernel_rules import (
+    ConvRule,
+    ConvTransposeRule,
+    DepthwiseConvRule,
+    SeparableConvRule,
+)
 from splitnet_tf.graph.layer_rules import PerChannelRule
 from splitnet_tf.graph.trace import Trace
 
@@ -58,7 +63,8 @@ def channel_axes(traced: Trace, call: Call, frozen: bool = False) -> list[Channe
         ]
     elif call.name in traced.kernels:
         kernel = rule.kernel_of(op)
-        found = [(kernel, -2, read), (kernel, -1, made), bias]
+        rows, columns = rule.kernel_axes
+        found = [(kernel, rows, read), (kernel, columns, made), bias]
     elif isinstance(rule, DepthwiseConvRule):
         found = [(op.kernel, -2, read), bias]
     elif isinstance(rule, ConvRule):  # a convolution with one group a channel
@@ -117,9 +123,11 @@ def fixed_spaces(traced: Trace) -> dict[int, str]:
 def kernels_of(traced: Trace, call: Call) -> list[keras.Variable]:
     """Kernels (window..., in, out) of a call's layer: one, or the two of a separable convolution.
 
-    Layers that no rule describes, such as transposed convolutions, have none here.
+    Layers that no rule describes and transposed convolutions have none here.
     """
     rule = traced.rule(call)
+    if isinstance(rule, ConvTransposeRule):
+        return []
     if isinstance(rule, SeparableConvRule):
         return [call.op.depthwise_kernel, call.op.pointwise_kernel]
     if rule.kernel or isinstance(rule, DepthwiseConvRule):

@@ -147,6 +147,11 @@ def _fused_call(calls: tuple[Call, ...], traced: Trace, feeds: list):
             return _apply(copy_layer(op, name, sizes), x, _beside(weights))
         if type(op) is layers.Dense and len(shape) == 2:
             return _batched_dense(first, count, shape, x, weights)
+    if first.name in traced.divisible and getattr(op, "groups", 0) > 1:
+        sizes = {"groups": count * op.groups}
+        if hasattr(op, "filters"):
+            sizes["filters"] = count * op.filters
+        return _apply(copy_layer(op, name, sizes), x, _beside(weights))
     if operation_key(op) == "ops.GetItem" and _is_channel_slice(calls, len(shape)):
         parts = layers.Reshape((*shape[1:-1], count, shape[-1]))(x)
         chosen = parts[..., first.args[1][-1]]

@@ -70,7 +70,7 @@ class _Splitter:
 
     # Channels of a tensor that a node holds, in its order.
 
-    def _space_channels(self, space: int, level: int, group: int) -> np.ndarray:
+    def _space_members(self, space: int, level: int, group: int) -> np.ndarray:
         key = (space, level, group)
         if key not in self._kept:
             planned = self.planned.get(self.trace.spaces[space].name)
@@ -87,10 +87,11 @@ class _Splitter:
 
     def channels(self, tensor: int, level: int, group: int) -> np.ndarray:
         """Finds the indices into the channel axis of ``tensor`` that node (level, group) holds."""
-        parts, start = [], 0
-        for s in self.trace.layouts[tensor].spaces:
-            parts.append(start + self._space_channels(s, level, group))
-            start += self.trace.spaces[s].size
+        parts, start, layout = [], 0, self.trace.layouts[tensor]
+        for s, width in zip(layout.spaces, layout.widths, strict=True):
+            members = self._space_members(s, level, group)
+            parts.append(start + (members[:, None] * width + np.arange(width)).ravel())
+            start += self.trace.spaces[s].size * width
         return np.concatenate(parts)
 
     def level_of(self, tensor: int) -> int:

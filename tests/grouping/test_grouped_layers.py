@@ -166,11 +166,12 @@ def test_every_registered_class_is_in_the_round_trip():
 
 
 CONVOLUTIONS = ["Conv1D", "Conv2D", "Conv3D", "SeparableConv1D", "SeparableConv2D"]
+CONVOLUTIONS += [f"Conv{rank}DTranspose" for rank in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_grouped_convolutions_of_every_kind(tmp_path, kind):
-    rank = int(kind[-2])
+    rank = int(kind[kind.index("D") - 1])
     inputs = keras.Input((6,) * rank + (4,))
     conv = getattr(keras.layers, kind)
     pool = getattr(keras.layers, f"GlobalAveragePooling{rank}D")

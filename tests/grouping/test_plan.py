@@ -149,11 +149,11 @@ def test_a_layer_that_needs_all_channels_is_refused_inside_a_branch():
 def test_a_layer_bound_to_the_order_keeps_its_space_unsorted():
     inputs = keras.Input((8, 8, 4))
     x = layers.Conv2D(6, 3, name="a")(inputs)
-    x = layers.GroupNormalization(2, name="norm")(x)
+    x = layers.UnitNormalization(name="norm")(x)
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(4, name="b")(x))
     assert SplitPlan.from_sections(model, [("b", 2)]).unsorted == {"a"}
-    with pytest.raises(PlanError, match="'norm' .GroupNormalization. needs all channels at once"):
+    with pytest.raises(PlanError, match="'norm' .UnitNormalization. needs all channels at once"):
         SplitPlan.from_sections(model, [("a", 2)])
 
 

@@ -67,6 +67,9 @@ class DrawnShrunk(Drawn):
         multiplier = self.draw(st.sampled_from([1, 1, 2]))
         return layers.SeparableConv2D(4, 3, padding="same", depth_multiplier=multiplier)(x)
 
+    def make_transposed(self, x):
+        return layers.Conv2DTranspose(4, 3, padding="same")(x)
+
     def make_depthwise(self, x):
         padding = "same" if x.shape[1] < 3 else self.draw(st.sampled_from(["same", "valid"]))
         multiplier = self.draw(st.sampled_from([1, 1, 1, 2])) if x.shape[-1] < 9 else 1

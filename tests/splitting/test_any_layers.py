@@ -101,12 +101,14 @@ WHOLE = {
 
 # Exact in the trunk, which then keeps its channels in their order; refused inside a branch.
 ORDERED = {
-    "group norm": lambda x: layers.GroupNormalization(4)(x),
+    "group norm of all": lambda x: layers.GroupNormalization(1)(x),
     "layer norm of all": lambda x: layers.LayerNormalization(axis=[1, 2, 3])(x),
-    "grouped conv": lambda x: layers.Conv2D(12, 3, groups=4)(x),
-    "depthwise with multiplier": lambda x: layers.DepthwiseConv2D(3, depth_multiplier=2)(x),
-    "separable with multiplier": lambda x: layers.SeparableConv2D(6, 3, depth_multiplier=2)(x),
-    "transposed": lambda x: layers.Conv2DTranspose(6, 3)(x),
+    "groups across spaces": lambda x: layers.Conv2D(6, 1, groups=3)(
+        ops.concatenate([x, layers.Conv2D(7, 1)(x)], axis=-1)
+    ),
+    "a unit alone": lambda x: layers.Conv2D(4, 1, groups=2)(
+        ops.concatenate([x, layers.Conv2D(8, 1)(x)], axis=-1)
+    ),
     "softmax": lambda x: layers.Softmax()(x),
     "reflected channels": lambda x: ops.pad(x, ((0, 0), (0, 0), (0, 0), (2, 2)), mode="reflect"),
     "unit norm": lambda x: layers.UnitNormalization()(x),
@@ -195,10 +197,10 @@ def test_each_branch_takes_its_channels_where_the_trunk_keeps_their_order(kind):
 
 
 def test_only_what_needs_its_order_keeps_it():
-    """A sum of a sorted and a concatenation with a transposed convolution, cut in three."""
+    """A concatenation with what makes its channels in their order, cut in three."""
     inputs = keras.Input((6, 6, 3))
     sorted_part = layers.Conv2D(7, 3, padding="same", activation="relu", name="a")(inputs)
-    kept = layers.Conv2DTranspose(6, 3, padding="same", name="up")(inputs)
+    kept = layers.TimeDistributed(layers.Dense(6), name="up")(inputs)
     x = layers.BatchNormalization()(layers.Concatenate()([sorted_part, kept]))
     x = layers.Conv2D(9, 1, activation="relu", name="mix")(x)
     x = layers.Dense(7, name="logits")(layers.GlobalAveragePooling2D()(x))

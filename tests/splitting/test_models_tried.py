@@ -245,7 +245,7 @@ def flatten_map():
 
 EXACT = {
     "concat_of_itself": (between(lambda x: layers.Concatenate()([x, x])), "low"),
-    "grouped_conv": (between(lambda x: layers.Conv2D(8, 3, groups=4)(x)), "high"),
+    "grouped_conv": (between(lambda x: layers.Conv2D(8, 3, groups=4)(x)), "low"),
     "mobilenetv3_block": (between(mobilenetv3_block), "low"),
     "shared_head_on_two_scales": (shared_head, "low"),
     "layer_reused_in_a_chain": (layer_in_a_chain, "low"),
@@ -254,18 +254,18 @@ EXACT = {
     "python_operators": (between(lambda x: (2 * x - 1) ** 2 + x / 3), "low"),
     "slicing_glu": (between(lambda x: x[..., :4] * ops.sigmoid(x[..., 4:])), "high"),
     "channel_shuffle": (between(channel_shuffle), "high"),
-    "conv_transpose": (between(lambda x: layers.Conv2DTranspose(6, 3, strides=2)(x)), "high"),
+    "conv_transpose": (between(lambda x: layers.Conv2DTranspose(6, 3, strides=2)(x)), "low"),
     "reshape_and_conv_transpose": (
         lambda: finish(
             x := keras.Input((16,)),
             conv(
-                layers.Conv2DTranspose(6, 3)(
+                layers.Conv2DTranspose(6, 3, name="up")(
                     layers.Reshape((2, 2, 8))(layers.Dense(32, name="low")(x))
                 ),
                 name="high",
             ),
         ),
-        "high",
+        "up",
     ),
     "unet_segmentation": (unet, "low"),
     "one_by_one_input": (plain(1), "low"),
@@ -285,7 +285,7 @@ EXACT = {
     "embedding_conv1d": (text_model(lambda: layers.Conv1D(8, 3, name="high")), "high"),
     "embedding_and_pooling": (text_model(layers.GlobalAveragePooling1D), "logits"),
     "vit_block": (on_steps(lambda: layers.Dense(8), lambda: attention_block), "mlp"),
-    "group_norm": (between(lambda x: layers.GroupNormalization(4)(x)), "high"),
+    "group_norm": (between(lambda x: layers.GroupNormalization(4)(x)), "low"),
     "separable": (between(lambda x: layers.SeparableConv2D(8, 3)(x)), "low"),
     "functional_subclass": (Subclass, "low"),
     "softmax_activation": (plain(activation="softmax"), "low"),
