@@ -67,6 +67,8 @@ setup(
         "console_scripts": [
             "splitnet-group=splitnet_tf.cli.group:cli",
             "splitnet-split=splitnet_tf.cli.split:cli",
+            "splitnet-sparsify=splitnet_tf.cli.sparsify:cli",
+            "splitnet-shrink=splitnet_tf.cli.shrink:cli",
             "splitnet-evaluate=splitnet_tf.cli.evaluate:cli",
             "splitnet-cost=splitnet_tf.cli.cost:cli",
             "splitnet-export=splitnet_tf.cli.export:cli",

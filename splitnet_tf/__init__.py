@@ -52,14 +52,17 @@ from splitnet_tf.recipe import (
     TaughtData,
     recalibrate_batch_norm,
 )
+from splitnet_tf.recipe.optimizers import paced
 from splitnet_tf.sparsity import (
     Selection,
     SparsityPlan,
     SparsityRecipe,
     apply_selection,
+    keep_zeros,
     read_selection,
     shrink_model,
     sparse_model,
+    step_of,
 )
 from splitnet_tf.splitting import SplitTree, split_model
 
@@ -83,6 +86,8 @@ _LATER = {
     "learn_groups": "splitnet_tf.stages.learn_groups",
     "make_report": "splitnet_tf.report",
     "place": "splitnet_tf.parallel",
+    "shrink": "splitnet_tf.stages.shrink",
+    "sparsify": "splitnet_tf.stages.sparsify",
     "split": "splitnet_tf.stages.split",
     "write_report": "splitnet_tf.report",
 }
@@ -143,11 +148,13 @@ __all__ = [
     "graph",
     "group_model",
     "grouping",
+    "keep_zeros",
     "learn_groups",
     "logits_model",
     "make_report",
     "models",
     "off_block_energy",
+    "paced",
     "paces",
     "place",
     "plain_copy",
@@ -157,14 +164,17 @@ __all__ = [
     "recalibrate_batch_norm",
     "register_activation",
     "register_rule",
+    "shrink",
     "shrink_model",
     "sparse_model",
+    "sparsify",
     "sparsity",
     "split",
     "split_losses",
     "split_model",
     "splitting",
     "start_from_clusters",
+    "step_of",
     "suggest_cuts",
     "write_report",
 ]

@@ -16,7 +16,7 @@ from splitnet_tf.cli.program_flags import flags_of
 from splitnet_tf.storage.atomic import write_atomically
 
 PROGRAMS = (
-    *("group", "split", "evaluate", "cost", "export"),
+    *("group", "split", "sparsify", "shrink", "evaluate", "cost", "export"),
     *("report", "compare", "benchmark", "worker"),
 )
 INTRODUCTION = """# Flags

@@ -1,4 +1,4 @@
-"""Cost: parameters and FLOPs of a model, before and after a split."""
+"""Cost: parameters and FLOPs of a model, before and after a split or a shrink."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.sparsity import Selection, apply_selection, predict_changes
 from splitnet_tf.stages.costs import compare_cost, count_table
 from splitnet_tf.stages.networks import choose_model
 
@@ -25,6 +26,7 @@ def define_flags() -> None:
     define_text(
         "grouping", None, "Grouping file whose groups are counted. Defaults to equal groups."
     )
+    define_text("selection", None, "Selection file; what a shrink by it changes is counted.")
     define_integer("num_classes", 0, "Classes of the model; 0 for the model's own.", 0, 100_000)
     define_integer(
         "image_size", 0, "Height and width of the images; 0 for the model's own.", 0, 1024
@@ -39,14 +41,22 @@ def define_flags() -> None:
 
 def main() -> None:
     refuse_ignored(
-        "table", "model", "splits", "grouping", "num_classes", "image_size", "suggest", "input_size"
+        "table",
+        *("model", "splits", "grouping", "selection", "num_classes", "image_size", "suggest"),
+        "input_size",
     )
-    refuse_ignored("suggest", "splits", "grouping")
+    refuse_ignored("suggest", "splits", "grouping", "selection")
+    refuse_ignored("selection", "splits", "grouping", "input_size")
     if FLAGS.table:
         show(count_table(FLAGS.table))
     elif FLAGS.suggest:
         found = suggest_cuts(load(), input_size=FLAGS.input_size or None)
         show(found, {"model": FLAGS.model, **found.to_document()})
+    elif FLAGS.selection:
+        model = load()
+        apply_selection(model, Selection.load(FLAGS.selection))
+        found = predict_changes(model)
+        show(found, {"model": FLAGS.model, "selection": FLAGS.selection, **found.to_json()})
     else:
         grouping = Grouping.load(FLAGS.grouping) if FLAGS.grouping else None
         sections = parse_splits(FLAGS.splits, FLAGS.model) if FLAGS.splits else ()

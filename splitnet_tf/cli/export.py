@@ -1,4 +1,4 @@
-"""Export: a tree and each of its nodes, for serving and for other runtimes."""
+"""Export: a tree and each of its nodes, or a shrunk model, for serving and other runtimes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    define_text("basemodel", None, "Run folder of a split, or a tree's .keras file.", required=True)
+    define_text(
+        "basemodel", None, "Run folder of a split or a shrink, or a .keras file.", required=True
+    )
     define_text(
         "export_dir", None, "Folder to make. It must not exist, or be empty.", required=True
     )
@@ -40,14 +42,13 @@ def main() -> None:
 
 
 def as_text(manifest: dict) -> str:
-    """Tabulates the nodes."""
-
+    """Tabulates the nodes of a tree; a model by itself has none."""
     rows = []
     for node in manifest["nodes"]:
         reads = ", ".join(f"{f['source'] or 'images'}:{f['index']}" for f in node["feeds"])
         makes = ("x".join(str(d) for d in t["shape"][1:]) for t in node["outputs"])
         rows.append((node["name"], reads, " ".join(makes)))
-    table = text_table(("node", "reads", "makes"), rows)
+    table = [text_table(("node", "reads", "makes"), rows), ""] if rows else []
     formats = ", ".join(manifest["tree"]["files"])
     lines = [f"Written to {FLAGS.export_dir} as {formats}; see its manifest.json."]
     checked = manifest["checked"]
@@ -55,9 +56,9 @@ def as_text(manifest: dict) -> str:
         apart = ", ".join(f"{name} {value:.1g}" for name, value in checked["apart"].items())
         lines.append(
             f"Run in a fresh process on {checked['examples']} {checked['inputs']}; apart from the "
-            f"tree, relative to the largest output: {apart}."
+            f"model, relative to the largest output: {apart}."
         )
-    return "\n".join([table, "", *lines])
+    return "\n".join([*table, *lines])
 
 
 def cli() -> None:

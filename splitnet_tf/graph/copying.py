@@ -162,6 +162,14 @@ def _copy_weights(source: Any, target: Any) -> None:
         a.assign(keras.ops.copy(b))
 
 
+def return_weights(copy: keras.Model, model: keras.Model) -> None:
+    """Gives a model the weights of its ``plain_copy``, which was trained in its place."""
+    made = {layer.name: layer for layer in copy.layers}
+    for call in read_graph(model).calls:
+        if call.layer_name in made:
+            _copy_weights(made[call.layer_name], call.op)
+
+
 def plain_layer(call: Call) -> keras.layers.Layer:
     """Makes an unbuilt stock layer of the settings of the layer called."""
     return copy_layer(call.op, call.layer_name, call.overrides)

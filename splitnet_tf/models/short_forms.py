@@ -14,6 +14,7 @@ SHORT_FORMS = {
     r"resnet-(18|34|50)(x|$)": ("unit_3_0", "unit_4_0", "logits"),
     r"resnet-": ("unit_2_0", "unit_3_0", "logits"),
     r"alexnet": ("fc6", "fc7", "fc8"),
+    r"lenet": ("fc1", "logits"),
     r"mlp": ("fc2", "logits"),
 }
 

@@ -1,4 +1,4 @@
-"""Model that a split was made of: its digest, and places to look for it."""
+"""Model that a split or a shrink was made of: its digest, and places to look for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.runs.names import GROUPING
+from splitnet_tf.runs.names import GROUPING, SELECTION, SMALLER
 from splitnet_tf.runs.run_folder import read_config
 from splitnet_tf.storage.digests import digest
 from splitnet_tf.storage.json_files import parse_json
@@ -26,7 +26,7 @@ def base_digest(base: keras.Model, cut: str) -> str:
 
     Args:
       base: model that is cut.
-      cut: text of its grouping file.
+      cut: text of its grouping or selection file.
     """
 
     def parts() -> Iterator[str | np.ndarray]:
@@ -59,7 +59,7 @@ def base_places(folder: Path, base: Path) -> Iterator[Path]:
 
 
 def may_be_base(folder: Path, file: Path) -> bool:
-    """Returns True when the split in a run folder may have been made of a model file.
+    """Returns True when the split or shrink in a run folder may have been made of a model file.
 
     The digests decide; where one is missing or damaged the answer is True.
     """
@@ -67,7 +67,8 @@ def may_be_base(folder: Path, file: Path) -> bool:
         wanted = read_config(folder).get("base_digest")
         if wanted is None:
             return True
-        cut = (folder / GROUPING).read_text(encoding="utf-8")
+        shrunk = any((folder / name).is_file() for name in SMALLER)
+        cut = (folder / (SELECTION if shrunk else GROUPING)).read_text(encoding="utf-8")
         parse_json(cut)  # its checksum
         return wanted == base_digest(load_model(file), cut)
     except (RunError, ValueError, OSError):

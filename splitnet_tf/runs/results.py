@@ -64,23 +64,67 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupResult(Result):
-    """Result of learning the groups, or of a plain training.
+class TestedResult(Result):
+    """Result of a training whose model is tested at the end.
 
     Attributes:
       test_accuracy, test_top5: float, shares of the test images whose class is the first, or
         among the first five, 0 to 1.
       test_cross_entropy: float, mean over the test images in nats.
       valid_accuracy_at_start: float, before the first step of a training from a trained model.
-      off_block_energy: float, share of the split kernels' energy outside the blocks, 0 to 1: the
-        mean over kernels.
     """
 
     test_accuracy: float | None = None
     test_top5: float | None = None
     test_cross_entropy: float | None = None
     valid_accuracy_at_start: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupResult(TestedResult):
+    """Result of learning the groups, or of a plain training.
+
+    Attributes:
+      off_block_energy: float, share of the split kernels' energy outside the blocks, 0 to 1: the
+        mean over kernels.
+    """
+
     off_block_energy: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseResult(TestedResult):
+    """Result of sparse training.
+
+    Attributes:
+      zero_groups, groups: ``<structure>/<layer or space>`` -> groups that are zero; all groups.
+      weights, multiply_adds: ``before`` and ``after`` the shrink that the zeros allow -> weights of
+        kernels; multiply-adds for one image. No key where they are not known.
+      strength: float, factor on all strengths at the end; above 1 where a target raised it.
+      needed_factor: float, factor on all strengths with which one more group would be zero, at
+        least.
+    """
+
+    zero_groups: dict[str, int] = dataclasses.field(default_factory=dict)
+    groups: dict[str, int] = dataclasses.field(default_factory=dict)
+    weights: dict[str, int] = dataclasses.field(default_factory=dict)
+    multiply_adds: dict[str, int] = dataclasses.field(default_factory=dict)
+    strength: float | None = None
+    needed_factor: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ShrinkResult(Result):
+    """Result of a shrink and its finetuning.
+
+    Attributes:
+      test_accuracy: stage, a key of ``names.SHRINK_STAGES`` -> share of the test images, 0 to 1.
+      params, flops: ``before`` and ``after`` the shrink -> parameters; FLOPs for one image.
+    """
+
+    test_accuracy: dict[str, float] = dataclasses.field(default_factory=dict)
+    params: dict[str, int] = dataclasses.field(default_factory=dict)
+    flops: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

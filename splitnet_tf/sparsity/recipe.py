@@ -27,8 +27,8 @@ class SparsityRecipe(SparsityPlan, Phase):
         Defaults to 1.3.
 
     Raises:
-      ArgumentError: a value out of its range, or a strength that changes with
-        ``update="subgradient"``.
+      ArgumentError: a value out of its range, averaged weights (``ema``), or a strength that
+        changes with ``update="subgradient"``.
 
     >>> SparsityRecipe(spaces=0.04, epochs=8, rate=0.05, l2=0.0).structures
     ('spaces',)
@@ -51,6 +51,8 @@ class SparsityRecipe(SparsityPlan, Phase):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise ArgumentError(f"`{name}` must be above 0 and at most 1; got {value!r}.")
+        if self.ema:
+            raise ArgumentError("`ema` must be 0: averaged weights have no exact zeros.")
         if not self.growth > 1:
             raise ArgumentError(f"`growth` must be above 1; got {self.growth!r}.")
         changes = self.warmup_epochs or self.ramp_epochs or self.targets

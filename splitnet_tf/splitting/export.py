@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.splitting import Node, SplitTree
+from splitnet_tf.splitting import Node, SplitTree, WholeModel
 
 # Format to the suffix of its files, Keras' name for it, and the packages it needs besides.
 FORMATS = {
@@ -26,7 +26,7 @@ FORMATS = {
 
 
 def write_tree(
-    tree: SplitTree,
+    tree: SplitTree | WholeModel,
     folder: str | Path,
     formats: Sequence[str],
     check: Callable[[Path, dict], Any] | None = None,
@@ -34,11 +34,12 @@ def write_tree(
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
     ``folder/tree`` is the whole tree, ``folder/nodes/<name>`` each node; a format's suffix is
-    added to both. ``folder/manifest.json`` lists the nodes in the order in which they can run; each
-    input of a node is output ``index`` of node ``source``, or of the images where that is null.
+    added to both. A model that is not a tree is ``folder/model`` and has no nodes.
+    ``folder/manifest.json`` lists the nodes in the order in which they can run; each input of a
+    node is output ``index`` of node ``source``, or of the images where that is null.
 
     Args:
-      tree: ``SplitTree`` to write.
+      tree: ``SplitTree`` to write, or ``WholeModel``.
       folder: path of the folder to make; must not exist, or be empty.
       formats: names among ``FORMATS``.
       check: function of the folder and the manifest, called before the folder gets its name;
@@ -92,7 +93,7 @@ def _check(folder: Path, formats: Sequence[str]) -> None:
         raise RunError(f"Export folder {folder} is not empty; choose another or remove it.")
 
 
-def _manifest(tree: SplitTree, formats: Sequence[str]) -> dict:
+def _manifest(tree: SplitTree | WholeModel, formats: Sequence[str]) -> dict:
     def files(stem):
         return {name: stem + FORMATS[name][0] for name in formats}
 
@@ -112,7 +113,7 @@ def _manifest(tree: SplitTree, formats: Sequence[str]) -> dict:
         "tree": {
             "inputs": [_tensor(x) for x in tree.model.inputs],
             "outputs": [_tensor(x) for x in tree.model.outputs],
-            "files": files("tree"),
+            "files": files("tree" if isinstance(tree, SplitTree) else "model"),
         },
         "nodes": [entry(node) for node in tree.nodes()],
     }

@@ -152,5 +152,29 @@ class SplitTree:
         return cls(load_model(path, custom_objects))
 
 
+class WholeModel:
+    """A model that is not a tree, where a tree is taken: it has no nodes.
+
+    Args:
+      model: functional ``keras.Model``, the attribute ``model``.
+    """
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+
+    def nodes(self) -> list[Node]:
+        """Lists no node."""
+        return []
+
+
+def is_tree(model: keras.Model) -> bool:
+    """True when a model is a tree of branches."""
+    try:
+        SplitTree(model)
+    except SplitNetError:
+        return False
+    return True
+
+
 def _natural(name: str) -> list:
     return [int(part) if part.isdigit() else part for part in name.split("_")]

@@ -14,7 +14,7 @@ import keras
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError, RunError
 from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
-from splitnet_tf.runs.names import GROUPED, GROUPING, PLAIN
+from splitnet_tf.runs.names import GROUPED, GROUPING, PLAIN, WHOLE
 from splitnet_tf.stages.networks import (
     check_classes,
     check_fits,
@@ -109,14 +109,16 @@ def load_base(model: keras.Model, base: str | Path) -> None:
 
     Args:
       model: takes the weights.
-      base: a ``.keras`` file, or the run folder of a plain training.
+      base: a ``.keras`` file, or the run folder of a plain or sparse training.
 
     Raises:
       RunError: the file cannot be read, or a layer does not fit.
     """
     path = Path(base)
     check_run_folder("base", path, "train the plain model first, with `splits=1-1-1` say")
-    trained = load_model(path / PLAIN if path.is_dir() else path)
+    if path.is_dir():
+        path = next((path / name for name in WHOLE if (path / name).is_file()), path / PLAIN)
+    trained = load_model(path)
     sources = {layer.name: layer for layer in trained.layers}
     for layer in model.layers:
         source = sources.get(layer.name)

@@ -17,7 +17,7 @@ import numpy as np
 
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph.keras_reader import all_layers
-from splitnet_tf.splitting import SplitTree
+from splitnet_tf.splitting import SplitTree, WholeModel
 
 EXAMPLES = 4  # that each file is run on
 UNKNOWN_SIZE = 96  # of axes that a model leaves open
@@ -26,7 +26,9 @@ TOLERANCES = {"bfloat16": 3e-2, "float16": 1e-2}
 TOLERANCE = 1e-4
 
 
-def check_exported(folder: Path, manifest: Mapping[str, Any], tree: SplitTree, inputs: Any) -> dict:
+def check_exported(
+    folder: Path, manifest: Mapping[str, Any], tree: SplitTree | WholeModel, inputs: Any
+) -> dict:
     """Runs exported files twice in a fresh process and compares them with the tree.
 
     Args:
@@ -98,12 +100,12 @@ def _check(file: str, result: Mapping[str, Any], tolerance: float) -> None:
         )
 
 
-def _tolerance(tree: SplitTree) -> float:
+def _tolerance(tree: SplitTree | WholeModel) -> float:
     types = {layer.compute_dtype for layer in all_layers(tree.model)}
     return next((TOLERANCES[t] for t in TOLERANCES if t in types), TOLERANCE)
 
 
-def _expected(tree: SplitTree, inputs: Any) -> dict[str, np.ndarray]:
+def _expected(tree: SplitTree | WholeModel, inputs: Any) -> dict[str, np.ndarray]:
     """Inputs, and outputs of the tree and its nodes, by the names that the process asks for."""
 
     def run(model, xs):

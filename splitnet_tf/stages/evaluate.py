@@ -1,4 +1,4 @@
-"""Accuracy, cost and speed of a classifier, alone or a tree beside the unsplit network."""
+"""Accuracy, cost and speed of a classifier, alone or beside what it was made of."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.parallel import one_device_forward, place, stream
-from splitnet_tf.splitting import SplitTree
+from splitnet_tf.splitting import SplitTree, is_tree
 from splitnet_tf.training.evaluation import evaluator
 
 BATCH = 100  # examples in a batch of arrays
+# Names of a model before and after a method, for the line on the savings.
+PAIRS = (("unsplit", "split"), ("whole", "shrunk"))
 HEADER = ("", "top-1", "top-5", "cross entropy", "ms/image", "params (M)", "GFLOPs")
 
 
@@ -94,7 +96,8 @@ class Comparison:
     """Evaluations of several models on the same data. Prints as a table.
 
     Attributes:
-      models: name -> evaluation. The names ``unsplit`` and ``split`` add a line on the savings.
+      models: name -> evaluation. The names ``unsplit`` and ``split``, or ``whole`` and ``shrunk``,
+        add a line on the savings.
     """
 
     models: Mapping[str, ModelEvaluation]
@@ -105,8 +108,8 @@ class Comparison:
 
     def __str__(self) -> str:
         parts = [text_table(HEADER, [(n, *e.cells()) for n, e in self.models.items()])]
-        if {"unsplit", "split"} <= set(self.models):
-            before, after = self.models["unsplit"], self.models["split"]
+        for names in (pair for pair in PAIRS if set(pair) <= set(self.models)):
+            before, after = (self.models[name] for name in names)
             parts.append(
                 f"{100 * (1 - after.params / before.params):.1f}% fewer parameters, "
                 f"{100 * (1 - after.flops / before.flops):.1f}% fewer FLOPs"
@@ -194,17 +197,18 @@ def compare(
     trunk: str = "replicate",
     batch_size: int = BATCH,
 ) -> Comparison:
-    """Measures an unsplit network and its tree on the same data.
+    """Measures a network and its tree, or its shrunk form, on the same data.
 
     Args:
-      model: the network before the cut, grouped or plain.
-      tree: the tree that was made of it.
+      model: the network before the cut or the shrink.
+      tree: the tree or the smaller model that was made of it.
       data, loss, batch_size: see ``evaluate_model``.
       form: form of the tree on one device, see ``evaluate_model``.
       devices, trunk: with devices, the tree is measured on them as well, as ``placed``.
 
     Returns:
-      The evaluations ``unsplit``, ``split`` and, with devices, ``placed``.
+      The evaluations ``unsplit``, ``split`` and, with devices, ``placed``; or ``whole`` and
+      ``shrunk`` where the second model is not a tree.
 
     >>> model = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
     >>> plan = sn.SplitPlan.from_sections(model, [("logits", 2)])
@@ -214,9 +218,10 @@ def compare(
     '17.4% fewer parameters, 18.6% fewer FLOPs'
     """
     how = {"loss": loss, "batch_size": batch_size}
+    before, after = PAIRS[0] if isinstance(tree, SplitTree) or is_tree(tree) else PAIRS[1]
     found = {
-        "unsplit": evaluate_model(model, data, **how),
-        "split": evaluate_model(tree, data, form=form, **how),
+        before: evaluate_model(model, data, **how),
+        after: evaluate_model(tree, data, form=form, **how),
     }
     if devices:
         found["placed"] = evaluate_model(tree, data, devices=devices, trunk=trunk, **how)

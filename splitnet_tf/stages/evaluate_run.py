@@ -17,13 +17,27 @@ from splitnet_tf.data import Dataset
 from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.runs import SplitResult, base_places, may_be_base, read_config
-from splitnet_tf.runs.names import CONFIG, FINISHED, GROUPED, GROUPING, STAGES, TREE, TREES
+from splitnet_tf.runs import ShrinkResult, SplitResult, base_places, may_be_base, read_config
+from splitnet_tf.runs.names import (
+    CONFIG,
+    FINISHED,
+    GROUPED,
+    GROUPING,
+    SHRINK_STAGES,
+    SMALL,
+    SMALLER,
+    STAGES,
+    TREE,
+    TREES,
+    WHOLE,
+)
 from splitnet_tf.stages.class_groups import ClassGroups, describe_groups
 from splitnet_tf.stages.evaluate import Comparison, evaluate_model
 from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
 from splitnet_tf.storage.models import load_model
 
+# File of a finished model to its name in a comparison, and the name of what it was made of.
+KINDS = {TREE: ("split", "unsplit"), SMALL: ("shrunk", "whole")}
 MOST_CONFUSED = 5
 SPEED_BATCHES = 10
 
@@ -35,11 +49,12 @@ class RunEvaluation:
     Attributes:
       dataset: name of the data set.
       images: the split that was seen: ``train``, ``valid`` or ``test``.
-      comparison: the model of the run as ``split`` (a tree) or ``model``, before it ``unsplit``
-        where that is known, and ``placed`` where devices are given.
+      comparison: the model of the run as ``split`` (a tree), ``shrunk`` or ``model``, before it
+        ``unsplit`` or ``whole`` where that is known, and ``placed`` where devices are given.
       class_names: one a class.
       groups: groups of the classes, or None where the folder has none.
-      stages: stage, see ``runs.names.STAGES`` -> test accuracy; empty where nothing was cut.
+      stages: stage, see ``STAGES`` and ``SHRINK_STAGES`` of ``runs.names`` -> test accuracy; empty
+        where nothing was cut or shrunk.
     """
 
     dataset: str
@@ -52,7 +67,8 @@ class RunEvaluation:
     @property
     def kind(self) -> str:
         """Name of the run's own model in the comparison."""
-        return "split" if "split" in self.comparison.models else "model"
+        names = (name for name, _ in KINDS.values())
+        return next((name for name in names if name in self.comparison.models), "model")
 
     def most_confused(self) -> list[tuple[str, str, int]]:
         """(class, answer, times) of the answers that are most often wrong."""
@@ -101,7 +117,8 @@ class RunEvaluation:
             which = "tree" if self.kind == "split" else "model"
             parts.append(f"most often confused by the {which}: {', '.join(pairs)}")
         if self.stages:
-            rows = [(STAGES[k], f"{100 * v:.2f}%") for k, v in self.stages.items()]
+            words = SHRINK_STAGES if self.kind == "shrunk" else STAGES
+            rows = [(words[k], f"{100 * v:.2f}%") for k, v in self.stages.items()]
             parts.append(text_table(("test accuracy", ""), rows))
         if self.groups is not None:
             parts.append(str(self.groups))
@@ -123,11 +140,11 @@ def evaluate_run(
     """Evaluates the model of a run folder.
 
     Args:
-      base: run folder of a split or a grouping, or a ``.keras`` file.
+      base: run folder of a split, a grouping, a shrink or a sparse training, or a ``.keras`` file.
       dataset: data that the run was made with.
       images: ``"train"``, ``"valid"`` or ``"test"``, the images to evaluate on.
       compare: run folder or file of an unsplit model to show beside it. Defaults to what a tree
-        was made of, where it is to be found.
+        or a shrunk model was made of, where it is to be found.
       form, devices, trunk: see ``evaluate_model``.
       batch_size: int, images in a batch.
       speed_batches: int, the batch is made smaller so that at least so many are timed.
@@ -146,11 +163,11 @@ def evaluate_run(
             _fitting(path, dataset), feed, batch_size=batch, name=str(path), **how
         )
 
-    kind = "split" if file.name == TREE else "model"
+    kind, before = KINDS.get(file.name, ("model", "unsplit"))
     found = {kind: measure(file, form=form)}
     unsplit = _unsplit(file, compare)
     if unsplit:
-        found = {"unsplit": measure(unsplit), **found}
+        found = {before: measure(unsplit), **found}
     if devices:
         found["placed"] = measure(file, devices=devices, trunk=trunk)
     return RunEvaluation(
@@ -180,11 +197,11 @@ def _groups(file: Path, dataset: Dataset) -> ClassGroups | None:
 
 
 def _unsplit(file: Path, compare: str | Path | None) -> Path | None:
-    """The unsplit model beside a model file: the one given, or what a tree was made of."""
+    """The model to show beside a model file: the one given, or what it was made of."""
     if compare is not None:
         return model_file("compare", Path(compare))
     # A grouping was made of something, too, but is itself unsplit.
-    return unsplit_of(file.parent) if file.name in TREES else None
+    return unsplit_of(file.parent) if file.name in (*TREES, *SMALLER) else None
 
 
 def model_file(argument: str, path: Path) -> Path:
@@ -203,14 +220,16 @@ def model_file(argument: str, path: Path) -> Path:
 
 
 def unsplit_of(folder: Path) -> Path | None:
-    """The model that a split's run folder was made of, if it says so and it is to be found."""
+    """The model that a split or a shrink was made of, if its folder says so and it is there."""
     if not (folder / CONFIG).is_file():
         return None
     base = read_config(folder).get("basemodel")
     if not isinstance(base, str) or not base:
         return None
     places = base_places(folder, Path(base))
-    there = [p for p in (p if p.is_file() else p / GROUPED for p in places) if p.is_file()]
+    names = WHOLE if _is_shrink(folder) else (GROUPED,)
+    files = (f for p in places for f in ([p] if p.is_file() else [p / name for name in names]))
+    there = [file for file in files if file.is_file()]
     found = next((p for p in there if may_be_base(folder, p)), None)
     if found is None:
         what = "which is not there to compare with"
@@ -221,11 +240,16 @@ def unsplit_of(folder: Path) -> Path | None:
 
 
 def stages_of(folder: Path) -> dict[str, float]:
-    """Test accuracy of a split's run folder at each stage; empty where nothing was cut."""
-    if not any((folder / name).is_file() for name in TREES):
+    """Test accuracy at each stage of a split or a shrink; empty for other folders."""
+    kind, stages = (ShrinkResult, SHRINK_STAGES) if _is_shrink(folder) else (SplitResult, STAGES)
+    if kind is SplitResult and not any((folder / name).is_file() for name in TREES):
         return {}
     try:
-        found = SplitResult.read(folder).test_accuracy
+        found = kind.read(folder).test_accuracy
     except FileNotFoundError:
         return {}
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    return {stage: found[stage] for stage in stages if stage in found}
+
+
+def _is_shrink(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in SMALLER)

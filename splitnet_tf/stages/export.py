@@ -1,4 +1,4 @@
-"""Export of a tree, checked before it gets its name, in Python and from a run folder."""
+"""Export of a tree or a model, checked before it gets its name, in Python and from a run."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from splitnet_tf.data import load_dataset
 from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.errors import DataError, RunError
 from splitnet_tf.runs import read_config
-from splitnet_tf.runs.names import CONFIG, TREE
-from splitnet_tf.splitting import SplitTree
+from splitnet_tf.runs.names import CONFIG, SMALL, TREE
+from splitnet_tf.splitting import SplitTree, WholeModel, is_tree
 from splitnet_tf.splitting.export import write_tree
 from splitnet_tf.stages.check_exported import (
     EXAMPLES,
@@ -31,7 +31,7 @@ RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
 
 
 def export_tree(
-    tree: SplitTree,
+    tree: SplitTree | keras.Model,
     folder: str | Path,
     formats: Sequence[str] = FORMATS,
     *,
@@ -41,13 +41,15 @@ def export_tree(
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
+    A model that is not a tree is written as ``folder/model``, without nodes.
+
     ``folder/tree`` is the whole tree, ``folder/nodes/<name>`` each node; a format's suffix is
     added to both. ``folder/manifest.json`` lists the nodes in the order in which they can run; each
     input of a node is output ``index`` of node ``source``, or of the images where that is null.
     Its ``checked`` says for each format how far the answers are from the tree's.
 
     Args:
-      tree: ``SplitTree`` to export.
+      tree: ``SplitTree`` to export, or a functional ``keras.Model`` such as a shrunk one.
       folder: path of the folder to make; must not exist, or be empty.
       formats: names among ``"saved_model"``, ``"keras"``, ``"onnx"``, ``"litert"``. Defaults to
         the first two.
@@ -75,6 +77,8 @@ def export_tree(
     >>> [node["name"] for node in manifest["nodes"]]
     ['trunk', 'branch_0', 'branch_1', 'head']
     """
+    if isinstance(tree, keras.Model):
+        tree = SplitTree(tree) if is_tree(tree) else WholeModel(tree)
     if not check:
         return write_tree(tree, folder, formats)
     for name in formats:
@@ -104,11 +108,11 @@ def export_run(
     *,
     check: bool = True,
 ) -> dict:
-    """Exports the tree of a run folder, checked on the first images of the run's own test data.
+    """Exports the model of a run folder, checked on the first images of the run's own test data.
 
     Args:
-      base: run folder of a split, or a tree's ``.keras`` file.
-      folder, formats, check: see ``export_tree``. Where the folder of the tree names no data, or
+      base: run folder of a split or a shrink, or a ``.keras`` file.
+      folder, formats, check: see ``export_tree``. Where the folder names no data, or
         its data cannot be read, inputs are drawn; the manifest says so.
 
     Raises:
@@ -116,8 +120,10 @@ def export_run(
     """
     path = Path(base)
     check_run_folder("basemodel", path, "split first, with split.sh say")
-    file = path / TREE if path.is_dir() else path
-    tree = SplitTree(load_model(file))
+    file = path
+    if path.is_dir():
+        file = next((path / n for n in (TREE, SMALL) if (path / n).is_file()), path / TREE)
+    tree = load_model(file)
     found = _first_images(file.parent) if check else None
     if found is None:
         return export_tree(tree, folder, formats, check=check)

@@ -15,12 +15,12 @@ from splitnet_tf.data.feeds import Feed, feed_of
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
-from splitnet_tf.recipe.optimizers import optimizer_for
+from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import PLAIN, TREE
 from splitnet_tf.runs.results import GroupResult
-from splitnet_tf.splitting import SplitTree
+from splitnet_tf.splitting import SplitTree, is_tree
 from splitnet_tf.stages.accuracy import at_start, check_labels, tested
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase
 from splitnet_tf.stages.run_hook import RunHook
@@ -144,6 +144,7 @@ def train_network(
     devices: Sequence[str],
     trunk: str,
     settings: Mapping[str, Any],
+    after_step: AfterStep | None = None,
 ) -> GroupResult:
     """Trains a network in its run folder, writing checkpoints and logs only; see ``finetune``."""
     check_placing(devices, trunk, loop)
@@ -163,6 +164,7 @@ def train_network(
         valid,
         folder,
         loss=loss,
+        after_step=after_step,
         hooks=[RunHook(network, settings)],
         step=step,
     )
@@ -186,12 +188,3 @@ def check_placing(devices: Sequence[str], trunk: str, loop: Loop) -> None:
         raise ArgumentError("`jit_compile` does not work across `devices`; leave one of them out.")
     if trunk not in TRUNK_MODES:
         raise ArgumentError(f"`trunk` must be one of {', '.join(TRUNK_MODES)}; got {trunk!r}.")
-
-
-def is_tree(model: keras.Model) -> bool:
-    """True when a model is a tree of branches."""
-    try:
-        SplitTree(model)
-    except ValueError:
-        return False
-    return True

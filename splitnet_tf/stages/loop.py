@@ -15,7 +15,7 @@ from splitnet_tf.data.feeds import Feed
 from splitnet_tf.errors import ArgumentError, PlanError
 from splitnet_tf.graph import logits_model
 from splitnet_tf.recipe.losses import HeadLosses, loss_for
-from splitnet_tf.recipe.optimizers import optimizer_for
+from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.schedules import Schedule, rate_of
 from splitnet_tf.runs import RunDirectory
@@ -180,6 +180,7 @@ def train_phase(
     loss: keras.losses.Loss,
     hold: int = 0,
     paces: Mapping[int, float] | None = None,
+    after_step: AfterStep | None = None,
     hooks: Sequence[Hook] = (),
     step=None,
 ) -> tuple[TrainResult, Trainer]:
@@ -193,6 +194,7 @@ def train_phase(
       loss: of the model's outputs; ``model.losses`` and L2 are added to it.
       hold: int, step until which a cosine keeps its first rate.
       paces: factor on the learning rate of variables, by ``id``.
+      after_step: step after the optimizer's, see ``recipe.SGD``.
       hooks: what else happens while training.
       step: training step in place of that of the model and the phase.
     """
@@ -201,7 +203,7 @@ def train_phase(
         step = TrainStep(
             model,
             loss,
-            optimizer_for(phase, paces=paces or {}),
+            optimizer_for(phase, paces or {}, after_step),
             l2=phase.l2,
             bfloat16=loop.bfloat16,
             jit_compile=loop.jit_compile,

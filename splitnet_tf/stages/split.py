@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from splitnet_tf.analysis import cost
 from splitnet_tf.data.feeds import feed_of
@@ -23,13 +22,12 @@ from splitnet_tf.runs.names import CUT, GROUPING, STAGES, TREE
 from splitnet_tf.runs.results import SplitResult
 from splitnet_tf.splitting import SplitTree, mask_off_blocks, split_model
 from splitnet_tf.stages.accuracy import accuracy_of
+from splitnet_tf.stages.agreement import APART, difference_on
 from splitnet_tf.stages.finetune import check_placing, train_network
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
 from splitnet_tf.training.evaluation import evaluator
-
-APART = 1e-4  # most by which a tree may differ from the masked model, relative to its outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,18 +77,7 @@ def check_split(
     """
     masked = plain_copy(grouped)
     mask_off_blocks(masked, grouping)
-    inputs = next(iter(feed_of(data).inputs()))
-    inputs = keras.tree.map_structure(lambda x: x[:batch_size], inputs)
-    pairs = zip(
-        keras.tree.flatten(masked(inputs, training=False)),
-        keras.tree.flatten(tree.model(inputs, training=False)),
-        strict=True,
-    )
-    difference = 0.0
-    for expected, found in pairs:
-        expected, found = (keras.ops.convert_to_numpy(x) for x in (expected, found))
-        apart = np.abs(found - expected).max() / max(1.0, np.abs(expected).max())
-        difference = max(difference, float(apart))
+    difference = difference_on(masked, tree.model, feed_of(data), batch_size)
     if not difference < APART:
         raise RunError(
             f"The tree differs from the masked model by {difference:.1e}; it is not written. This "

@@ -11,6 +11,8 @@ from keras import layers
 COMMON = ["--dataset=planted", "--batch_size=32", "--deterministic", "--max_steps=40"]
 COMMON += ["--display=4", "--val_interval=8", "--checkpoint_interval=2"]
 SPLIT = ["--recalibrate_batches=5"]
+# The strength grows at every evaluation but the first two: its state must outlast a kill.
+SPARSE = ["--spaces=0.2", "--warmup_epochs=0.05", "--ramp_epochs=0.05", "--target_flops=0.2"]
 GROUP = ["--splits=second:2,logits:2", "--warmup_epochs=0.1"]
 
 
@@ -41,7 +43,7 @@ def small_model(path, dropout=0.2):
 
 def same_weights(one, other):
     found, wanted = weights(one), weights(other)
-    assert found.keys() == wanted.keys() and len(found) > 8
+    assert found.keys() == wanted.keys() and len(found) > 7
     for name, array in wanted.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 

@@ -7,7 +7,15 @@ import time
 import pytest
 
 from tests.cli.forked import run, start
-from tests.cli.small_programs import COMMON, GROUP, SPLIT, same_files, same_weights, small_model
+from tests.cli.small_programs import (
+    COMMON,
+    GROUP,
+    SPARSE,
+    SPLIT,
+    same_files,
+    same_weights,
+    small_model,
+)
 from tests.training.small_run import events
 
 
@@ -39,9 +47,9 @@ def kill_at_some_moment(process, folder, seconds, rng):
     return process.exitcode == -9
 
 
-def same_results(folder, expected, model):
+def same_results(folder, expected, model, kept):
     same_weights(folder / model, expected / model)
-    same_files(folder, expected)
+    same_files(folder, expected, ("metrics.jsonl", "result.json", kept))
     kept, whole = (
         [e for e in events(f / "tensorboard") if not e[0].startswith("timing")]
         for f in (folder, expected)
@@ -50,7 +58,7 @@ def same_results(folder, expected, model):
     assert not [p for p in folder.rglob(".*")]
 
 
-def survive(name, arguments, model, tmp_path, kills, rng):
+def survive(name, arguments, model, kept, tmp_path, kills, rng):
     """Kills ``kills`` processes; every run that came to its end is compared; how many did."""
     expected, begun = tmp_path / "undisturbed", time.monotonic()
     code, output = run(name, [*arguments, f"--train_dir={expected}"], tmp_path / "whole.out")
@@ -64,27 +72,29 @@ def survive(name, arguments, model, tmp_path, kills, rng):
             done += 1
         code, printed = run(*command)
         assert code == 0 and "Traceback" not in printed, printed[-2000:]
-        same_results(folder, expected, model)
+        same_results(folder, expected, model, kept)
         runs += 1
     return runs
 
 
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
-    "kills", [(2, 1), pytest.param((10, 10), marks=pytest.mark.slow)], ids=["few", "twenty"]
+    "kills", [(1, 1, 1), pytest.param((8, 6, 6), marks=pytest.mark.slow)], ids=["few", "twenty"]
 )
 def test_killed_runs_end_as_undisturbed_ones(tmp_path, kills):
-    """Promise 6, with whole programs: grouping, then finetuning."""
+    """Promise 6, with whole programs: grouping, then finetuning; and sparse training."""
     seed = random.randrange(2**32) if sum(kills) > 3 else 1
     rng = random.Random(seed)
     small_model(tmp_path / "small.keras")
     base, runs = tmp_path / "group" / "undisturbed", 0
     group = [*COMMON, *GROUP, f"--model={tmp_path / 'small.keras'}"]
     split = [*COMMON, *SPLIT, f"--basemodel={base}"]
-    for name, arguments, model, count in (
-        ("group", group, "grouped.keras", kills[0]),
-        ("split", split, "tree.keras", kills[1]),
+    sparsify = [*COMMON, *SPARSE, f"--model={tmp_path / 'small.keras'}"]
+    for name, arguments, model, kept, count in (
+        ("group", group, "grouped.keras", "grouping.json", kills[0]),
+        ("split", split, "tree.keras", "grouping.json", kills[1]),
+        ("sparsify", sparsify, "sparse.keras", "selection.json", kills[2]),
     ):
         (tmp_path / name).mkdir()
-        runs += survive(name, arguments, model, tmp_path / name, count, rng)
+        runs += survive(name, arguments, model, kept, tmp_path / name, count, rng)
     print(f"seed {seed}: {sum(kills)} kills, {runs} runs, all as the undisturbed ones")

@@ -3,7 +3,7 @@
 import pytest
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.runs import GroupResult, SplitResult
+from splitnet_tf.runs import GroupResult, ShrinkResult, SparseResult, SplitResult
 from splitnet_tf.storage.json_files import read_json, write_json
 
 GROUP = {
@@ -17,9 +17,19 @@ SPLIT = {
     **{"valid_accuracy": 0.5, "off_block_energy": {"unit_2_0": 0.001}, "group_sizes": [2, 6]},
     **{"params": {"before": 10, "after": 6}, "flops": {"before": 100, "after": 70}},
 }
+SPARSE = {
+    **{"steps": 40, "test_accuracy": 0.4, "strength": 1.69, "needed_factor": 1.5},
+    **{"zero_groups": {"spaces/conv1": 14}, "groups": {"spaces/conv1": 20}},
+    **{"weights": {"before": 10, "after": 6}, "multiply_adds": {"before": 100, "after": 7}},
+}
+SHRINK = {
+    **{"steps": 40, "test_accuracy": {"before": 0.5, "shrunk": 0.5, "finetuned": 0.45}},
+    **{"params": {"before": 10, "after": 6}, "flops": {"before": 100, "after": 70}},
+}
+KINDS = [(GroupResult, GROUP), (SplitResult, SPLIT), (SparseResult, SPARSE), (ShrinkResult, SHRINK)]
 
 
-@pytest.mark.parametrize(("kind", "document"), [(GroupResult, GROUP), (SplitResult, SPLIT)])
+@pytest.mark.parametrize(("kind", "document"), KINDS)
 def test_a_result_has_the_keys_of_its_file(kind, document, tmp_path):
     write_json(tmp_path / "result.json", {**document, "of_a_later_version": [1]})
     found = kind.read(tmp_path)

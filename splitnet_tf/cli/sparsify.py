@@ -1,0 +1,79 @@
+"""Sparsify: trains a classifier while it learns what it can do without (SSL)."""
+
+from __future__ import annotations
+
+import logging
+
+from absl import flags
+
+from splitnet_tf.cli.define import MODEL_HELP, define_text
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.sparsity_flags import define_sparsity_flags, sparsity_recipe
+from splitnet_tf.cli.training_flags import (
+    data_settings,
+    define_data_flags,
+    define_training_flags,
+    load_data,
+    loop,
+    make_run,
+    set_seeds,
+    settings,
+    split_feeds,
+)
+from splitnet_tf.runs.start_files import check_start_files
+from splitnet_tf.stages.base import base_model
+from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.sparsify import check_targets, sparsify, strength_steps
+from splitnet_tf.storage.digests import digest_arrays
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    define_data_flags()
+    define_training_flags(epochs=8, initial_lr=0.1, final_lr=0.0)
+    define_text("model", None, f"Model: {MODEL_HELP}", required=True)
+    define_text("basemodel", None, "Trained model to start from: a .keras file or a run folder.")
+    define_sparsity_flags()
+
+
+def main() -> None:
+    check_start_files(FLAGS.train_dir, FLAGS.basemodel, model=FLAGS.model)
+    recipe = sparsity_recipe()
+    set_seeds()
+    dataset = load_data()
+    model = base_model(
+        FLAGS.model, (), dataset.num_classes, dataset.input_shape, base=FLAGS.basemodel
+    )
+    train, valid, test = split_feeds(dataset, FLAGS.seed)
+    # What the flags make wrong is found before they are written into the run folder.
+    check_phase(recipe, loop(), train.steps_per_epoch)
+    strength_steps(recipe, loop(), train.steps_per_epoch)
+    recipe.terms(model)
+    check_targets(model, recipe)
+    config = {**settings(), **data_settings(dataset)}
+    started = FLAGS.basemodel or FLAGS.model.endswith(".keras")
+    if started:
+        config["start_digest"] = digest_arrays(model.get_weights())
+    found = sparsify(
+        model,
+        train,
+        valid,
+        recipe,
+        run=make_run(config),
+        test=test,
+        loop=loop(),
+        measure_start=bool(started),
+        settings=settings(),
+    )
+    logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)
+
+
+def cli() -> None:
+    """Entry point of ``splitnet-sparsify``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,253 @@
+"""Sparse training: a plain model learns what it can do without."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.copying import return_weights
+from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs.names import CHANGES, SELECTION, SPARSE
+from splitnet_tf.runs.results import SparseResult
+from splitnet_tf.sparsity import (
+    Changes,
+    Selection,
+    SparsityRecipe,
+    predict_changes,
+    read_selection,
+    sparse_model,
+    step_of,
+    zero_counts,
+)
+from splitnet_tf.stages.accuracy import at_start, check_labels, tested
+from splitnet_tf.stages.loop import (
+    Loop,
+    classifier_loss,
+    length_argument,
+    phase_settings,
+    rate_schedule,
+    run_folder,
+    total_steps,
+    train_phase,
+)
+from splitnet_tf.stages.run_hook import RunHook
+from splitnet_tf.stages.sparsity_hook import TARGET_OF, SparsityHook, shares_left
+from splitnet_tf.storage.json_files import write_json
+from splitnet_tf.storage.models import save_model
+
+
+@dataclasses.dataclass(frozen=True)
+class Sparsified:
+    """Result of sparse training. Prints as a few lines.
+
+    Attributes:
+      selection: what is left of each space, kernel and layer.
+      changes: what ``shrink_model`` will change, layer by layer.
+      result: steps, accuracies, groups at zero.
+      notes: sentences on what was not reached and what to do.
+    """
+
+    selection: Selection
+    changes: Changes
+    result: SparseResult
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        found = self.result
+        text = f"{found.length()}: validation accuracy {100 * found.valid_accuracy:.2f}%"
+        if found.test_accuracy is not None:
+            text += f", test accuracy {100 * found.test_accuracy:.2f}%"
+        zeros = (f"{n} of {found.groups[name]} {name}" for name, n in found.zero_groups.items())
+        return f"{text}.\nGroups at zero: {', '.join(zeros)}.\n{self.changes}"
+
+
+def sparsify(
+    model: keras.Model,
+    train: Any,
+    valid: Any,
+    recipe: SparsityRecipe,
+    *,
+    run: RunDirectory | str | Path | None = None,
+    test: Any = None,
+    loop: Loop = Loop(),  # noqa: B008, as it is frozen
+    loss: keras.losses.Loss | None = None,
+    class_weight: Mapping[int, float] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    measure_start: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    restart: bool = False,
+) -> Sparsified:
+    """Trains a model with group lasso on its structures; the model is trained in place.
+
+    Args:
+      model: functional; returns logits.
+      train, valid: data, see ``learn_groups``.
+      recipe: strengths of the structures, and how training goes.
+      run: folder for checkpoints, logs, ``sparse.keras``, ``selection.json``, ``changes.json`` and
+        ``result.json``; the same call goes on where an earlier one stopped. Defaults to none:
+        nothing is kept.
+      test: data on which the result is tested. Defaults to none.
+      loop: intervals, precision, patience. A target is looked at after each evaluation.
+      loss: in place of softmax cross entropy, see ``learn_groups``.
+      class_weight: weight of each class in the loss, by its number. Defaults to none.
+      batch_size: int, examples in a batch of arrays; data in batches keep theirs.
+      seed: int, seed of the order of arrays.
+      measure_start: bool, whether to measure the validation accuracy before the first step.
+      settings: what TensorBoard shows as the run's settings. Defaults to the recipe.
+      restart: bool, whether to remove what an earlier run left in the folder.
+
+    Raises:
+      ArgumentError: a structure or layer that the model does not have, a recipe that leaves no
+        step with a penalty, or a target that cannot be counted.
+      RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
+    """
+    feed = feed_of(train, batch_size, seed, class_weight)
+    valid, test = feed_of(valid), None if test is None else feed_of(test)
+    loss = loss or classifier_loss(model, recipe.label_smoothing)
+    check_labels(feed, model, loss)
+    sparse = sparse_model(model, recipe)
+    terms, after = recipe.terms(sparse), step_of(sparse, recipe)
+    warmup, ramp = strength_steps(recipe, loop, feed.steps_per_epoch)
+    check_targets(sparse, recipe)
+    config = phase_settings(
+        recipe,
+        loop,
+        model,
+        class_weight=class_weight,
+        seed=seed,
+        steps_per_epoch=feed.steps_per_epoch,
+        loss=type(loss).__name__,
+        **_strengths(recipe),
+    )
+    hook = SparsityHook(
+        sparse,
+        recipe,
+        terms,
+        getattr(after, "strength", None),
+        rate_schedule(recipe, loop, feed.steps_per_epoch, warmup),
+        warmup,
+        ramp,
+        total_steps(recipe, loop, feed.steps_per_epoch),
+    )
+    with run_folder(run, config, restart) as folder:
+        more = at_start(sparse, valid, loss) if measure_start else {}
+        found, _ = train_phase(
+            sparse,
+            recipe,
+            loop,
+            feed,
+            valid,
+            folder,
+            loss=loss,
+            hold=warmup,
+            after_step=after,
+            hooks=[hook, RunHook(model, settings or config)],
+        )
+        return_weights(sparse, model)
+        save_model(model, folder.path / SPARSE)
+        selection, changes = read_selection(model), predict_changes(model)
+        selection.save(folder.path / SELECTION)
+        write_json(folder.path / CHANGES, changes.to_json())
+        counts = zero_counts(terms, {v.path: v for v in sparse.trainable_variables})
+        result = SparseResult(
+            steps=found.step,
+            epochs=found.step / feed.steps_per_epoch,
+            stopped=found.stopped,
+            rollbacks=found.rollbacks,
+            valid_accuracy=found.valid_accuracy,
+            zero_groups={f"{c.structure}/{c.name}": c.zero for c in counts},
+            groups={f"{c.structure}/{c.name}": c.count for c in counts},
+            weights=before_after(changes, "weights"),
+            multiply_adds=before_after(changes, "multiply_adds"),
+            strength=hook.factor,
+            needed_factor=hook.needed_factor(),
+            **tested(model, test, loss),
+            **more,
+        )
+        result.write(folder.path)
+    notes = _notes(recipe, hook, result)
+    for note in notes:
+        logging.warning("%s", note)
+    return Sparsified(selection, changes, result, notes)
+
+
+def strength_steps(recipe: SparsityRecipe, loop: Loop, per_epoch: int) -> tuple[int, int]:
+    """Steps before the penalty sets in, and over which it then grows.
+
+    Raises:
+      ArgumentError: no step with the whole penalty is left after them.
+    """
+    warmup, ramp = (round(e * per_epoch) for e in (recipe.warmup_epochs, recipe.ramp_epochs))
+    total = total_steps(recipe, loop, per_epoch)
+    if warmup + ramp >= total:
+        raise ArgumentError(
+            f"`warmup_epochs={recipe.warmup_epochs:g}` and `ramp_epochs={recipe.ramp_epochs:g}` "
+            f"leave no step of {total} with the whole penalty; lower them or raise "
+            f"{length_argument(loop)}."
+        )
+    return warmup, ramp
+
+
+def check_targets(model: keras.Model, recipe: SparsityRecipe) -> None:
+    """Raises ArgumentError for a target that cannot be counted, before anything is written."""
+    known = shares_left(predict_changes(model)) if recipe.targets else {}
+    for target in recipe.targets:
+        if target not in known:
+            raise ArgumentError(
+                f"`{target}` cannot be counted: the {TARGET_OF[target][1]} depend on the size of "
+                "the inputs; give the model a keras.Input of fixed shape."
+            )
+
+
+def before_after(changes: Changes, what: str) -> dict[str, int]:
+    """A sum of changes before and after; empty where it is not known."""
+    found = {"before": changes.total(what, False), "after": changes.total(what, True)}
+    return {} if None in found.values() else found
+
+
+def _strengths(recipe: SparsityRecipe) -> dict[str, Any]:
+    """Strengths by layer as lists, which settings may be."""
+    return {
+        name: [f"{layer}: {s:g}" for layer, s in value.items()]
+        for name in recipe.structures
+        if isinstance(value := getattr(recipe, name), Mapping)
+    }
+
+
+def _notes(recipe: SparsityRecipe, hook: SparsityHook, result: SparseResult) -> tuple[str, ...]:
+    notes = []
+    if not any(result.zero_groups.values()):
+        notes.append(
+            f"No group became zero; train for longer or with {_stronger(recipe, result)} at least."
+        )
+    names = " and ".join(f"`{name}`" for name in recipe.structures)
+    for target in hook.missed():
+        notes.append(
+            f"Target missed: {hook.describe(target)}, though the strength was raised "
+            f"{hook.factor:.3g} times; raise {names} or `growth`, evaluate more often by "
+            "`val_interval`, or train for longer."
+        )
+    return tuple(notes)
+
+
+def _stronger(recipe: SparsityRecipe, result: SparseResult) -> str:
+    """Strengths with which one more group might have become zero, in words."""
+    factor = result.needed_factor
+    if factor is None:
+        return "larger strengths"
+    found = []
+    for name in recipe.structures:
+        value = getattr(recipe, name)
+        if isinstance(value, Mapping):
+            found.append(f"`{name}` {factor:.3g} times as large")
+        else:
+            found.append(f"`{name}={value * factor:.2g}`")
+    return " and ".join(found)
