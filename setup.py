@@ -73,6 +73,7 @@ setup(
             "splitnet-cost=splitnet_tf.cli.cost:cli",
             "splitnet-export=splitnet_tf.cli.export:cli",
             "splitnet-report=splitnet_tf.cli.report:cli",
+            "splitnet-search=splitnet_tf.cli.search:cli",
             "splitnet-compare=splitnet_tf.cli.compare:cli",
             "splitnet-worker=splitnet_tf.cli.worker:cli",
             "splitnet-benchmark=splitnet_tf.cli.benchmark:cli",

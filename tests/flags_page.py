@@ -17,7 +17,7 @@ from splitnet_tf.storage.atomic import write_atomically
 
 PROGRAMS = (
     *("group", "split", "sparsify", "shrink", "evaluate", "cost", "export"),
-    *("report", "compare", "benchmark", "worker"),
+    *("report", "compare", "search", "benchmark", "worker"),
 )
 INTRODUCTION = """# Flags
 

@@ -116,9 +116,16 @@ def test_the_page_on_teachers_runs(run_page, images):
     assert "accuracy" in found["tree"].model.history.history
 
 
+def test_the_page_on_the_search_runs(run_page, images, capsys):
+    train = images["x_train"][:64], images["y_train"][:64]
+    valid = images["x_valid"], images["y_valid"]
+    run_page("docs/search.md", model=own_model(softmax=False), train=train, valid=valid)
+    assert "cut from" in capsys.readouterr().out and Path("search.png").is_file()
+
+
 def test_no_page_with_python_is_forgotten():
     pages = {page for page, text in PAGES.items() if blocks("python", text)}
-    names = ("python", "models", "security", "teachers")
+    names = ("python", "models", "search", "security", "teachers")
     assert pages == {"README.md", *(f"docs/{name}.md" for name in names)}
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from absl import flags
 
+from splitnet_tf.analysis.budget import Budget
+from splitnet_tf.errors import ArgumentError
+
 flags.disclaim_key_flags()  # a flag belongs to the program that defines it, for its --help
 
 MAX_EPOCHS = 1_000_000
@@ -70,6 +73,18 @@ class NewFile(Text):
         return argument
 
 
+class Amount(flags.ArgumentParser):
+    """A budget, see ``analysis.budget``."""
+
+    syntactic_help = "a number above 0, or a share of the whole such as 0.5x"
+
+    def parse(self, argument):
+        try:
+            return str(Budget.parse(argument))
+        except ArgumentError:
+            raise ValueError(f"it must be {self.syntactic_help}.") from None
+
+
 class Items(flags.ListParser):
     """A list with commas, each item of which a parser takes; the items stay texts."""
 
@@ -102,6 +117,12 @@ def define_float(
 def define_text(name: str, default: str | None, text: str, **more) -> None:
     """A flag that takes a text, such as the path of something to read."""
     flags.DEFINE(Text(), name, default, text, **_plain(more))
+
+
+def define_budget(name: str, text: str) -> None:
+    """A flag that takes a number or a share of the whole model's; by default none."""
+    text += ": a number, or a share of the whole network's such as 0.5x. Defaults to any."
+    flags.DEFINE(Amount(), name, None, text, **_plain({}))
 
 
 def define_new_file(name: str, text: str, *suffixes: str, **more) -> None:

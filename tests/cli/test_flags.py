@@ -5,7 +5,7 @@ import importlib
 import pytest
 from absl import flags
 
-from splitnet_tf.cli.define import Items, NewFile, Number, Text
+from splitnet_tf.cli.define import Amount, Items, NewFile, Number, Text
 from tests.conftest import ROOT
 
 PROGRAMS = sorted(
@@ -114,6 +114,8 @@ def wrong_texts(parser):
         return ["", "nosuch"]
     if isinstance(parser, flags.BooleanParser):
         return ["", "2", "maybe"]
+    if isinstance(parser, Amount):
+        return [*NO_NUMBER, "-1", "0x", "x"]
     assert isinstance(parser, Text), f"{parser}: define the flag by splitnet_tf.cli.define"
     folder = ["/", "."] if isinstance(parser, NewFile) else []
     return ["", " ", *folder, *(["x.xyz"] if getattr(parser, "suffixes", ()) else [])]

@@ -1,0 +1,105 @@
+"""Search: the smallest tree of a trained network within a loss of accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from absl import flags
+
+from splitnet_tf.cli.define import (
+    MAX_EPOCHS,
+    MODEL_HELP,
+    PICTURES,
+    define_budget,
+    define_float,
+    define_integer,
+    define_new_file,
+    define_text,
+)
+from splitnet_tf.cli.output import define_output_flags, show
+from splitnet_tf.cli.program import run_program
+from splitnet_tf.cli.training_flags import (
+    define_data_flags,
+    define_training_flags,
+    load_data,
+    loop,
+    phase_values,
+    set_seeds,
+    split_feeds,
+)
+from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.stages.base import load_base
+from splitnet_tf.stages.networks import choose_model
+from splitnet_tf.stages.search import LEARNING, search_cuts
+from splitnet_tf.storage.json_files import write_json
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    define_data_flags()
+    define_training_flags(epochs=2, initial_lr=0.02, final_lr=0.0)
+    define_text("model", None, f"Trained network: {MODEL_HELP}", required=True)
+    define_text(
+        "basemodel", None, "Run folder or .keras file with the weights of a --model by name."
+    )
+    define_float(
+        "max_accuracy_drop", 1.0, "Points of validation accuracy that a tree may lose.", 0, 100
+    )
+    define_budget("max_params", "Most parameters of a tree")
+    define_budget("max_flops", "Most FLOPs of a tree for one image")
+    define_integer("num_groups", 2, "Groups of each cut.", 2, 10_000)
+    define_float(
+        "group_epochs", 1.0, "Epochs of learning the groups of each cut.", 0.001, MAX_EPOCHS
+    )
+    flags.DEFINE_boolean(
+        "exhaustive",
+        False,
+        "Try all cuts. By default the search ends with the first that loses too much.",
+    )
+    define_new_file(
+        "figure", "File for a picture of accuracy against parameters, FLOPs and time.", *PICTURES
+    )
+    define_output_flags()
+
+
+def main() -> None:
+    set_seeds()
+    dataset = load_data()
+    model = choose_model(FLAGS.model, dataset.num_classes, dataset.input_shape)
+    if FLAGS.basemodel:
+        load_base(model, FLAGS.basemodel)
+    train, valid, _ = split_feeds(dataset, FLAGS.seed)
+    phase = Phase(**phase_values())
+    learning = {"epochs": FLAGS.group_epochs, "rate": phase.rate, "final_rate": phase.rate}
+    found = search_cuts(
+        model,
+        train,
+        valid,
+        max_accuracy_drop=FLAGS.max_accuracy_drop / 100,
+        max_params=FLAGS.max_params,
+        max_flops=FLAGS.max_flops,
+        num_groups=FLAGS.num_groups,
+        recipe=dataclasses.replace(LEARNING, l2=phase.l2, **learning),
+        phase=phase,
+        run=FLAGS.train_dir,
+        loop=loop(),
+        exhaustive=FLAGS.exhaustive,
+        seed=FLAGS.seed,
+        restart=FLAGS.restart,
+    )
+    write_json(Path(FLAGS.train_dir) / "search.json", found.to_document())
+    show(found)
+    if FLAGS.figure:
+        found.draw(FLAGS.figure)
+
+
+def cli() -> None:
+    """Runs ``splitnet-search``."""
+    define_flags()
+    run_program(main)
+
+
+if __name__ == "__main__":
+    cli()

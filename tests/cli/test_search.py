@@ -1,0 +1,28 @@
+"""The search by program."""
+
+import json
+
+from tests.cli.forked import run
+from tests.cli.small_programs import COMMON, small_model
+
+
+def test_a_search_and_what_it_leaves(tmp_path):
+    small_model(tmp_path / "small.keras", dropout=0.0)
+    plain = ["--model=small.keras", "--splits=second:1", "--train_dir=plain"]
+    assert run("group", [*COMMON, *plain], tmp_path / "out", cwd=tmp_path)[0] == 0
+    command = ["--dataset=planted", "--batch_size=32", "--max_steps=8", "--model=plain/model.keras"]
+    command += ["--train_dir=search", "--max_accuracy_drop=100", "--figure=search.png"]
+    printed = []
+    for _ in range(2):
+        code, text = run("search", command, tmp_path / "out", cwd=tmp_path)
+        assert code == 0 and "Traceback" not in text, text[-2000:]
+        printed.append(text)
+    found = json.loads((tmp_path / "search/search.json").read_text())
+    assert [t["start"] for t in found["trials"]] == ["logits", "second", "first"]
+    assert found["best"] == "first" and (tmp_path / "search.png").is_file()
+    assert "The smallest tree within the drop is cut from first (search/first-2/split)." in text
+    assert "resumed" not in printed[0] and "resumed" in printed[1]
+    code, text = run("search", [*command, "--max_params=3"], tmp_path / "out", cwd=tmp_path)
+    assert code == 2 and "--max_params=3" in text and "the least params of one are" in text
+    code, text = run("search", [*command, "--max_flops=-1x"], tmp_path / "out", cwd=tmp_path)
+    assert code and "--max_flops" in text and "a share of the whole such as 0.5x" in text
