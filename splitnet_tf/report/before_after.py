@@ -16,8 +16,8 @@ class Measured:
     """Numbers of a run; None stands for a number that is not known.
 
     Attributes:
-      params, flops, seconds, top5, cross_entropy: values before and after the cut.
-      accuracy: test accuracy by stage, see ``runs.names.STAGES``.
+      params, flops, seconds, top5, cross_entropy: values before and after the cut or the shrink.
+      accuracy: test accuracy by stage, in order, see ``runs.names``.
       problems: sentences, one for each thing that is missing.
     """
 
@@ -36,18 +36,18 @@ class Measured:
 
     @property
     def after(self) -> float | None:
-        """Test accuracy at the last stage after the cut."""
-        later = [self.accuracy[s] for s in STAGES if s != "before" and s in self.accuracy]
+        """Test accuracy at the last stage after the cut or the shrink."""
+        later = [value for stage, value in self.accuracy.items() if stage != "before"]
         return later[-1] if later else None
 
     @property
     def fewer_params(self) -> float | None:
-        """Share of the parameters that the cut saves."""
+        """Share of the parameters that are saved."""
         return _saved(self.params)
 
     @property
     def fewer_flops(self) -> float | None:
-        """Share of the FLOPs that the cut saves."""
+        """Share of the FLOPs that are saved."""
         return _saved(self.flops)
 
 

@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from splitnet_tf.report.run_folder import SPLIT, RunFolder
-from splitnet_tf.report.runs import Run
+from splitnet_tf.report.run_folder import RunFolder
+from splitnet_tf.report.runs import Run, SparseRun
 from splitnet_tf.runs.names import EVALUATION
 
 # Settings that belong to one call of a program.
@@ -18,19 +18,18 @@ _FLAG = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def training_command(folder: RunFolder) -> str:
-    """Writes the call of ``group`` or ``split`` that made a folder; "" where Python made it."""
+    """Writes the call of the program that made a folder; "" where Python made it."""
     if "train_dir" not in folder.config:
         return ""
-    program = "split" if folder.kind == SPLIT else "group"
     flags = {
         name: value
         for name, value in folder.config.items()
         if name not in NO_FLAGS and not name.endswith("_digest") and _FLAG.fullmatch(name)
     }
-    return _command(program, flags)
+    return _command(folder.kind, flags)
 
 
-def evaluation_command(run: Run) -> str:
+def evaluation_command(run: Run | SparseRun) -> str:
     """Writes the call of ``evaluate`` whose output the report reads."""
     names = ("dataset", "data_dir", "seed")
     flags = {name: run.setting(name) for name in names}
@@ -48,7 +47,7 @@ def placed_command(run: Run, devices: int) -> str:
     return _command("evaluate", flags)
 
 
-def report_command(runs: list[Run], output: str | Path = "report.html") -> str:
+def report_command(runs: list[Run | SparseRun], output: str | Path = "report.html") -> str:
     """Writes the call that makes the report."""
     folders = [shlex.quote(str(run.path)) for run in runs]
     return f"python -m splitnet_tf.cli.report {' '.join(folders)} -o {shlex.quote(str(output))}"

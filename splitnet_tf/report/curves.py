@@ -62,6 +62,17 @@ def group_sizes(entries: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
     return found
 
 
+def zero_shares(entries: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
+    """Reads the share of groups at zero of each layer or space, by structure."""
+    found: dict[str, list[Curve]] = {}
+    for key in _spaces(entries, "zero_share/"):
+        structure, _, name = key.partition("/")
+        curve = read_curve(entries, f"zero_share/{key}", name)
+        if curve:
+            found.setdefault(structure, []).append(curve)
+    return found
+
+
 def _spaces(entries: Sequence[dict[str, Any]], prefix: str) -> list[str]:
     keys = dict.fromkeys(key for e in entries for key in e if key.startswith(prefix))
     return [key.removeprefix(prefix) for key in keys]

@@ -115,6 +115,19 @@ def draw_accuracy(panels: Sequence[tuple[str, Sequence[Curve]]]) -> Figure:
     return figure
 
 
+def draw_zeros(panels: dict[str, Sequence[Curve]]) -> Figure:
+    """Draws the share of groups at zero over steps: a panel a structure, a line a layer."""
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    for axis, (title, curves) in zip(axes.flat, panels.items(), strict=True):
+        _lines(axis, curves)
+        _finish(axis, short(title))
+        axis.set_xlabel("step")
+        axis.set_ylim(0, 1.02)
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g}%"))
+    return figure
+
+
 def draw_agreement(
     learned: np.ndarray, random: np.ndarray, names: Sequence[str], groups: Sequence[str]
 ) -> Figure:

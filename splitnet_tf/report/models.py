@@ -15,7 +15,7 @@ from splitnet_tf.errors import RunError, SplitNetError
 from splitnet_tf.grouping import SplitPlan
 from splitnet_tf.report.run_folder import RunFolder
 from splitnet_tf.report.runs import Run
-from splitnet_tf.runs.names import TREES, UNSPLIT
+from splitnet_tf.runs.names import FINISHED, TREES, UNSPLIT
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.storage.models import load_model
 
@@ -100,7 +100,8 @@ def count(run: Run, models: Models) -> Counted:
 
 def saved_with(folder: RunFolder) -> str:
     """Writes the version of Keras that a folder's model was saved with, or ""."""
-    file = next((folder.path / n for n in (*TREES, *UNSPLIT) if (folder.path / n).is_file()), None)
+    names = (*TREES, *FINISHED)
+    file = next((folder.path / n for n in names if (folder.path / n).is_file()), None)
     if file is None:
         return ""
     try:

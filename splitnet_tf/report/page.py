@@ -13,9 +13,10 @@ from splitnet_tf.report.commands import report_command
 from splitnet_tf.report.drawings import draw_gamma3
 from splitnet_tf.report.overview import gamma3_sizes, imbalance
 from splitnet_tf.report.pictures import picture
-from splitnet_tf.report.runs import read_runs
+from splitnet_tf.report.runs import Run, read_runs
 from splitnet_tf.report.sections import run_page, versions
-from splitnet_tf.runs.names import STAGES
+from splitnet_tf.report.sparse_page import sparse_page
+from splitnet_tf.runs.names import SHRINK_STAGES, STAGES
 from splitnet_tf.storage.atomic import write_atomically
 
 DASH = "–"
@@ -25,7 +26,7 @@ def make_report(paths: Sequence[str | Path]) -> str:
     """Makes the report of one or several runs.
 
     Args:
-      paths: run folders of groupings, of splits, or of both.
+      paths: run folders of groupings and splits, of sparse trainings and shrinks.
 
     Returns:
       The text of an HTML page without references to other files; the same files give the same
@@ -35,7 +36,8 @@ def make_report(paths: Sequence[str | Path]) -> str:
       RunError: one of the paths is not a run folder.
     """
     runs = read_runs(paths)
-    sizes = gamma3_sizes(runs)
+    trees = [run for run in runs if isinstance(run, Run)]
+    sizes = gamma3_sizes(trees)
     gamma3 = None
     if sizes:
         gamma3 = picture(
@@ -46,10 +48,13 @@ def make_report(paths: Sequence[str | Path]) -> str:
         )
     template = _environment().get_template("report.html.j2")
     page = template.render(
-        pages=[run_page(run) for run in runs],
+        pages=[run_page(run) for run in trees],
+        sparse_pages=[sparse_page(run) for run in runs if not isinstance(run, Run)],
         gamma3=gamma3,
         gamma3_sizes=sizes,
+        count_runs=len(runs),
         stages=STAGES,
+        shrink_stages=SHRINK_STAGES,
         versions=versions(),
         command=report_command(runs),
     )

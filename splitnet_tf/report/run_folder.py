@@ -8,46 +8,53 @@ from typing import Any
 
 from splitnet_tf.errors import GroupingError, RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.runs import GroupResult, SplitResult, read_config
+from splitnet_tf.runs import GroupResult, ShrinkResult, SparseResult, SplitResult, read_config
 from splitnet_tf.runs.json_lines import read_lines
 from splitnet_tf.runs.names import (
+    CHANGES,
     CONFIG,
     EVALUATION,
     GROUPING,
     METRICS,
     PLAIN,
     RESULT,
+    SMALLER,
+    SPARSE,
     TIMING,
     TREES,
 )
+from splitnet_tf.runs.results import Result
 from splitnet_tf.storage.json_files import MAX_BYTES, read_json
 
 MOST = 1e100  # largest number that is drawn
-GROUP, SPLIT = "group", "split"
+GROUP, SPLIT, SPARSIFY, SHRINK = "group", "split", "sparsify", "shrink"
+RESULTS = {GROUP: GroupResult, SPLIT: SplitResult, SPARSIFY: SparseResult, SHRINK: ShrinkResult}
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Folder of a grouping or of a split.
+    """Folder of a grouping, a split, a sparse training or a shrink.
 
     Attributes:
       path: path of the folder.
-      kind: ``group`` (or a plain training), or ``split``.
+      kind: ``group`` (or a plain training), ``split``, ``sparsify`` or ``shrink``.
       config, evaluation: JSON documents; empty where the file is missing or damaged.
       result: the end of the run; None where the file is missing or damaged.
       metrics, timing: entries of the logs, each with an integer ``step``.
       grouping: the groups, or None.
+      changes: layer by layer what a shrink changes; empty where the file is missing or damaged.
       problems: file name -> sentence that says why it is missing, damaged or shortened.
     """
 
     path: Path
     kind: str
     config: dict[str, Any]
-    result: GroupResult | SplitResult | None
+    result: Result | None
     evaluation: dict[str, Any]
     metrics: tuple[dict[str, Any], ...]
     timing: tuple[dict[str, Any], ...]
     grouping: Grouping | None
+    changes: dict[str, Any]
     problems: dict[str, str]
 
     @property
@@ -73,22 +80,31 @@ def read_run_folder(path: str | Path) -> RunFolder:
         config = read_config(path)
     except RunError as error:
         config, problems[CONFIG] = {}, str(error)
-    tree = any((path / name).is_file() for name in TREES)
-    kind = SPLIT if tree or "recalibrate_batches" in config else GROUP
+    kind = _kind(path, config)
     return RunFolder(
         path,
         kind,
         config,
-        _result(path, SplitResult if kind == SPLIT else GroupResult, problems),
+        _result(path, RESULTS[kind], problems),
         _evaluation(path / EVALUATION, problems),
         _lines(path / METRICS, problems),
         _lines(path / TIMING, problems),
-        _grouping(path / GROUPING, problems),
+        _grouping(path / GROUPING, problems) if kind in (GROUP, SPLIT) else None,
+        _changes(path / CHANGES, problems) if kind in (SPARSIFY, SHRINK) else {},
         problems,
     )
 
 
-def _result(path: Path, kind: type, problems: dict[str, str]) -> GroupResult | SplitResult | None:
+def _kind(path: Path, config: dict[str, Any]) -> str:
+    """The kind of a folder, by its models or, before there are any, by its settings."""
+    if any((path / name).is_file() for name in TREES) or "recalibrate_batches" in config:
+        return SPLIT
+    if any((path / name).is_file() for name in SMALLER) or "gather" in config:
+        return SHRINK
+    return SPARSIFY if (path / SPARSE).is_file() or "target_flops" in config else GROUP
+
+
+def _result(path: Path, kind: type, problems: dict[str, str]) -> Result | None:
     try:
         return kind.read(path)
     except FileNotFoundError:
@@ -147,6 +163,16 @@ def _grouping(file: Path, problems: dict[str, str]) -> Grouping | None:
     except GroupingError as error:
         problems[file.name] = str(error)
         return None
+
+
+def _changes(file: Path, problems: dict[str, str]) -> dict[str, Any]:
+    try:
+        return read_json(file)
+    except FileNotFoundError:
+        problems[file.name] = f"{file} is not there: the run has not come to its end."
+    except ValueError as error:
+        problems[file.name] = f"{file}: {error}."
+    return {}
 
 
 def number(document: Any, *keys: str) -> float | None:

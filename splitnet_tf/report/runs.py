@@ -1,7 +1,8 @@
-"""Runs: a grouping together with the split made of it."""
+"""Runs: a grouping together with the split made of it, sparse training with its shrink."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,14 +11,53 @@ import numpy as np
 
 from splitnet_tf.errors import RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.report.run_folder import GROUP, SPLIT, RunFolder, read_run_folder
+from splitnet_tf.report.run_folder import (
+    GROUP,
+    SHRINK,
+    SPARSIFY,
+    SPLIT,
+    RunFolder,
+    read_run_folder,
+)
 from splitnet_tf.runs import base_places, may_be_base
-from splitnet_tf.runs.names import CONFIG, GROUPED, GROUPING
+from splitnet_tf.runs.names import CONFIG, GROUPED, GROUPING, WHOLE
+
+
+class _OfFolders(abc.ABC):
+    """Base: what can be said of a run by its folders."""
+
+    @property
+    @abc.abstractmethod
+    def folders(self) -> list[RunFolder]:
+        """Folders that are there, the later first."""
+
+    @property
+    def path(self) -> Path:
+        """Path that the run is named after."""
+        return self.folders[0].path
+
+    @property
+    def label(self) -> str:
+        """Names of the folder and of the folder it is in, to tell runs apart in a table."""
+        return "/".join(self.path.resolve().parts[-2:])
+
+    @property
+    def grouping(self) -> Grouping | None:
+        """Groups of the split, or else of the grouping."""
+        return next((f.grouping for f in self.folders if f.grouping), None)
+
+    def setting(self, name: str):
+        """Returns a setting of the earlier folder, or else of the later; None in neither."""
+        return next((f.config[name] for f in self.folders[::-1] if name in f.config), None)
+
+    def problem(self, file: str) -> str:
+        """Returns the sentence on why a file of the run cannot be used, or ""."""
+        return next((f.problems[file] for f in self.folders if file in f.problems), "")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """Folders of one run.
+class Run(_OfFolders):
+    """Folders of one run of SplitNet, or of a plain training.
 
     Attributes:
       number: int, number in the report, from 1.
@@ -32,40 +72,36 @@ class Run:
 
     @property
     def folders(self) -> list[RunFolder]:
-        """Folders that are there, the split first."""
         return [folder for folder in (self.split, self.group) if folder]
-
-    @property
-    def path(self) -> Path:
-        """Path that the run is named after."""
-        return self.folders[0].path
-
-    @property
-    def label(self) -> str:
-        """Names of the folder and of the folder it is in, to tell runs apart in a table."""
-        return "/".join(self.path.resolve().parts[-2:])
 
     @property
     def plain(self) -> bool:
         """True for an ordinary training, of a model that is not split."""
         return self.split is None and self.group.plain
 
+
+@dataclasses.dataclass(frozen=True)
+class SparseRun(_OfFolders):
+    """Folders of one run of structured sparsity.
+
+    Attributes:
+      number: int, number in the report, from 1.
+      trained, shrink: folders of the sparse (or plain) training and of the shrink; one may be None.
+      notes: sentences on how the folders were put together.
+    """
+
+    number: int
+    trained: RunFolder | None
+    shrink: RunFolder | None
+    notes: tuple[str, ...] = ()
+
     @property
-    def grouping(self) -> Grouping | None:
-        """Groups of the split, or else of the grouping."""
-        return next((f.grouping for f in self.folders if f.grouping), None)
-
-    def setting(self, name: str):
-        """Returns a setting of the grouping, or else of the split; None where neither has it."""
-        return next((f.config[name] for f in self.folders[::-1] if name in f.config), None)
-
-    def problem(self, file: str) -> str:
-        """Returns the sentence on why a file of the run cannot be used, or ""."""
-        return next((f.problems[file] for f in self.folders if file in f.problems), "")
+    def folders(self) -> list[RunFolder]:
+        return [folder for folder in (self.shrink, self.trained) if folder]
 
 
-def read_runs(paths: Sequence[str | Path]) -> list[Run]:
-    """Reads run folders, and the groupings that splits among them were made of.
+def read_runs(paths: Sequence[str | Path]) -> list[Run | SparseRun]:
+    """Reads run folders, and what splits and shrinks among them were made of.
 
     Raises:
       RunError: one of the paths is not a run folder, or none is given.
@@ -77,37 +113,56 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         folders.setdefault(Path(path).resolve(), read_run_folder(path))
     found = []
     for folder in list(folders.values()):
-        if folder.kind == SPLIT:
-            group, notes = _base_of(folder, folders)
-            found.append((group, folder, notes))
-    used = {id(group) for group, _, _ in found}
-    found += [(f, None, ()) for f in folders.values() if f.kind == GROUP and id(f) not in used]
+        if folder.kind in BASES:
+            base, notes = _base_of(folder, folders)
+            found.append((base, folder, notes))
+    used = {id(base) for base, _, _ in found}
+    found += [(f, None, ()) for f in folders.values() if f.kind not in BASES and id(f) not in used]
     order = {id(f): i for i, f in enumerate(folders.values())}
     found.sort(key=lambda parts: min(order.get(id(f), len(order)) for f in parts[:2] if f))
-    return [Run(i + 1, *parts) for i, parts in enumerate(found)]
+    return [
+        (SparseRun if (parts[1] or parts[0]).kind in (SHRINK, SPARSIFY) else Run)(i + 1, *parts)
+        for i, parts in enumerate(found)
+    ]
+
+
+# Kind of a folder to the kinds that it is made of, its files there, and words for both.
+BASES = {
+    SPLIT: ((GROUP,), (GROUPED,), "grouping", "split"),
+    SHRINK: ((SPARSIFY, GROUP), WHOLE, "training", "shrink"),
+}
 
 
 def _base_of(
     split: RunFolder, folders: dict[Path, RunFolder]
 ) -> tuple[RunFolder | None, tuple[str, ...]]:
-    """Finds the grouping that a split was made of; returns it with notes."""
+    """Finds what a split or a shrink was made of; returns it with notes."""
+    kinds, names, what, made = BASES[split.kind]
     base = split.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
         # Python hands over a model, not a folder; its digest tells.
         for path, folder in list(folders.items()) if "base_digest" in split.config else ():
-            if folder.kind == GROUP and may_be_base(split.path, path / GROUPED):
+            if folder.kind in kinds and _of_base(split, path, names):
                 return folder, ()
-        return None, ("The grouping that this split was made of is not known.",)
-    file = Path(base) if base.endswith(".keras") else Path(base, GROUPED)
-    places = [place.resolve() for place in base_places(split.path, file.parent)]
+        return None, (f"The {what} that this {made} was made of is not known.",)
+    file = Path(base)
+    if file.suffix == ".keras":
+        names, file = (file.name,), file.parent
+    places = [place.resolve() for place in base_places(split.path, file)]
     # What is asked for comes before what else is on the disk: runs may have been copied.
     for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
         here = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
         folder = folders.get(place) or read_run_folder(here)
-        if folder.kind == GROUP and may_be_base(split.path, place / file.name):
+        if folder.kind in kinds and _of_base(split, place, names):
             folders.setdefault(place, folder)
             return folder, tuple(_differences(split, folder, base))
-    return None, (f"The grouping that this split was made of, {base}, is not there as it was.",)
+    return None, (f"The {what} that this {made} was made of, {base}, is not there as it was.",)
+
+
+def _of_base(split: RunFolder, path: Path, names: Sequence[str]) -> bool:
+    """True when a folder may hold what a split or a shrink was made of."""
+    file = next((path / name for name in names if (path / name).is_file()), path / names[-1])
+    return may_be_base(split.path, file)
 
 
 def _is_run_folder(path: Path) -> bool:
@@ -118,8 +173,10 @@ def _is_run_folder(path: Path) -> bool:
 
 
 def _differences(split: RunFolder, group: RunFolder, base: str) -> Iterable[str]:
-    if Path(base).resolve() not in (group.path.resolve(), (group.path / GROUPED).resolve()):
-        yield f"The grouping is taken from {group.path}; the split was made of {base}."
+    files = (group.path / name for name in BASES[split.kind][1])
+    if Path(base).resolve() not in {path.resolve() for path in (group.path, *files)}:
+        _, _, what, made = BASES[split.kind]
+        yield f"The {what} is taken from {group.path}; the {made} was made of {base}."
     one, other = split.grouping, group.grouping
     if one and other:
         names = {s.name for s in one.spaces}

@@ -6,8 +6,6 @@ import dataclasses
 import platform
 from importlib import metadata
 
-import numpy as np
-
 from splitnet_tf.analysis.class_tree import ClassNode
 from splitnet_tf.analysis.figures import draw_blocks
 from splitnet_tf.analysis.placement import Placement, make_placement
@@ -23,10 +21,9 @@ from splitnet_tf.report.classes import (
 )
 from splitnet_tf.report.commands import evaluation_command, placed_command, training_command
 from splitnet_tf.report.confusions import Confused, confusions_of
-from splitnet_tf.report.curves import Curve, group_sizes, largest_p, read_curve, spread_out
+from splitnet_tf.report.curves import group_sizes, largest_p, read_curve, spread_out
 from splitnet_tf.report.drawings import (
     CMAP,
-    draw_accuracy,
     draw_agreement,
     draw_assignment,
     draw_group_sizes,
@@ -34,7 +31,8 @@ from splitnet_tf.report.drawings import (
 from splitnet_tf.report.models import Counted, Models, count, saved_with
 from splitnet_tf.report.pictures import Picture, picture
 from splitnet_tf.report.runs import Run
-from splitnet_tf.report.wording import damaged, phase, state, summary, title
+from splitnet_tf.report.training import accuracy_picture, training_speed
+from splitnet_tf.report.wording import damaged, state, summary, title
 from splitnet_tf.runs.names import GROUPING, METRICS
 
 LOSSES = {"group_weight": "R_W", "disjointness": "R_D", "balance": "R_E"}
@@ -100,8 +98,8 @@ def run_page(run: Run) -> RunPage:
         blocks_problem=blocks_problem,
         assignment=pictures,
         assignment_problems=problems,
-        accuracy=_accuracy(run),
-        speed=_speed(run),
+        accuracy=accuracy_picture(run),
+        speed=training_speed(run),
         confused=confusions_of(run, superclasses),
         placements=_placements(run, models),
         commands=tuple(training_command(folder) for folder in run.folders[::-1]),
@@ -168,33 +166,6 @@ def _assignment(run: Run) -> tuple[tuple[Picture, ...], tuple[str, ...]]:
             )
         )
     return tuple(pictures), tuple(problems)
-
-
-def _accuracy(run: Run) -> Picture | None:
-    panels = []
-    for folder in run.folders[::-1]:
-        curves: list[Curve | None] = [
-            read_curve(folder.metrics, "train/accuracy", "training"),
-            read_curve(folder.metrics, "valid/accuracy", "validation"),
-        ]
-        found = [curve for curve in curves if curve]
-        if found:
-            panels.append((phase(run, folder), found))
-    if not panels:
-        return None
-    return picture(
-        f"accuracy{run.number}", "Accuracy over training.", lambda: draw_accuracy(panels)
-    )
-
-
-def _speed(run: Run) -> tuple[tuple[str, float], ...]:
-    """Returns the median images per second while training, by phase."""
-    found = []
-    for folder in run.folders[::-1]:
-        curve = read_curve(folder.timing, "images_per_second")
-        if curve:
-            found.append((phase(run, folder), float(np.median(curve.values))))
-    return tuple(found)
 
 
 def _placements(run: Run, models: Models) -> tuple[tuple[Placement, str], ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from splitnet_tf.models import wide_resnet_name
 from splitnet_tf.report.before_after import Measured
-from splitnet_tf.report.run_folder import SPLIT, RunFolder, number
-from splitnet_tf.report.runs import Run
+from splitnet_tf.report.run_folder import GROUP, SHRINK, SPARSIFY, SPLIT, RunFolder, number
+from splitnet_tf.report.runs import Run, SparseRun
+
+NAMES = {GROUP: "Grouping", SPLIT: "Split", SPARSIFY: "Sparse training", SHRINK: "Shrink"}
 
 
-def title(run: Run) -> str:
+def title(run: Run | SparseRun) -> str:
     """Names model and data of a run."""
     model = run.setting("model") or _wide(run)
     model = model or (run.grouping.model if run.grouping else "unknown model")
@@ -51,6 +53,21 @@ def summary(run: Run, measured: Measured, predicted: bool) -> str:
     return f"{text}."
 
 
+def sparse_summary(run: SparseRun, measured: Measured) -> str:
+    """Describes a run of structured sparsity in one sentence."""
+    text = title(run)
+    if measured.before is not None:
+        text += f": {100 * measured.before:.1f}% test accuracy"
+        if measured.after is not None:
+            text += f" before the shrink, {100 * measured.after:.1f}% after it"
+    if measured.fewer_params is not None and measured.fewer_flops is not None:
+        text += (
+            f"; {100 * measured.fewer_params:.1f}% fewer parameters and "
+            f"{100 * measured.fewer_flops:.1f}% fewer FLOPs"
+        )
+    return f"{text}."
+
+
 def _sizes(sizes: list[int]) -> str:
     """Describes the sizes of the class groups."""
     if len(sizes) == 1:
@@ -61,11 +78,11 @@ def _sizes(sizes: list[int]) -> str:
     return f"{len(sizes)} groups of {listed} and {sizes[-1]} classes"
 
 
-def state(run: Run) -> tuple[str, ...]:
+def state(run: Run | SparseRun) -> tuple[str, ...]:
     """Says how far each phase has come."""
     sentences = []
     for folder in run.folders[::-1]:
-        name = "Training" if run.plain else {"group": "Grouping", "split": "Split"}[folder.kind]
+        name = "Training" if _is_plain(run, folder) else NAMES[folder.kind]
         done = folder.result
         if done:
             length = f" ({done.epochs:.3g} epochs)" if done.epochs is not None else ""
@@ -80,7 +97,7 @@ def state(run: Run) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def damaged(run: Run) -> tuple[str, ...]:
+def damaged(run: Run | SparseRun) -> tuple[str, ...]:
     """Lists the problems of files that are there."""
     return tuple(
         sentence
@@ -90,8 +107,15 @@ def damaged(run: Run) -> tuple[str, ...]:
     )
 
 
-def phase(run: Run, folder: RunFolder) -> str:
+def phase(run: Run | SparseRun, folder: RunFolder) -> str:
     """Names the purpose of a folder's training."""
-    if folder.kind == SPLIT:
+    if folder.kind in (SPLIT, SHRINK):
         return "finetuning"
-    return "training" if run.plain else "grouping"
+    if folder.kind == SPARSIFY:
+        return "sparse training"
+    return "training" if _is_plain(run, folder) else "grouping"
+
+
+def _is_plain(run: Run | SparseRun, folder: RunFolder) -> bool:
+    """True for an ordinary training, by itself or before a shrink."""
+    return folder.kind == GROUP and (isinstance(run, SparseRun) or run.plain)

@@ -1,0 +1,178 @@
+"""Sections of the report on one run of structured sparsity, ready for the template."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from splitnet_tf.report.before_after import Measured
+from splitnet_tf.report.commands import evaluation_command, training_command
+from splitnet_tf.report.curves import spread_out, zero_shares
+from splitnet_tf.report.drawings import draw_zeros
+from splitnet_tf.report.models import saved_with
+from splitnet_tf.report.pictures import Picture, picture
+from splitnet_tf.report.run_folder import SPARSIFY, RunFolder, number
+from splitnet_tf.report.runs import SparseRun
+from splitnet_tf.report.training import accuracy_picture, training_speed
+from splitnet_tf.report.wording import damaged, sparse_summary, state, title
+from splitnet_tf.runs.names import METRICS, RESULT, SHRINK_STAGES
+
+MOST_LINES = 8  # layers or spaces that are drawn of one structure
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerChange:
+    """One kernel before and after the shrink, as the table shows it.
+
+    Attributes:
+      name: str, name of its layer, and of the kernel where the layer has several.
+      before, after: str, shapes such as ``5x5x20x50``; ``gone`` for a layer that goes.
+      weights, multiply_adds: numbers before and after; None where they are not known.
+      zeros: str, filters and columns of zeros that stay.
+    """
+
+    name: str
+    before: str
+    after: str
+    weights: tuple[float | None, float | None]
+    multiply_adds: tuple[float | None, float | None]
+    zeros: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SparsePage:
+    """Everything that the template needs of one run; ``left`` says what was not taken out."""
+
+    run: SparseRun
+    title: str
+    summary: str
+    state: tuple[str, ...]
+    damaged: tuple[str, ...]
+    measured: Measured
+    strengths: tuple[tuple[str, str], ...]
+    layers: tuple[LayerChange, ...]
+    left: tuple[str, ...]
+    zero_groups: tuple[tuple[str, float, float], ...]
+    zeros: Picture | None
+    zeros_problem: str
+    accuracy: Picture | None
+    speed: tuple[tuple[str, float], ...]
+    commands: tuple[str, ...]
+    saved_with: tuple[str, ...]
+    evaluation: str
+
+
+def sparse_page(run: SparseRun) -> SparsePage:
+    """Reads and draws everything on one run."""
+    changes = next((f.changes for f in run.folders if f.changes), {})
+    measured = _measure(run)
+    zeros, problem = _zeros(run)
+    return SparsePage(
+        run=run,
+        title=title(run),
+        summary=sparse_summary(run, measured),
+        state=state(run),
+        damaged=damaged(run),
+        measured=measured,
+        strengths=_strengths(run.trained),
+        layers=_layers(changes),
+        left=tuple(s for s in _items(changes, "left") if isinstance(s, str)),
+        zero_groups=_zero_groups(run.trained),
+        zeros=zeros,
+        zeros_problem=problem,
+        accuracy=accuracy_picture(run),
+        speed=training_speed(run),
+        commands=tuple(training_command(folder) for folder in run.folders[::-1]),
+        saved_with=tuple(saved_with(folder) for folder in run.folders[::-1]),
+        evaluation=evaluation_command(run),
+    )
+
+
+def _measure(run: SparseRun) -> Measured:
+    """Gathers the numbers of a run."""
+    evaluation = run.shrink.evaluation if run.shrink else {}
+    before, after = (evaluation.get(name, {}) for name in ("whole", "shrunk"))
+    result = run.shrink.result if run.shrink else None
+    accuracy = {}
+    if run.trained and run.trained.result and run.trained.result.test_accuracy is not None:
+        accuracy["before"] = run.trained.result.test_accuracy
+    if result:
+        accuracy |= result.test_accuracy
+    problems = [] if accuracy else [run.problem(RESULT) or f"{RESULT} has no test accuracy."]
+
+    def pair(name: str) -> tuple[float | None, float | None]:
+        return number(before, name), number(after, name)
+
+    def counted(name: str) -> tuple[float | None, float | None]:
+        known = getattr(result, name) if result else {}
+        return known.get("before"), known.get("after")
+
+    return Measured(
+        counted("params"),
+        counted("flops"),
+        pair("seconds_per_image"),
+        pair("top5"),
+        pair("cross_entropy"),
+        {stage: accuracy[stage] for stage in SHRINK_STAGES if stage in accuracy},
+        tuple(problems),
+    )
+
+
+def _strengths(folder: RunFolder | None) -> tuple[tuple[str, str], ...]:
+    """Structures that were penalized, and their strengths as they were given."""
+    names = ("filters", "channels", "shapes", "filters2d", "depth", "spaces")
+    config = folder.config if folder and folder.kind == SPARSIFY else {}
+    found = []
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        if value not in (None, 0, "0"):
+            found.append((name, str(value)))
+    return tuple(found)
+
+
+def _zero_groups(folder: RunFolder | None) -> tuple[tuple[str, float, float], ...]:
+    """Structure and layer, groups at zero, all groups."""
+    result = folder.result if folder and folder.kind == SPARSIFY else None
+    if result is None:
+        return ()
+    return tuple((name, n, result.groups.get(name, 0)) for name, n in result.zero_groups.items())
+
+
+def _zeros(run: SparseRun) -> tuple[Picture | None, str]:
+    if run.trained is None:
+        return None, "The folder of the training, which has its log, is not there."
+    panels = {s: spread_out(c, MOST_LINES) for s, c in zero_shares(run.trained.metrics).items()}
+    if not panels:
+        return None, run.trained.problems.get(METRICS, "The training was not sparse.")
+    caption = "Share of the groups that are zero, over training; some of the layers where many are."
+    return picture(f"zeros{run.number}", caption, lambda: draw_zeros(panels)), ""
+
+
+def _layers(changes: dict[str, Any]) -> tuple[LayerChange, ...]:
+    kernels = [k for k in _items(changes, "kernels") if isinstance(k, dict)]
+    return tuple(
+        LayerChange(
+            " ".join(str(k.get(n)) for n in ("layer", "kernel") if k.get(n) != "kernel"),
+            _shape(k.get("before")),
+            _shape(k.get("after")),
+            (number(k, "weights_before"), number(k, "weights_after")),
+            (number(k, "multiply_adds_before"), number(k, "multiply_adds_after")),
+            ", ".join(
+                f"{count:g} {what}"
+                for what in ("filters", "columns")
+                if (count := number(k, f"zero_{what}"))
+            ),
+        )
+        for k in kernels
+    )
+
+
+def _shape(shape: Any) -> str:
+    return "x".join(map(str, shape)) if isinstance(shape, list) else "gone"
+
+
+def _items(document: dict[str, Any], name: str) -> list:
+    found = document.get(name)
+    return found if isinstance(found, list) else []
