@@ -4,7 +4,7 @@ unexport PYTHON  # .venv is made with it; the scripts take .venv's
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: venv demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications pictures lint format clean
+.PHONY: venv demo test test-slow test-kill test-damage test-fuzz test-long test-backends applications after-split pictures lint format clean
 
 $(READY): setup.py
 	@$(PYTHON) -c "import ensurepip, venv" 2>/dev/null || { echo "$(PYTHON) cannot make a virtual \
@@ -72,6 +72,10 @@ test-backends: $(READY)
 # Splits every model of keras.applications and writes the table of docs/.
 applications: $(READY)
 	$(VENV)/bin/python -m tests.applications docs/applications.md
+
+# Measures what Keras does with a tree, and writes the page of docs/.
+after-split: $(READY)
+	$(VENV)/bin/python -m tests.after_split docs/after_split.md
 
 # docs/'s pictures of TensorBoard and the report, from short runs on CIFAR-100; needs chromium.
 PICTURES = --dataset=cifar100 --data_dir=$(DATA_DIR) --batch_size=128 --lr_schedule=cosine \

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,7 @@ class SplitTree:
             )
         self.model = model
         self._found = found
+        self._compiled: dict[bool, tuple[list, Callable]] = {}
         self.trunk = self._node(TRUNK, None)
         self.head = self._node(HEAD, None)
 
@@ -130,6 +131,40 @@ class SplitTree:
 
     def __call__(self, inputs, training=False):
         return self.model(inputs, training=training)
+
+    def compiled(self, jit_compile: bool = False) -> Callable[[Any], Any]:
+        """Makes a compiled function of the tree, for inference.
+
+        A plain call of a Keras model runs every operation by itself, which costs a tree more than
+        the network that it was made of: it has more, and smaller ones. The function is traced for
+        the first batch of a shape, and follows weights that change. Ask for it again after
+        ``quantize`` or ``enable_lora``; otherwise the same function is returned.
+
+        Args:
+          jit_compile: bool, whether XLA compiles the function. Defaults to False.
+
+        Returns:
+          A function of what ``model`` takes, a batch, to NumPy arrays: ``predict_on_batch`` of a
+          Keras model of the same layers.
+
+        >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
+        >>> plan = sn.SplitPlan.from_sections(net, [("logits", 2)])
+        >>> tree = sn.split_model(net, sn.Grouping.even(plan), plan)
+        >>> forward = tree.compiled()
+        >>> forward(np.zeros((3, 6), "float32")).shape
+        (3, 4)
+        """
+        variables, forward = self._compiled.get(jit_compile, ([], None))
+        same = len(variables) == len(self.model.variables) and all(
+            a is b for a, b in zip(variables, self.model.variables, strict=True)
+        )
+        if forward is None or not same:
+            # A model of its own, as to compile ``model`` would undo how its user compiled it.
+            model = keras.Model(self.model.input, self.model.output)
+            model.compile(jit_compile=jit_compile)
+            forward = model.predict_on_batch
+            self._compiled[jit_compile] = (list(self.model.variables), forward)
+        return forward
 
     def save(self, path: str | Path) -> None:
         """Saves ``model`` as a ``.keras`` file."""

@@ -85,6 +85,9 @@ def test_a_tree_is_compared_with_the_unsplit_network(model, tree):
     text = str(found)
     assert f"{100 * (1 - after.params / before.params):.1f}% fewer parameters" in text
     assert f"{100 * (1 - after.flops / before.flops):.1f}% fewer FLOPs" in text
+    # A single batch, which is repeated to be timed.
+    assert all(m.seconds_per_image > 0 and m.batch_size == 60 for m in found.models.values())
+    assert "ms/image: batches of 60 in compiled functions" in text
     assert "form on one device: jit" in text and "branch_1" in text
     assert [line.split()[0] for line in text.splitlines()[2:5]] == ["unsplit", "split", "placed"]
     document = json.loads(json.dumps(found.to_document()))
