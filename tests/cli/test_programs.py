@@ -154,7 +154,7 @@ def test_a_model_that_is_no_tree_has_no_other_form(run, chain):
 def test_a_split_is_exported(run, chain, tmp_path):
     out, _ = run("export", f"--basemodel={chain / 'split'}", f"--export_dir={tmp_path / 'e'}")
     assert "branch_0" in out and "trunk:0" in out
-    assert "Run in a fresh process on 4 test images of planted; apart from the tree" in out
+    assert "Run in a fresh process on 4 test images of planted; apart from the model" in out
     assert (tmp_path / "e" / "manifest.json").is_file()
     assert (tmp_path / "e" / "nodes" / "branch_1" / "saved_model.pb").is_file()
     _, err = run(
