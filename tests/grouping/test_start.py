@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import splitnet_tf as sn
 from splitnet_tf.errors import GroupingError
+from splitnet_tf.grouping import clusters, equal_sizes
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity, spectral_clusters
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.hierarchy import even_sizes, shares
@@ -151,3 +152,33 @@ def test_labels_out_of_range_are_refused():
     space.build()
     with pytest.raises(ValueError, match="'space_x' takes 3 labels from 0 to 1"):
         space.assign([0, 1, 2])
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+@pytest.mark.parametrize("equal", [True, False])
+def test_many_classes_fall_into_the_clusters_of_few(groups, equal, monkeypatch):
+    """The eigenvectors by products with the matrix against scikit-learn's."""
+    rng = np.random.default_rng(3)
+    centres = rng.normal(size=(32, groups))
+    planted = rng.integers(0, groups, 90)
+    kernel = (centres[:, planted] + 0.8 * rng.normal(size=(32, 90))).astype("float32")
+    similarity = kernel_similarity(kernel)
+    sizes = even_sizes(90, groups) if equal else None
+    expected = spectral_clusters(similarity, groups, sizes=sizes)
+    monkeypatch.setattr(clusters, "MANY", 10)
+    before = similarity.copy()
+    assert same_partition(spectral_clusters(similarity, groups, sizes=sizes), expected)
+    np.testing.assert_array_equal(similarity, before)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_many_channels_get_the_best_groups_of_their_sizes(groups, monkeypatch):
+    """The transport against the assignment problem."""
+    p = np.random.default_rng(groups).random((groups, 61))
+    sizes = even_sizes(61, groups)
+    expected = assign_with_sizes(p, sizes)
+    monkeypatch.setattr(equal_sizes, "FEW", 10)
+    found = assign_with_sizes(p, sizes)
+    assert np.bincount(found).tolist() == list(sizes)
+    each = np.arange(61)
+    assert p[found, each].sum() == pytest.approx(p[expected, each].sum(), abs=1e-9)
