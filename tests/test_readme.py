@@ -123,9 +123,18 @@ def test_the_page_on_the_search_runs(run_page, images, capsys):
     assert "cut from" in capsys.readouterr().out and Path("search.png").is_file()
 
 
+def test_the_page_on_sparsity_runs(run_page, images, capsys):
+    data = {s: (images[f"x_{s}"], images[f"y_{s}"]) for s in ("train", "valid", "test")}
+    found = run_page("docs/sparsity.md", model=own_model(softmax=False), **data)
+    assert found["done"].model.count_params() <= found["model"].count_params()
+    assert "Groups at zero" in capsys.readouterr().out
+    # By its digest the report knows the training that the shrink was made of.
+    assert "Layers before and after" in Path("report.html").read_text()
+
+
 def test_no_page_with_python_is_forgotten():
     pages = {page for page, text in PAGES.items() if blocks("python", text)}
-    names = ("python", "models", "search", "security", "teachers")
+    names = ("python", "models", "search", "security", "sparsity", "teachers")
     assert pages == {"README.md", *(f"docs/{name}.md" for name in names)}
 
 

@@ -1,4 +1,4 @@
-"""Benchmark: several devices (the paper's Table 5), or parts of the work on one."""
+"""Benchmark: several devices (the paper's Table 5), parts of the work on one, a shrunk model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from absl import flags
 
 from splitnet_tf.benchmarks.devices import benchmark_devices
 from splitnet_tf.benchmarks.parts import measure_parts
+from splitnet_tf.benchmarks.shrunk import ShrunkTimings, measure_shrunk
 from splitnet_tf.benchmarks.speed_ups import draw_speed_ups
 from splitnet_tf.benchmarks.table5 import as_text
 from splitnet_tf.cli.define import (
@@ -22,6 +23,7 @@ from splitnet_tf.cli.define import (
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.stages.networks import choose_model
+from splitnet_tf.storage.models import load_model
 
 FLAGS = flags.FLAGS
 # The cases, and the flags that some of them read and others do not.
@@ -32,8 +34,10 @@ READS = {
     "split_forward": ("splits", "batch_size"),
     "input_pipeline": ("batch_size",),
     "conversion": ("splits",),
+    "shrunk": ("shrunk", "unstructured"),
 }
 DEVICES, *CASES = READS
+ALONE = (DEVICES, "shrunk")
 
 
 def define_flags() -> None:
@@ -47,8 +51,8 @@ def define_flags() -> None:
     define_list(
         "cases",
         [DEVICES],
-        f"Work to time: {DEVICES}, the paper's Table 5 for this machine; or any of "
-        f"{', '.join(CASES)}.",
+        f"Work to time: {DEVICES}, the paper's Table 5 for this machine; shrunk, each layer of a "
+        f"shrunk model; or any of {', '.join(CASES[:-1])}.",
     )
     define_list("devices", [], "Devices of Table 5. Defaults to the GPUs, or to --workers.")
     define_integer("workers", 2, "Workers of Table 5 without --devices, one to a core.", 2, 65_536)
@@ -61,6 +65,12 @@ def define_flags() -> None:
     define_integer("repeats", 3, "Timed rounds, interleaved.", 3, 100_000)
     define_integer("image_size", 32, "Height and width of the images.", 8, 1024)
     define_integer("num_classes", 100, "Classes.", 2, 100_000)
+    define_text("shrunk", None, "Shrunk .keras file, timed beside --model, which it was made of.")
+    define_text(
+        "unstructured",
+        None,
+        "A .keras file like --model with single weights at zero, timed as sparse matrices.",
+    )
     define_output_flags()
 
 
@@ -77,6 +87,9 @@ def main() -> None:
         if FLAGS.figure:
             draw_speed_ups(document, FLAGS.figure)
         return
+    if "shrunk" in FLAGS.cases:
+        show(shrunk_timings())
+        return
     read = {name for case in FLAGS.cases for name in READS[case]}
     keras.utils.set_random_seed(0)
     found = measure_parts(
@@ -90,6 +103,15 @@ def main() -> None:
     show(found)
 
 
+def shrunk_timings() -> ShrunkTimings:
+    """Times of a shrunk model beside the whole one, as the flags say."""
+    if FLAGS.shrunk is None or not FLAGS.model.endswith(".keras"):
+        raise flags.Error("--cases=shrunk needs --shrunk and --model, two .keras files.")
+    unstructured = load_model(FLAGS.unstructured) if FLAGS.unstructured else None
+    models = load_model(FLAGS.model), load_model(FLAGS.shrunk)
+    return measure_shrunk(*models, unstructured, repeats=FLAGS.repeats)
+
+
 def check_cases(cases: list[str]) -> None:
     """Raises flags.Error for cases that are unknown or cannot be measured together."""
     if not cases:
@@ -97,8 +119,9 @@ def check_cases(cases: list[str]) -> None:
     for case in cases:
         if case not in READS:
             raise flags.Error(f"--cases must be of {DEVICES}, {', '.join(CASES)}; got '{case}'.")
-    if DEVICES in cases and len(cases) > 1:
-        raise flags.Error(f"--cases={DEVICES} is measured by itself; name the others apart.")
+    for case in ALONE:
+        if case in cases and len(cases) > 1:
+            raise flags.Error(f"--cases={case} is measured by itself; name the others apart.")
 
 
 def refuse_ignored(cases: Iterable[str], given: Iterable[str]) -> None:
