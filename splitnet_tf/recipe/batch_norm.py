@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -16,12 +17,12 @@ from splitnet_tf.graph.keras_reader import all_layers
 def recalibrate_batch_norm(
     model: keras.Model, batches: Iterable, num_batches: int | None = None, batch_size: int = 32
 ) -> int:
-    """Re-estimates the moving statistics of every batch norm from training data.
+    """Re-estimates the moving statistics of batch norms from training data.
 
     A cut changes what arrives at every batch norm, and its moving averages are then wrong. This
     sets them to the mean over the batches of each batch's mean and variance. Batch k is averaged
-    in with momentum (k-1)/k; dropout is off; weights do not change. A frozen batch norm is
-    re-estimated too, and stays frozen: what arrives at it has changed as well.
+    in with momentum (k-1)/k; dropout is off; weights do not change. Frozen batch norms
+    (``trainable`` is False) keep their statistics, as in Keras' ``fit``; the log names them.
 
     Args:
       model: any model; nested models are entered.
@@ -31,7 +32,7 @@ def recalibrate_batch_norm(
       batch_size: int, examples in a batch of whole arrays. Defaults to 32.
 
     Returns:
-      The number of batches seen.
+      The number of batches seen; 0 where every batch norm is frozen.
 
     Raises:
       DataError: no batch, or statistics that are not finite.
@@ -41,18 +42,25 @@ def recalibrate_batch_norm(
     norms, others, frozen = [], [], []
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
+            if not layer.trainable:
+                frozen.append(layer.name)
+                continue
             kept = [ops.copy(v) for v in (layer.moving_mean, layer.moving_variance)]
             norms.append((layer, layer.momentum, kept))
-            if not layer.trainable:
-                frozen.append((layer, [(v, v.trainable) for v in layer.variables]))
         elif isinstance(getattr(layer, "rate", None), float) and hasattr(layer, "seed_generator"):
             others.append((layer, layer.rate))
+    if frozen:
+        names = ", ".join([*frozen[:3], *(["..."] if len(frozen) > 3 else [])])
+        logging.info(
+            "%d of %d batch norms are frozen and keep their statistics: %s.",
+            *(len(frozen), len(frozen) + len(norms), names),
+        )
+        if not norms:
+            return 0
     count = 0
     try:
         for layer, _ in others:
             layer.rate = 0.0
-        for layer, _ in frozen:
-            layer.trainable = True  # Keras takes no statistics of a frozen one
         for inputs in itertools.islice(_inputs(batches, batch_size), num_batches):
             count += 1
             for layer, _, _ in norms:
@@ -77,10 +85,6 @@ def recalibrate_batch_norm(
             layer.momentum = momentum
         for layer, rate in others:
             layer.rate = rate
-        for layer, variables in frozen:
-            layer.trainable = False
-            for variable, trainable in variables:
-                variable.trainable = trainable
     return count
 
 
