@@ -48,12 +48,18 @@ def load_onnx(file, entry):
     return lambda xs: session.run(None, dict(zip(names, xs, strict=True)))
 
 
+def place(name):
+    """Key that puts ``output_2`` before ``output_10``, and other names by the alphabet."""
+    stem, _, number = name.rpartition("_")
+    return (stem, int(number), "") if stem == "output" and number.isdigit() else (name, 0, name)
+
+
 def load_litert(file, entry):
     from ai_edge_litert.interpreter import Interpreter
 
     run = Interpreter(file).get_signature_runner("serving_default")
     names = [tensor["name"] for tensor in entry["inputs"]]
-    order = sorted(run.get_output_details(), key=lambda name: (len(name), name))
+    order = sorted(run.get_output_details(), key=place)
 
     def call(xs):
         made = run(**dict(zip(names, xs, strict=True)))

@@ -16,7 +16,11 @@ from splitnet_tf.splitting.export import FORMATS, write_tree
 from splitnet_tf.stages.check_exported import check_exported, drawn_inputs, first_examples
 from tests.conftest import random_grouping, scramble, to_numpy
 
-X = np.random.default_rng(0).normal(size=(5, 6, 6, 3)).astype("float32")
+RNG = np.random.default_rng(0)
+X = {
+    "image": RNG.normal(size=(5, 6, 6, 3)).astype("float32"),
+    "table": RNG.normal(size=(5, 4)).astype("float32"),
+}
 
 # Runs the whole tree and then its nodes, by the manifest alone.
 RUNNER = """
@@ -27,56 +31,62 @@ from ai_edge_litert.interpreter import Interpreter
 
 folder = sys.argv[1]
 manifest = json.load(open(f"{folder}/manifest.json"))
-x = np.load(f"{folder}/../x.npy", allow_pickle=False)
+images = [np.load(f"{folder}/../{t['name']}.npy") for t in manifest["tree"]["inputs"]]
 
 
 def load(entry, kind):
     file = f"{folder}/{entry['files'][kind]}"
     order = [t["name"] for t in entry["inputs"]]
+    def structure(xs):
+        if entry is manifest["tree"]:
+            return dict(zip(order, xs))
+        return xs if len(xs) > 1 else xs[0]
     if kind == "saved_model":
         served = tf.saved_model.load(file)
-        call = lambda xs: served.serve(xs if len(xs) > 1 else xs[0])
+        call = lambda xs: served.serve(structure(xs))
     elif kind == "keras":
         model = keras.models.load_model(file)
-        call = lambda xs: model(xs if len(xs) > 1 else xs[0])
+        call = lambda xs: model(structure(xs))
     elif kind == "onnx":
         session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
         assert sorted(i.name for i in session.get_inputs()) == sorted(order)
-        return lambda xs: session.run(None, dict(zip(order, xs)))
+        call = lambda xs: session.run(None, dict(zip(order, xs)))
     else:
         signature = Interpreter(file).get_signature_runner("serving_default")
-        def call(xs):
-            made = signature(**dict(zip(order, xs)))
-            return [made[k] for k in sorted(made)]
+        call = lambda xs: signature(**dict(zip(order, xs)))
     def as_list(xs):
         made = call(xs)
+        if isinstance(made, dict):
+            made = [made[name] for name in sorted(made)]
         return [np.array(y) for y in (made if isinstance(made, (list, tuple)) else [made])]
     return as_list
 
 
 for kind in manifest["tree"]["files"]:
-    made = {None: [x]}
+    made = {None: images}
     for node in manifest["nodes"]:
         inputs = [made[f["source"]][f["index"]] for f in node["feeds"]]
         made[node["name"]] = load(node, kind)(inputs)
     tree = load(manifest["tree"], kind)
-    (first,), (second,) = tree([x]), tree([x])
-    np.savez(f"{folder}/../{kind}.npz", tree=first, again=second, nodes=made["head"][0])
+    for name, found in (("tree", tree(images)), ("again", tree(images)), ("nodes", made["head"])):
+        np.savez(f"{folder}/../{kind}_{name}.npz", *found)
 assert not any(m.startswith("splitnet_tf") for m in sys.modules)
 """
 
 
-def small_tree():
-    """Convolutions, batch norm and dense, and layers that Keras' own export leaves random."""
-    inputs = keras.Input((6, 6, 3))
-    x = layers.RandomFlip("horizontal")(inputs)
+def make_tree():
+    """Convolutions, batch norm, dense, layers that Keras' own export leaves random, and dicts."""
+    image, table = keras.Input((6, 6, 3), name="image"), keras.Input((4,), name="table")
+    x = layers.RandomFlip("horizontal")(image)
     x = layers.Conv2D(6, 3, activation="relu", name="a")(x)
-    x = layers.BatchNormalization()(x)
-    x = layers.Conv2D(8, 3, activation="relu", name="b")(x)
+    x = layers.Conv2D(8, 3, activation="relu", name="b")(layers.BatchNormalization()(x))
     x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(0.5)(x, training=True)
-    model = scramble(keras.Model(inputs, layers.Dense(7, name="logits")(x), name="small"))
-    return cut(model, [("b", 2)])
+    x = layers.Dropout(0.5)(layers.Concatenate()([x, layers.Dense(4)(table)]), training=True)
+    # In the alphabet the longer name comes first.
+    outputs = {"logits": layers.Dense(7, name="logits")(x)}
+    outputs["age_group"] = layers.Dense(1, name="age_group")(x)
+    model = keras.Model({"table": table, "image": image}, outputs, name="small")
+    return cut(scramble(model), [("logits", 2)])
 
 
 def cut(model, sections, seed=0):
@@ -86,7 +96,7 @@ def cut(model, sections, seed=0):
 
 @pytest.fixture(scope="module")
 def tree():
-    return small_tree()
+    return make_tree()
 
 
 def test_every_format_computes_what_the_tree_does(tree, tmp_path):
@@ -96,18 +106,21 @@ def test_every_format_computes_what_the_tree_does(tree, tmp_path):
     assert checked["inputs"] == "given inputs" and checked["examples"] == 4
     assert list(checked["apart"]) == list(FORMATS)
     assert all(0 <= v < 1e-5 for v in checked["apart"].values())
-    np.save(tmp_path / "x.npy", X)
+    for name, x in X.items():
+        np.save(tmp_path / f"{name}.npy", x)
     subprocess.run([sys.executable, "-c", RUNNER, str(tmp_path / "out")], check=True, cwd=tmp_path)
-    expected = to_numpy(tree.model(X, training=False))
+    made = tree.model(X, training=False)
+    wanted = [to_numpy(made[name]) for name in ("age_group", "logits")]
     for kind in FORMATS:
-        with np.load(tmp_path / f"{kind}.npz", allow_pickle=False) as found:
-            np.testing.assert_array_equal(found["tree"], found["again"], err_msg=kind)
+        found = {n: np.load(tmp_path / f"{kind}_{n}.npz") for n in ("tree", "again", "nodes")}
+        for i, y in enumerate(wanted):
+            np.testing.assert_array_equal(found["tree"][f"arr_{i}"], found["again"][f"arr_{i}"])
             for part in ("tree", "nodes"):
-                np.testing.assert_allclose(found[part], expected, 1e-5, 1e-5, err_msg=kind)
+                np.testing.assert_allclose(found[part][f"arr_{i}"], y, 1e-5, 1e-5, err_msg=kind)
 
 
 def test_a_file_of_other_weights_is_refused(tree, tmp_path):
-    other = small_tree()
+    other = make_tree()
     other.model.set_weights([w + 0.01 for w in other.model.get_weights()])
     manifest = write_tree(other, tmp_path / "out", ["onnx"])
     with pytest.raises(RunError, match=r"tree.onnx answers otherwise than the tree \(.* apart\)"):
@@ -151,8 +164,9 @@ def test_a_layer_that_another_process_does_not_know_is_refused(tmp_path):
 
 
 def test_inputs_are_checked_before_anything_is_written(tree, tmp_path):
-    for inputs in (X[..., :2], X[:0], (X, X), X[0]):
-        with pytest.raises(ArgumentError, match=r"`inputs` must be arrays .* \(6, 6, 3\); got"):
+    image, table = X["image"], X["table"]
+    for inputs in ((image[..., :2], table), (image[:0], table[:0]), image, (image[0], table)):
+        with pytest.raises(ArgumentError, match=r"`inputs` must be arrays .* \(6, 6, 3\), .*got"):
             sn.export_tree(tree, tmp_path / "out", ["keras"], inputs=inputs)
     assert list(tmp_path.iterdir()) == []
 
@@ -169,15 +183,3 @@ def test_drawn_inputs_are_such_as_the_model_takes():
     assert np.isfinite(to_numpy(model(drawn))).all()
     again = first_examples(model, {name: np.repeat(x, 3, 0) for name, x in drawn.items()})
     assert {name: x.shape[0] for name, x in again.items()} == {"words": 4, "image": 4}
-
-
-def test_dicts_of_inputs_and_outputs_are_checked_in_every_format(tmp_path):
-    image, table = keras.Input((6, 6, 3), name="image"), keras.Input((4,), name="table")
-    x = layers.Conv2D(6, 3, name="a")(image)
-    x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.Dense(4)(table)])
-    x = layers.Dense(8, activation="relu", name="b")(x)
-    outputs = {"logits": layers.Dense(6, name="logits")(x), "age": layers.Dense(1, name="age")(x)}
-    model = scramble(keras.Model({"table": table, "image": image}, outputs, name="dicts"))
-    manifest = sn.export_tree(cut(model, [("logits", 2)]), tmp_path / "out", list(FORMATS))
-    assert manifest["checked"]["inputs"] == "drawn inputs"
-    assert all(v < 1e-5 for v in manifest["checked"]["apart"].values())
