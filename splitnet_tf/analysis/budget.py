@@ -47,4 +47,4 @@ class Budget:
         return self.value * whole if self.relative else self.value
 
     def __str__(self) -> str:
-        return f"{self.value!r}{'x' if self.relative else ''}"
+        return f"{self.value:.15g}{'x' if self.relative else ''}"

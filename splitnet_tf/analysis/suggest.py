@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
+from splitnet_tf.analysis.budget import Budget
 from splitnet_tf.analysis.cost import cost, with_input_size
 from splitnet_tf.analysis.tables import text_table
-from splitnet_tf.errors import PlanError
+from splitnet_tf.errors import ArgumentError, PlanError
 from splitnet_tf.graph.trace import trace
 from splitnet_tf.grouping.plan import SplitPlan
 
@@ -50,14 +51,45 @@ class Suggestions:
       cuts: from the bottom up, one for each set of kernels split.
       refused: starts that cannot be cut at.
       num_groups: int, groups of each cut.
+      params, flops: ints, costs of the whole model.
     """
 
     cuts: tuple[Cut, ...]
     refused: tuple[Refusal, ...]
-    num_groups: int = 2
+    num_groups: int
+    params: int
+    flops: int
 
     def __iter__(self) -> Iterator[tuple]:
         return iter((self.cuts, self.refused))
+
+    def within(
+        self, max_params: Budget | str | None = None, max_flops: Budget | str | None = None
+    ) -> Suggestions:
+        """The cuts that keep a budget, the shallowest first: it leaves most of the network whole.
+
+        Args:
+          max_params, max_flops: most parameters and FLOPs of a tree, a number or a share of the
+            whole model's such as ``"0.5x"``. Default to no limit.
+
+        Raises:
+          ArgumentError: a budget that is none, or that no cut keeps.
+        """
+        cuts = sorted(self.cuts, key=lambda c: (c.kernels, -c.params))
+        for name, budget in (("params", max_params), ("flops", max_flops)):
+            if budget is None:
+                continue
+            budget = budget if isinstance(budget, Budget) else Budget.parse(budget)
+            limit = budget.limit(getattr(self, name))
+            kept = [cut for cut in cuts if getattr(cut, name) <= limit]
+            if not kept:
+                least = min((getattr(cut, name) for cut in cuts), default=getattr(self, name))
+                raise ArgumentError(
+                    f"`max_{name}={budget}`: no cut in {self.num_groups} groups keeps the budget; "
+                    f"the smallest tree has {least:,}; allow more, or take another `num_groups`."
+                )
+            cuts = kept
+        return dataclasses.replace(self, cuts=tuple(cuts))
 
     def to_document(self) -> dict[str, Any]:
         """Cuts and refusals for a JSON document."""
@@ -128,7 +160,7 @@ def suggest_cuts(
             sum(r.flops for r in rows) / whole.flops,
         )
     ordered = sorted(cuts.values(), key=lambda c: (-c.kernels, c.start))
-    return Suggestions(tuple(ordered), tuple(refused), num_groups)
+    return Suggestions(tuple(ordered), tuple(refused), num_groups, whole.params, whole.flops)
 
 
 def _starts(names: list[str]) -> list[str]:

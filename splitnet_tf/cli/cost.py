@@ -6,7 +6,7 @@ import keras
 from absl import flags
 
 from splitnet_tf.analysis import suggest_cuts
-from splitnet_tf.cli.define import MODEL_HELP, define_integer, define_text
+from splitnet_tf.cli.define import MODEL_HELP, define_budget, define_integer, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.grouping import Grouping
@@ -33,9 +33,10 @@ def define_flags() -> None:
     )
     define_integer("input_size", 0, "Length of axes of the inputs that have none.", 0, 100_000)
     flags.DEFINE_enum("table", None, ["2", "3", "4"], "Table of the paper whose rows are counted.")
-    flags.DEFINE_boolean(
-        "suggest", False, "List the places where the model can be cut into two groups."
-    )
+    flags.DEFINE_boolean("suggest", False, "List the places where the model can be cut.")
+    define_integer("num_groups", 2, "Groups of each cut of --suggest.", 2, 10_000)
+    define_budget("max_params", "Most parameters of the trees of --suggest")
+    define_budget("max_flops", "Most FLOPs for one image of the trees of --suggest")
     define_output_flags()
 
 
@@ -50,7 +51,9 @@ def main() -> None:
     if FLAGS.table:
         show(count_table(FLAGS.table))
     elif FLAGS.suggest:
-        found = suggest_cuts(load(), input_size=FLAGS.input_size or None)
+        found = suggest_cuts(load(), FLAGS.num_groups, FLAGS.input_size or None)
+        if FLAGS.max_params or FLAGS.max_flops:
+            found = found.within(FLAGS.max_params, FLAGS.max_flops)
         show(found, {"model": FLAGS.model, **found.to_document()})
     elif FLAGS.selection:
         model = load()

@@ -10,15 +10,13 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.analysis import cost, suggest_cuts, text_table
+from splitnet_tf.analysis import suggest_cuts, text_table
 from splitnet_tf.analysis.budget import Budget
 from splitnet_tf.analysis.search_figure import search_figure
-from splitnet_tf.analysis.suggest import Cut
 from splitnet_tf.data.feeds import Feed, feed_of
-from splitnet_tf.errors import ArgumentError, PlanError
+from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph import plain_copy
-from splitnet_tf.graph.trace import Trace, trace
-from splitnet_tf.grouping import GroupingRecipe, SplitPlan, group_model
+from splitnet_tf.grouping import GroupingRecipe, group_model
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.stages.evaluate import ModelEvaluation, evaluate_model
@@ -161,8 +159,12 @@ def search_cuts(
     """
     if not 0 <= max_accuracy_drop <= 1:
         raise ArgumentError(f"`max_accuracy_drop` must be from 0 to 1; got {max_accuracy_drop!r}.")
-    budgets = {"params": max_params, "flops": max_flops}
-    cuts = cuts_within(model, num_groups, budgets)
+    suggested = suggest_cuts(model, num_groups)
+    if not suggested.cuts:
+        raise ArgumentError(
+            f"`model` '{model.name}' cannot be cut in {num_groups} groups; suggest_cuts says why."
+        )
+    cuts = suggested.within(max_params, max_flops).cuts
     feeds = feed_of(train, batch_size, seed), feed_of(valid)
     whole = Trial.of(evaluate_model(model, feeds[1]), "whole", 1)
     logging.info("The whole network: validation accuracy %.2f%%.", 100 * whole.accuracy)
@@ -182,46 +184,6 @@ def search_cuts(
         if found.drop(trial) > max_accuracy_drop and not exhaustive:
             break
     return found
-
-
-def cuts_within(
-    model: keras.Model, num_groups: int, budgets: dict[str, Budget | str | None]
-) -> list[Cut]:
-    """Cuts of a model through its classes that keep the budgets, from shallow to deep.
-
-    Raises:
-      ArgumentError: there is none.
-    """
-    whole = cost(model)
-    limits = {
-        name: (budget if isinstance(budget, Budget) else Budget.parse(budget)).limit(
-            getattr(whole, name)
-        )
-        for name, budget in budgets.items()
-        if budget is not None
-    }
-    traced = trace(model)
-    cuts = [c for c in suggest_cuts(model, num_groups).cuts if _splits_classes(traced, c)]
-    within = [c for c in cuts if all(getattr(c, n) <= limit for n, limit in limits.items())]
-    if not cuts:
-        raise ArgumentError(
-            f"`model` '{model.name}' cannot be cut in {num_groups} groups; suggest_cuts says why."
-        )
-    if not within:
-        name = next(iter(limits))
-        least = min(getattr(cut, name) for cut in cuts)
-        raise ArgumentError(
-            f"`max_{name}={budgets[name]}`: no cut in {num_groups} groups keeps the budget, the "
-            f"least {name} of one are {least:,}; allow more, or take another `num_groups`."
-        )
-    return sorted(within, key=lambda c: (c.kernels, -c.params))
-
-
-def _splits_classes(traced: Trace, cut: Cut) -> bool:
-    try:
-        return bool(SplitPlan.from_sections(traced, [(cut.start, 2)]).classes.size)
-    except PlanError:
-        return False
 
 
 def _try(

@@ -6,6 +6,7 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.analysis import suggest_cuts
+from splitnet_tf.errors import ArgumentError
 from tests.conftest import small_alexnet
 
 
@@ -33,3 +34,19 @@ def test_what_cannot_be_cut_is_listed_with_the_reason():
     assert [c.start for c in cuts] == ["block_b", "logits"]
     assert [r.start for r in refused] == ["block", "block_a"]
     assert all("'norm' (LayerNormalization) needs all channels" in r.reason for r in refused)
+
+
+def test_cuts_within_a_budget():
+    """The shallowest first; every cut left is within, every cut left out is not."""
+    found = sn.suggest_cuts(sn.models.wide_resnet(10, 1, num_classes=10))
+    for name in ("params", "flops"):
+        whole = getattr(found, name)
+        for share in (0.6, 0.8, 0.95):
+            kept = found.within(**{f"max_{name}": f"{share}x"}).cuts
+            assert set(kept) == {c for c in found.cuts if getattr(c, name) <= share * whole}
+            assert [c.kernels for c in kept] == sorted(c.kernels for c in kept)
+    least = min(cut.params for cut in found.cuts)
+    with pytest.raises(ArgumentError, match=f"`max_params=9`: no cut in 2 groups .* {least:,};"):
+        found.within("9")
+    with pytest.raises(ArgumentError, match="a share such as 0.5x; got 'half'"):
+        found.within(max_flops="half")

@@ -23,6 +23,6 @@ def test_a_search_and_what_it_leaves(tmp_path):
     assert "The smallest tree within the drop is cut from first (search/first-2/split)." in text
     assert "resumed" not in printed[0] and "resumed" in printed[1]
     code, text = run("search", [*command, "--max_params=3"], tmp_path / "out", cwd=tmp_path)
-    assert code == 2 and "--max_params=3" in text and "the least params of one are" in text
+    assert code == 2 and "--max_params=3" in text and "the smallest tree has" in text
     code, text = run("search", [*command, "--max_flops=-1x"], tmp_path / "out", cwd=tmp_path)
     assert code and "--max_flops" in text and "a share of the whole such as 0.5x" in text

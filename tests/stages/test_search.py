@@ -69,7 +69,7 @@ def test_the_search_ends_with_the_first_that_loses_too_much(trained, arrays):
 
 
 def test_budgets(trained, arrays):
-    with pytest.raises(ArgumentError, match=r"`max_params=10`: no cut in 2 groups keeps the"):
+    with pytest.raises(ArgumentError, match="`max_params=10`: no cut in 2 groups keeps the"):
         search_cuts(trained, *arrays[:2], max_params="10")
     with pytest.raises(ArgumentError, match="A budget must be a number above 0"):
         search_cuts(trained, *arrays[:2], max_flops="much")
