@@ -11,38 +11,35 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from experiments.l1 import L1Step, hold_zeros
 from experiments.machine import describe_machine
-from experiments.ssl_rows import BASELINE, BATCH, FINETUNE, PLAIN, SPARSE, SslRow
+from experiments.ssl_rows import BATCH, UNSTRUCTURED, SslRow
 from splitnet_tf import models
-from splitnet_tf.data import Dataset
-from splitnet_tf.data.feeds import ArrayFeed, Feed
-from splitnet_tf.recipe import Phase
+from splitnet_tf.data import Dataset, Split
+from splitnet_tf.data.feeds import ArrayFeed, Feed, feed_of
+from splitnet_tf.recipe import CrossEntropy, Phase
 from splitnet_tf.sparsity import (
-    Changes,
     Kept,
     Selection,
     group_norms,
+    predict_changes,
     random_like,
     read_selection,
-    shrink_model,
     structure_groups,
 )
-from splitnet_tf.stages.finetune import finetune
-from splitnet_tf.stages.loop import Loop
-from splitnet_tf.stages.shrink import shrink
+from splitnet_tf.stages.accuracy import accuracy_of
+from splitnet_tf.stages.finetune import finetune, train_network
+from splitnet_tf.stages.loop import Loop, run_folder
+from splitnet_tf.stages.shrink import Shrink, shrink
 from splitnet_tf.stages.sparsify import sparsify
 from splitnet_tf.storage.json_files import checksum, read_json, write_json
+from splitnet_tf.storage.models import save_model
 
-LOOP = Loop(display=1000)
+LOOP = Loop(display=2000)
 
 
 class ShiftedFeed(ArrayFeed):
-    """Images shifted at random in training, by whole pixels in each direction.
-
-    Args:
-      arrays, batch_size, seed: see ``ArrayFeed``.
-      most: int, most pixels; what comes in is zero.
-    """
+    """Images shifted at random in training, by at most ``most`` pixels; zeros come in."""
 
     def __init__(self, arrays: tuple, batch_size: int, seed: int, most: int):
         super().__init__(arrays, batch_size, seed)
@@ -53,14 +50,13 @@ class ShiftedFeed(ArrayFeed):
         def shifted(step, batch):
             images, labels = batch
             (count, *size), most = images.shape[:3], self._most
-            margins = [[0, 0], [most, most], [most, most], [0, 0]]
             seed = tf.stack([tf.constant(self._seed, tf.int64), step])
             starts = tf.random.stateless_uniform((2, count), seed, 0, 2 * most + 1, tf.int32)
-            padded = tf.pad(images, margins)
+            images = tf.pad(images, [[0, 0], [most, most], [most, most], [0, 0]])
             for axis in (0, 1):
                 rows = starts[axis][:, None] + tf.range(size[axis])[None]
-                padded = tf.gather(padded, rows, axis=1 + axis, batch_dims=1)
-            return padded, labels
+                images = tf.gather(images, rows, axis=1 + axis, batch_dims=1)
+            return images, labels
 
         steps = tf.data.Dataset.counter(start_step)
         return tf.data.Dataset.zip((steps, super().training(start_step))).map(shifted)
@@ -68,35 +64,48 @@ class ShiftedFeed(ArrayFeed):
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A row with a seed, its data and its folder.
-
-    Attributes:
-      row: the row.
-      seed: int, seed of weights and orders.
-      data: MNIST, or data of its shape.
-      folder: folder of the row's runs.
-    """
+    """A row with a seed, its data and the folder of its runs."""
 
     row: SslRow
     seed: int
     data: Dataset
     folder: Path
 
-    def feed(self, phase: str) -> Feed:
-        """Training images of 0 to 1; each phase has an order of its own."""
+    def feeds(self, phase: str) -> tuple[Feed, Feed, Feed]:
+        """Training, validation and test images of 0 to 1; each phase has an order of its own."""
         order = int(np.random.SeedSequence([self.seed, *phase.encode()]).generate_state(1)[0] >> 1)
-        train = _scaled(self.data.train)
-        return ShiftedFeed(train, BATCH, order, self.row.shifts)
+        train = ShiftedFeed(_scaled(self.data.train), BATCH, order, self.row.shifts)
+        return train, feed_of(_scaled(self.data.valid)), feed_of(_scaled(self.data.test))
 
-    def others(self) -> dict[str, tuple]:
-        """Arguments of a stage for the images that are not trained on."""
-        return {"valid": _scaled(self.data.valid), "test": _scaled(self.data.test)}
-
-    def trained(self, name: str, model: keras.Model, phase: Phase, folder: Path | None = None):
+    def trained(self, name: str, model: keras.Model, phase: Phase, run: Path) -> float:
         """Trains a plain network, or goes on with it; its test error in percent."""
-        run = (folder or self.folder) / name
-        found = finetune(model, self.feed(name), phase=phase, run=run, loop=LOOP, **self.others())
-        return 100 * (1 - found.result.test_accuracy)
+        train, valid, test = self.feeds(name)
+        found = finetune(model, train, valid, phase, test=test, run=run, loop=LOOP)
+        return _error(found.result.test_accuracy)
+
+    def shrunk(self, name: str, model: keras.Model, phase: Phase, selection: Selection) -> Shrink:
+        """Shrinks and finetunes a network, or goes on with it."""
+        run = self.folder / name
+        return shrink(
+            model, *self.feeds(name), phase, selection=selection, gather=True, run=run, loop=LOOP
+        )
+
+
+def settings(row: SslRow, seed: int, digest: str) -> dict:
+    """All that decides what a row becomes, except for the code."""
+    return {
+        "row": row.name,
+        "seed": seed,
+        "strengths": {s: dict(v) for s, v in row.strengths.items()},
+        "most": dict(row.most),
+        "shifts": row.shifts,
+        "batch_size": BATCH,
+        "phases": {
+            name: [phase["epochs"], phase["rate"], phase["l2"]]
+            for name, phase in dataclasses.asdict(row.phases).items()
+        },
+        "data_digest": digest,
+    }
 
 
 def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
@@ -106,9 +115,9 @@ def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
       row: the row.
       seed: int, seed of weights and orders.
       data: data set to train on.
-      runs: folder of all runs; the plain phase is shared by rows of one network.
+      runs: folder of all runs; rows of one network and seed share the plain phase.
     """
-    wanted = settings(row, seed, data)
+    wanted = settings(row, seed, data.digest())
     job = Job(row, seed, data, runs / f"{row.name}-seed{seed}-{checksum(wanted)[:8]}")
     try:
         return read_json(job.folder / "row.json")
@@ -117,97 +126,63 @@ def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
     logging.info("%s, seed %d", row.name, seed)
     keras.utils.set_random_seed(seed)
     model = models.build(row.model, data.num_classes, data.input_shape)
-    shared = f"plain-{row.model}-shifts{row.shifts}-seed{seed}"
-    plain = {"error_plain": job.trained(shared, model, PLAIN, runs)}
-    if row.strengths:
-        found = _shrunk(job, model)
+    shared = runs / f"plain-{row.model}-shifts{row.shifts}-seed{seed}"
+    plain = {"error_plain": job.trained("plain", model, row.phases.plain, shared)}
+    if UNSTRUCTURED in row.strengths:
+        found = _unstructured(job, model)
+    elif row.strengths:
+        found = _structured(job, model)
     else:
-        found = {"error": job.trained("baseline", model, BASELINE)}
-        found["layers"], found["units"] = _counts(shrink_model(model).changes)
-        found["whole"] = 100.0
+        error = job.trained("baseline", model, row.phases.baseline, job.folder / "baseline")
+        found = {"error": error, **_left(model, model)}
     document = {**wanted, "data": data.name, **plain, **found, **describe_machine()}
     write_json(job.folder / "row.json", document)
     return read_json(job.folder / "row.json")
 
 
-def settings(row: SslRow, seed: int, data: Dataset) -> dict:
-    """All that decides what a row becomes, except for the code."""
-    phases = {"plain": PLAIN, "finetune": FINETUNE, "baseline": BASELINE}
-    return {
-        "row": row.name,
-        "seed": seed,
-        "strengths": {s: dict(v) for s, v in row.strengths.items()},
-        "most": dict(row.most),
-        "shifts": row.shifts,
-        "batch_size": BATCH,
-        "phases": {n: [p.epochs, p.rate] for n, p in phases.items()} | {"sparse": dict(SPARSE)},
-        "data_digest": data.digest(),
-    }
-
-
-def _shrunk(job: Job, plain: keras.Model) -> dict:
+def _structured(job: Job, model: keras.Model) -> dict:
     """Errors and sizes of the network made sparse and shrunk, and of its controls."""
-    start = plain.get_weights()
-    model, row = plain, job.row
-    found = sparsify(
-        model,
-        job.feed("sparse"),
-        recipe=row.recipe,
-        run=job.folder / "sparse",
-        loop=LOOP,
-        **job.others(),
-    )
+    row, start = job.row, model.get_weights()
+    train, valid, test = job.feeds("sparse")
+    run = job.folder / "sparse"
+    found = sparsify(model, train, valid, row.recipe, test=test, run=run, loop=LOOP)
     selection = at_most(model, read_selection(model), row.most)
-    images = job.others()
-    small = shrink(
-        model,
-        job.feed("finetune"),
-        images["valid"],
-        images["test"],
-        FINETUNE,
-        selection=selection,
-        gather=True,
-        run=job.folder / "small",
-        loop=LOOP,
-    )
-    layers, units = _counts(small.changes)
+    small = job.shrunk("small", model, row.phases.finetune, selection)
     document = {
-        "error": 100 * (1 - small.result.test_accuracy["finetuned"]),
-        "error_sparse": 100 * (1 - found.result.test_accuracy),
-        "error_shrunk": 100 * (1 - small.result.test_accuracy["shrunk"]),
-        "valid_error": 100 * (1 - small.result.valid_accuracy),
+        "error": _error(small.result.test_accuracy["finetuned"]),
+        "error_sparse": _error(found.result.test_accuracy),
+        "error_shrunk": _error(small.result.test_accuracy["shrunk"]),
         "trimmed": selection.method != "zeros",
-        "layers": layers,
-        "units": units,
-        "whole": _share(small.changes, "multiply_adds"),
-        "weights": _share(small.changes, "weights"),
+        **_left(model, small.model),
     }
-    return document | {"controls": _controls(job, model, start, small)}
-
-
-def _controls(job: Job, model: keras.Model, start: list, small) -> dict[str, float]:
-    """Errors of random channels of the plain network, and of a network narrow from the start."""
-    if "shapes" in job.row.strengths:  # no choice of channels has this size
-        return {}
+    if "shapes" in row.strengths:  # no choice of channels has this size
+        return document
     model.set_weights(start)
-    images = job.others()
-    chosen = shrink(
-        model,
-        job.feed("random"),
-        images["valid"],
-        images["test"],
-        BASELINE,
-        selection=random_like(model, small.selection, job.seed),
-        run=job.folder / "random",
-        loop=LOOP,
-    )
+    chosen = random_like(model, small.selection, job.seed)
+    random = job.shrunk("random", model, row.phases.baseline, chosen)
     keras.utils.set_random_seed(job.seed)
     narrow = keras.models.clone_model(small.model)
-    whole = dataclasses.replace(PLAIN, epochs=PLAIN.epochs + BASELINE.epochs)
-    return {
-        "random": 100 * (1 - chosen.result.test_accuracy["finetuned"]),
-        "narrow": job.trained("narrow", narrow, whole),
+    return document | {
+        "error_random": _error(random.result.test_accuracy["finetuned"]),
+        "error_narrow": job.trained("narrow", narrow, row.phases.all, job.folder / "narrow"),
     }
+
+
+def _unstructured(job: Job, model: keras.Model) -> dict:
+    """Error and weights left of the network whose single weights became zero by l1."""
+    phases, strength = job.row.phases, job.row.strengths[UNSTRUCTURED]["all"]
+    for name, phase, step in (
+        ("sparse", phases.sparse, lambda: L1Step(strength)),
+        ("finetune", phases.finetune, lambda: hold_zeros(model)),
+    ):
+        train, valid, test = job.feeds(name)
+        how = {"loss": CrossEntropy(), "devices": (), "trunk": "replicate", "settings": {}}
+        with run_folder(job.folder / name, settings(job.row, job.seed, "")) as folder:
+            train_network(model, train, valid, phase, folder, loop=LOOP, after_step=step(), **how)
+    save_model(model, job.folder / "l1.keras")
+    kernels = {layer.name: layer.kernel for layer in model.layers if hasattr(layer, "kernel")}
+    share = {name: 100 * float(np.mean(np.asarray(k) != 0)) for name, k in kernels.items()}
+    return {"error": _error(accuracy_of(model, test).top1), "weights_left": share}
 
 
 def at_most(model: keras.Model, selection: Selection, most: Mapping[str, int]) -> Selection:
@@ -217,25 +192,28 @@ def at_most(model: keras.Model, selection: Selection, most: Mapping[str, int]) -
     weights, spaces = {v.path: v for v in model.variables}, []
     groups = {g.name: g for g in structure_groups(model, "spaces", frozen=True)}
     for kept in selection.spaces:
-        mask = kept.mask()
-        norms = keras.ops.convert_to_numpy(group_norms(groups[kept.name], weights)) * mask
-        count = min(int(mask.sum()), most.get(kept.name, kept.size))
-        mask = mask & np.isin(np.arange(kept.size), np.argsort(-norms, kind="stable")[:count])
+        norms = keras.ops.convert_to_numpy(group_norms(groups[kept.name], weights)) * kept.mask()
+        largest = np.argsort(-norms, kind="stable")[: most.get(kept.name, kept.size)]
+        mask = kept.mask() & np.isin(np.arange(kept.size), largest)
         spaces.append(Kept.from_mask(kept.name, mask))
     return dataclasses.replace(selection, method="norms", spaces=tuple(spaces))
 
 
-def _scaled(split) -> tuple[np.ndarray, np.ndarray]:
+def _left(whole: keras.Model, small: keras.Model) -> dict:
+    """Inputs and outputs of each layer, and multiply-adds left in percent."""
+    kernels = {k.layer: k for k in predict_changes(small).kernels}
+    before = {k.layer: k.multiply_adds(False) for k in predict_changes(whole).kernels}
+    after = {name: k.multiply_adds(False) for name, k in kernels.items()}
+    return {
+        "units": {n: [int(np.prod(k.before[:-1])), k.before[-1]] for n, k in kernels.items()},
+        "layers": {name: 100 * after[name] / before[name] for name in before},
+        "whole": 100 * sum(after.values()) / sum(before.values()),
+    }
+
+
+def _scaled(split: Split) -> tuple[np.ndarray, np.ndarray]:
     return split.images.astype("float32") / 255, split.labels
 
 
-def _counts(changes: Changes) -> tuple[dict[str, float], dict[str, list[int]]]:
-    """Multiply-adds left of each layer in percent, and its inputs and outputs left."""
-    layers = {
-        k.layer: 100 * k.multiply_adds(True) / k.multiply_adds(False) for k in changes.kernels
-    }
-    return layers, {k.layer: [int(np.prod(k.after[:-1])), k.after[-1]] for k in changes.kernels}
-
-
-def _share(changes: Changes, what: str) -> float:
-    return 100 * changes.total(what, True) / changes.total(what, False)
+def _error(accuracy: float) -> float:
+    return 100 * (1 - accuracy)
