@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +136,8 @@ def _write(model: keras.Model, folder: Path, file: str, name: str) -> None:
         zeros = [np.zeros(n, x.dtype) for n, x in zip(shapes, model.inputs, strict=True)]
         model(keras.tree.pack_sequence_as(model.input, zeros), training=False)
     try:
-        model.export(str(folder / file), format=kind, verbose=False)
+        with _quiet():
+            model.export(str(folder / file), format=kind, verbose=False)
     except OSError:
         raise
     except Exception as error:  # converters raise many kinds for layers that they do not know
@@ -142,3 +146,16 @@ def _write(model: keras.Model, folder: Path, file: str, name: str) -> None:
             f"Model '{model.name}' cannot be exported as {name} ({type(error).__name__}: "
             f"{reason[:160]}); leave that format out."
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps out of the log what converters tell of their work; what fails is an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
