@@ -27,10 +27,11 @@ from splitnet_tf.cli.training_flags import (
     split_feeds,
 )
 from splitnet_tf.data import calibration_batches
+from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.grouping.blocks import check_grouping
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import base_digest
 from splitnet_tf.runs.start_files import check_start_files
-from splitnet_tf.splitting import split_model
 from splitnet_tf.stages.base import load_grouped
 from splitnet_tf.stages.finetune import check_placing
 from splitnet_tf.stages.loop import check_phase
@@ -98,7 +99,8 @@ def main() -> None:
     phase, keep = Phase(**phase_values()), FLAGS.dropout_keep_prob
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
     taught["teacher"] = teacher(base, base)
-    split_model(base, grouping)  # what cannot be split is found before the run folder is made
+    # What cannot be split is found before the run folder is made.
+    check_grouping(SplitPlan.from_sections(base, grouping.sections), grouping)
     config = {
         **settings(),
         **data_settings(dataset),

@@ -16,6 +16,7 @@ from splitnet_tf.cli.define import (
 )
 from splitnet_tf.data import Dataset, check_augmentation, load_dataset
 from splitnet_tf.data.feeds import Feed, SplitFeed
+from splitnet_tf.recipe.phase import OPTIMIZERS
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import RESULTS
 from splitnet_tf.stages.loop import Loop
@@ -99,6 +100,13 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
 
 def define_loss_flags() -> None:
     """Flags of the optimizer, the loss and the augmentation."""
+    flags.DEFINE_enum(
+        "optimizer",
+        "sgd",
+        list(OPTIMIZERS),
+        "Optimizer: SGD with momentum, or AdamW, which takes smaller learning rates "
+        "(--initial_lr=0.001).",
+    )
     define_float("momentum", 0.9, "Momentum of SGD.", 0, 0.9999)
     flags.DEFINE_boolean("nesterov", True, "Nesterov's form of the momentum.")
     define_float(
@@ -180,7 +188,15 @@ def split_feeds(dataset: Dataset, seed: int) -> tuple[Feed, Feed, Feed]:
 
 
 def phase_values() -> dict:
-    """The values of a ``Phase`` that the flags make."""
+    """The values of a ``Phase`` that the flags make.
+
+    Raises:
+      flags.Error: a flag of SGD beside another optimizer.
+    """
+    for flag in ("momentum", "nesterov") if FLAGS.optimizer != "sgd" else ():
+        # What is as by default does no harm; the command of a report names every flag.
+        if FLAGS[flag].value != FLAGS[flag].default:
+            raise flags.Error(f"--{flag} has no effect with --optimizer={FLAGS.optimizer}.")
     final = FLAGS.final_lr
     if not FLAGS["final_lr"].present or FLAGS.lr_schedule == "step":
         final = min(final, FLAGS.initial_lr)
@@ -192,6 +208,7 @@ def phase_values() -> dict:
         "drops": tuple(map(float, FLAGS.lr_step_epoch)),
         "decay": FLAGS.lr_decay,
         "rate_warmup_epochs": FLAGS.lr_warmup_epochs,
+        "optimizer": FLAGS.optimizer,
         "momentum": FLAGS.momentum,
         "nesterov": FLAGS.nesterov and FLAGS.momentum > 0,
         "l2": FLAGS.l2_weight,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -14,6 +15,9 @@ from splitnet_tf.graph.rules import in_out, split_kernel
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.grouping.planned import PlannedKernel
+
+# A cut that takes away more than this share of a kernel's energy is warned of.
+MUCH = 0.01
 
 
 def check_grouping(plan: SplitPlan, grouping: Grouping) -> None:
@@ -134,6 +138,27 @@ def off_block_energy(
         k.name: off_block_share(split_matrix(layers[k.name]), *kernel_labels(plan, grouping, k))
         for k in plan.kernels
     }
+
+
+def tell_energy(shares: Mapping[str, float]) -> None:
+    """Logs how much energy a cut takes away: a warning where it is more than 1% of a kernel.
+
+    Args:
+      shares: from ``off_block_energy``.
+    """
+    mean, worst = float(np.mean(list(shares.values()))), max(shares, key=shares.__getitem__)
+    sentence = (
+        f"A cut by these groups takes away {100 * mean:.2g}% of the split kernels' energy (squared "
+        f"weights) on average, {100 * shares[worst]:.2g}% of '{worst}'"
+    )
+    if shares[worst] <= MUCH:
+        logging.info("%s.", sentence)
+        return
+    logging.warning(
+        "%s, the most. The tree will not compute what the model computes: train on with the split "
+        "losses, with a larger `gamma1`, or finetune the tree.",
+        sentence,
+    )
 
 
 def off_block_share(kernel, rows: np.ndarray, columns: np.ndarray) -> float:

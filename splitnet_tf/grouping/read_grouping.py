@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
+from splitnet_tf.grouping.blocks import off_block_energy, tell_energy
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.group_model import plan_of, split_losses
 from splitnet_tf.grouping.grouping import Grouping
@@ -58,6 +59,9 @@ def read_grouping(
 ) -> Grouping:
     """Reads the grouping that a grouped model has learned.
 
+    Logs the share of the split kernels' energy that a cut would take away, as a warning where it is
+    more than 1% of a kernel.
+
     Args:
       grouped: grouped ``keras.Model``, trained.
       method: ``"argmax"`` or ``"balanced"``, see ``hard_labels``. Defaults to ``"argmax"``.
@@ -90,7 +94,7 @@ def read_grouping(
         else:  # no split kernel reads or makes it: any even grouping is as good
             labels = even_labels(space.size, space.num_groups)
         spaces.append(SpaceGroups.from_labels(space.name, labels, space.num_groups))
-    return Grouping(
+    grouping = Grouping(
         grouped.name,
         plan.sections,
         method,
@@ -98,3 +102,5 @@ def read_grouping(
         plan.classes.name,
         tuple(class_names) if class_names is not None else None,
     )
+    tell_energy(off_block_energy(grouped, grouping, plan))
+    return grouping

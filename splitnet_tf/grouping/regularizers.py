@@ -102,3 +102,8 @@ def balance(p, scaling: str = "unit"):
     num_groups, size = p.shape
     value = ops.sum(ops.square(ops.sum(p, axis=1)))
     return value / (size**2 / num_groups) if scaling == "unit" else value
+
+
+def least_balance(num_groups: int, size: int, scaling: str = "unit") -> float:
+    """Returns the least value of ``balance``, that of groups of equal size."""
+    return 1.0 if scaling == "unit" else size**2 / num_groups

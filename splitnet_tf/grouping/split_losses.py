@@ -9,7 +9,13 @@ import keras
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.grouping.regularizers import balance, check_scaling, disjointness, group_weight
+from splitnet_tf.grouping.regularizers import (
+    balance,
+    check_scaling,
+    disjointness,
+    group_weight,
+    least_balance,
+)
 
 REDUCTIONS = ("mean", "weighted")
 TERMS = ("group_weight", "disjointness", "balance")  # R_W, R_D, R_E
@@ -26,17 +32,43 @@ class _Members:
         self.layers = []
 
 
+def _checked_gamma(name: str, gamma) -> float:
+    if not isinstance(gamma, numbers.Real) or not 0 <= gamma < math.inf:
+        raise ArgumentError(f"`{name}` must be a number of 0 or more; got {gamma!r}.")
+    return gamma
+
+
+def _gamma(index: int) -> property:
+    """Property ``gamma1``, ``gamma2`` or ``gamma3`` of ``SplitLosses``."""
+
+    def read(self):
+        return self._values[index]
+
+    def write(self, value):
+        values = list(self._values)
+        values[index] = _checked_gamma(f"gamma{index + 1}", value)
+        self._values = tuple(values)
+        if self.built:
+            self.gammas.assign(self._values)
+
+    return property(read, write)
+
+
 @keras.saving.register_keras_serializable(package="splitnet_tf")
 class SplitLosses(keras.layers.Layer):
-    """Adds gamma1 R_W, gamma2 R_D and gamma3 R_E to the model's losses.
+    """Adds gamma1 R_W, gamma2 R_D and gamma3 (R_E less its least value) to the model's losses.
 
-    One object is shared by all grouped layers of a model; each registers itself when it is
-    built, and the last one calls it, as an identity on its output. So ``model.losses`` has the
-    three weighted losses exactly once, whatever the number of layers.
+    The least value of R_E, at groups of equal size, is a constant: without it the gradients are
+    the same, and all three losses are 0 for groups that are equal and decided, with nothing
+    between them.
+
+    One object is shared by all grouped layers of a model; each registers itself when it is built,
+    and the last one calls it, as an identity on its output. So ``model.losses`` has the three
+    weighted losses exactly once, whatever the number of layers.
 
     Args:
       gamma1, gamma2, gamma3: float of 0 or more, weights of R_W, R_D and R_E (the paper's order).
-        Default to 1, 1 and 10.
+        Default to 1, 1 and 10. They may be set anew at any time: compiled functions read them.
       scaling: ``"unit"`` or ``"paper"``, see ``regularizers``. Defaults to ``"unit"``.
       reduction: R_W over kernels: ``"mean"``, the default, or ``"weighted"``, the sum of
         ``sg(S_l) S_l`` over the sum of ``sg(S_l)``, with sg the stopped gradient.
@@ -45,7 +77,10 @@ class SplitLosses(keras.layers.Layer):
 
     Weights:
       strength: float32 (3,), not trained, multiplies the three (0 during a warm-up).
+      gammas: float32 (3,), not trained, the values of ``gamma1``, ``gamma2`` and ``gamma3``.
     """
+
+    gamma1, gamma2, gamma3 = _gamma(0), _gamma(1), _gamma(2)
 
     def __init__(
         self,
@@ -60,16 +95,12 @@ class SplitLosses(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         kwargs["autocast"] = False
         super().__init__(**kwargs)
-        for name, gamma in (("gamma1", gamma1), ("gamma2", gamma2), ("gamma3", gamma3)):
-            if not isinstance(gamma, numbers.Real) or not 0 <= gamma < math.inf:
-                raise ArgumentError(f"`{name}` must be a number of 0 or more; got {gamma!r}.")
         if reduction not in REDUCTIONS:
             raise ArgumentError(
                 f"`reduction` must be one of {', '.join(REDUCTIONS)}; got {reduction!r}."
             )
-        self.gamma1 = gamma1
-        self.gamma2 = gamma2
-        self.gamma3 = gamma3
+        self._values = (1.0, 1.0, 10.0)
+        self.gamma1, self.gamma2, self.gamma3 = gamma1, gamma2, gamma3
         self.scaling = check_scaling(scaling)
         self.reduction = reduction
         self.sections = tuple((str(start), int(groups)) for start, groups in sections)
@@ -79,7 +110,19 @@ class SplitLosses(keras.layers.Layer):
         self.strength = self.add_weight(
             name="strength", shape=(3,), initializer="ones", trainable=False
         )
+        self.gammas = self.add_weight(
+            name="gammas",
+            shape=(3,),
+            initializer=keras.initializers.Constant(self._values),
+            trainable=False,
+        )
         self.built = True
+
+    def load_own_variables(self, store):
+        if len(store) == 1:  # a file of 0.1.0, which has the gammas in its settings alone
+            self.strength.assign(store["0"])
+            return
+        super().load_own_variables(store)
 
     def register(self, layer) -> None:
         """Counts ``layer`` among the layers whose kernels and spaces are regularized."""
@@ -128,9 +171,10 @@ class SplitLosses(keras.layers.Layer):
     def call(self, inputs):
         if self.losses:  # the reporting layer is used in several places
             return inputs
-        gammas = (self.gamma1, self.gamma2, self.gamma3)
-        for i, (gamma, term) in enumerate(zip(gammas, self.terms().values(), strict=True)):
-            self.add_loss(self.strength[i] * gamma * term)
+        least = _mean([least_balance(*a.logits.shape, self.scaling) for a in self.assignments()])
+        for i, term in enumerate(self.terms().values()):
+            excess = term - least if i == TERMS.index("balance") else term
+            self.add_loss(self.strength[i] * self.gammas[i] * excess)
         return inputs
 
     def compute_output_shape(self, input_shape):

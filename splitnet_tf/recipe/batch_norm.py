@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from splitnet_tf.graph.keras_reader import all_layers
 
 
 def recalibrate_batch_norm(
-    model: keras.Model, batches: Iterable, num_batches: int | None = None, batch_size: int = 32
+    model: Any, batches: Any, num_batches: int | None = None, batch_size: int = 32
 ) -> int:
     """Re-estimates the moving statistics of batch norms from training data.
 
@@ -25,9 +26,10 @@ def recalibrate_batch_norm(
     (``trainable`` is False) keep their statistics, as in Keras' ``fit``; the log names them.
 
     Args:
-      model: any model; nested models are entered.
+      model: any ``keras.Model``, whose nested models are entered; or a ``SplitTree``.
       batches: batches of inputs (B, ...), or of tuples (x, y[, sample weight]) whose x they are;
-        a ``keras.utils.PyDataset`` of such batches; or a tuple of whole arrays (x, y[, ...]).
+        a ``keras.utils.PyDataset`` of such batches; whole arrays: x (a dict of them for several
+        inputs), or a tuple (x, y[, ...]).
       num_batches: int, batches to take, needed where ``batches`` has no end. Defaults to all.
       batch_size: int, examples in a batch of whole arrays. Defaults to 32.
 
@@ -39,6 +41,9 @@ def recalibrate_batch_norm(
 
     An error from ``batches`` or the model leaves statistics and settings as they were.
     """
+    model = model if isinstance(model, keras.Model) else model.model
+    if _is_whole(batches, model):
+        batches = (batches,)
     norms, others, frozen = [], [], []
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -86,6 +91,14 @@ def recalibrate_batch_norm(
         for layer, rate in others:
             layer.rate = rate
     return count
+
+
+def _is_whole(batches: Any, model: keras.Model) -> bool:
+    """True for the inputs of all examples in place of batches of them."""
+    if isinstance(batches, Mapping):
+        return True
+    shape, inputs = getattr(batches, "shape", None), getattr(model, "inputs", None)
+    return shape is not None and bool(inputs) and len(shape) == len(inputs[0].shape)
 
 
 def _inputs(batches: Iterable, batch_size: int) -> Iterator:

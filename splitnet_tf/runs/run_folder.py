@@ -100,6 +100,7 @@ class RunDirectory:
             # What runs made before a setting was there do not name, they had like this.
             earlier = {
                 "bfloat16": False if "bfloat16" in config else None,
+                "optimizer": "sgd" if "optimizer" in config else None,
                 "data_digest": config.get("data_digest"),
                 **read_config(self.path),
             }

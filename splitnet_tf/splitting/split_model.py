@@ -18,7 +18,8 @@ from splitnet_tf.graph.ends import finish_model, make_inputs
 from splitnet_tf.graph.slicing import run_calls
 from splitnet_tf.graph.spaces import Layout
 from splitnet_tf.graph.trace import Trace
-from splitnet_tf.grouping.blocks import check_grouping
+from splitnet_tf.grouping.blocks import check_grouping, off_block_energy, tell_energy
+from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.grouping.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import merge_map, node_names
 from splitnet_tf.grouping.plan import SplitPlan
@@ -32,6 +33,9 @@ def split_model(
     dropout: float | None = None,
 ) -> SplitTree:
     """Cuts a model into a tree of branches that share nothing above the cut.
+
+    For a grouped model logs the share of the split kernels' energy that the cut takes away, as a
+    warning where it is more than 1% of a kernel.
 
     Args:
       model: grouped ``keras.Model``, or any plain functional model that the grouping was made for.
@@ -56,6 +60,8 @@ def split_model(
     plan = plan or SplitPlan.from_sections(model, grouping.sections)
     traced = plan.trace_of(model)
     check_grouping(plan, grouping)
+    if any(isinstance(call.op, GroupedKernel) for call in traced.graph.calls):
+        tell_energy(off_block_energy(model, grouping, plan))
     return _Splitter(traced, plan, grouping, dropout).split(model.name)
 
 

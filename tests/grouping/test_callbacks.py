@@ -75,6 +75,60 @@ def test_fit_finds_the_planted_groups(data, caplog):
     assert all(len(values) == EPOCHS for values in history.values())
 
 
+def test_losses_by_name_in_the_history(data):
+    """The metric is the task's loss to the last digit, and the rest is the split losses."""
+    grouped, (x, y) = grouped_model(), data
+    held_out = (x[:70], y[:70])
+    task = CrossEntropy(reduction=None, name="task_loss")
+    grouped.compile(SGD(0.01), CrossEntropy(), metrics=["accuracy", task])
+    more = {"validation_data": held_out, "batch_size": 32, "verbose": 0}
+    history = grouped.fit(x, y, callbacks=[sn.GroupingMonitor()], **more).history
+    wanted = float(CrossEntropy()(held_out[1], grouped(held_out[0])))
+    assert history["val_task_loss"][0] == pytest.approx(wanted, rel=1e-5)
+    split = sum(float(v) for v in grouped.losses)
+    assert history["val_loss"][0] == pytest.approx(wanted + split, rel=1e-4)
+    assert history["loss"][0] > history["task_loss"][0]
+    terms = split_losses(grouped).terms()
+    assert {name: history[f"split/{name}"][0] for name in terms} == pytest.approx(
+        {name: float(value) for name, value in terms.items()}
+    )
+
+
+def test_decided_equal_groups_cost_nothing(data):
+    """The validation loss is that of the task, so that it may end the training."""
+    grouped, x = grouped_model(), data[0]
+    for assignment in split_losses(grouped).assignments():
+        even = np.arange(assignment.size) * 2 // assignment.size
+        assignment.logits.assign(100.0 * np.eye(2)[:, even])
+    for name, mask in sn.splitting.block_masks(sn.plan_of(grouped), read_grouping(grouped)):
+        kernel = grouped.get_layer(name).kernel
+        kernel.assign(to_numpy(kernel) * mask)
+    grouped(x[:2])
+    assert sum(float(v) for v in grouped.losses) == pytest.approx(0, abs=1e-4)
+
+
+def test_gammas_set_between_two_fits_act(data):
+    grouped, (x, y) = grouped_model(), data
+    losses = split_losses(grouped)
+    grouped.compile(SGD(0.0), CrossEntropy())
+    before = grouped.evaluate(x, y, verbose=0)
+    r_w = float(losses.terms()["group_weight"])
+    losses.gamma1 = 20
+    assert grouped.evaluate(x, y, verbose=0) == pytest.approx(before + 19 * r_w, rel=1e-4)
+    assert losses.gamma1 == losses.get_config()["gamma1"] == 20
+    with pytest.raises(ArgumentError, match="`gamma3` must be a number of 0 or more; got -1"):
+        losses.gamma3 = -1
+    assert losses.gamma3 == 10
+
+
+def test_gammas_of_files_of_the_first_version():
+    losses = sn.grouping.SplitLosses(gamma2=3.0)
+    losses.build()
+    losses.load_own_variables({"0": np.array([1.0, 2.0, 3.0])})
+    np.testing.assert_array_equal(to_numpy(losses.strength), [1, 2, 3])
+    np.testing.assert_array_equal(to_numpy(losses.gammas), [1, 3, 10])
+
+
 def test_training_that_goes_on_does_not_start_anew(data):
     grouped = grouped_model()
     fit(grouped, data, sn.GroupingSchedule(1), epochs=3)

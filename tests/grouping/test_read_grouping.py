@@ -1,5 +1,7 @@
 """Hard assignment and reading a grouping."""
 
+import logging
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,3 +73,24 @@ def test_off_block_energy_is_what_masking_takes():
     assert 0.2 < share < 0.8
     assert share == pytest.approx(1 - after / before, rel=1e-5)
     assert off_block_energy(grouped, grouping, plan)["fc7"] == 0
+
+
+def test_the_energy_that_a_cut_takes_away_is_told(caplog):
+    caplog.set_level(logging.INFO)
+    plan, grouped = grouped_net([("fc7", 2)])
+    grouping = sn.read_grouping(grouped, "balanced")
+    shares = off_block_energy(grouped, grouping)
+    worst = max(shares, key=shares.__getitem__)
+    told = [r for r in caplog.records if "takes away" in r.message]
+    assert [r.levelname for r in told] == ["WARNING"]
+    assert f"{100 * shares[worst]:.2g}% of '{worst}', the most" in told[0].message
+    sn.split_model(grouped, grouping)
+    assert len([r for r in caplog.records if "takes away" in r.message]) == 2
+    caplog.clear()
+    mask_off_blocks(grouped, grouping, plan)
+    sn.split_model(grouped, grouping)
+    (told,) = [r for r in caplog.records if "takes away" in r.message]
+    assert told.levelname == "INFO" and "takes away 0% of" in told.message
+    caplog.clear()
+    sn.split_model(small_alexnet(), sn.Grouping.even(plan))  # of a plain model nothing was learned
+    assert not [r for r in caplog.records if "takes away" in r.message]

@@ -72,6 +72,23 @@ def test_data_as_fit_takes_them():
         for wanted, other in zip(found[0], others, strict=True):
             np.testing.assert_array_equal(other, wanted)
     assert sn.recalibrate_batch_norm(model, (x,), 2, batch_size=16) == 2
+    assert sn.recalibrate_batch_norm(model, x, batch_size=16) == 5
+    for wanted, other in zip(found[0], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(other, wanted)
+
+
+def test_a_tree_and_inputs_by_name():
+    inputs = keras.Input((4,), name="image")
+    x = layers.BatchNormalization(name="bn")(layers.Dense(6, name="a")(inputs))
+    net = keras.Model({"image": inputs}, layers.Dense(4, name="logits")(x))
+    plan = sn.SplitPlan.from_sections(net, [("logits", 2)])
+    tree = sn.split_model(net, sn.Grouping.even(plan), plan)
+    x = np.random.default_rng(0).normal(1, 2, (80, 4)).astype("float32")
+    assert sn.recalibrate_batch_norm(tree, {"image": x}, batch_size=16) == 5
+    assert sn.recalibrate_batch_norm(net, {"image": x}, batch_size=16) == 5
+    found = [v for v in tree.model.variables if v.name == "moving_mean"]
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0], net.get_layer("bn").moving_mean, rtol=1e-5)
 
 
 def test_frozen_norms_keep_their_statistics_as_in_fit(caplog):
