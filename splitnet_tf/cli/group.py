@@ -7,6 +7,7 @@ import logging
 import keras
 from absl import flags
 
+from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.cli.grouping_flags import (
     check_grouping_flags,
     define_learning_flags,
@@ -69,6 +70,7 @@ def main() -> None:
         bn_no_scale=FLAGS.bn_no_scale,
         base=FLAGS.basemodel,
     )
+    class_weights(dataset)
     plan = SplitPlan.from_sections(plain, sections())
     check_grouping_flags(plan)
     found = learn(dataset, plain, plan) if plan.kernels else train(dataset, plain, plan)
@@ -100,6 +102,7 @@ def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroup
         method=FLAGS.method,
         given=given,
         class_names=dataset.class_names,
+        class_weight=class_weights(dataset),
         seed=FLAGS.seed,
         split_pace=10.0 if FLAGS.finetune else 1.0,
         picture_interval=FLAGS.group_summary_interval,
@@ -123,6 +126,7 @@ def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
         run=make_run(config),
         test=data[2],
         loop=loop(),
+        class_weight=class_weights(dataset),
         **taught,
         measure_start="start_digest" in config,
         settings=settings(),

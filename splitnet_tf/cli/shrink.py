@@ -6,6 +6,7 @@ import logging
 
 from absl import flags
 
+from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
@@ -78,6 +79,7 @@ def main() -> None:
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, selection=FLAGS.selection)
     set_seeds()
     dataset = load_data()
+    weights = class_weights(dataset)
     model = whole_model(FLAGS.basemodel, dataset)
     names = ("method", "selection", "structure", "keep", "threshold", "seed")
     selection = choose_selection(model, **{name: FLAGS[name].value for name in names})
@@ -101,6 +103,7 @@ def main() -> None:
         gather=FLAGS.gather,
         run=make_run(config),
         loop=loop(FLAGS.patience),
+        class_weight=weights,
         settings=config,
     )
     logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)

@@ -6,6 +6,7 @@ import logging
 
 from absl import flags
 
+from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.cli.define import MODEL_HELP, define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sparsity_flags import define_sparsity_flags, sparsity_recipe
@@ -42,6 +43,7 @@ def main() -> None:
     recipe = sparsity_recipe()
     set_seeds()
     dataset = load_data()
+    weights = class_weights(dataset)
     model = base_model(
         FLAGS.model, (), dataset.num_classes, dataset.input_shape, base=FLAGS.basemodel
     )
@@ -63,6 +65,7 @@ def main() -> None:
         run=make_run(config),
         test=test,
         loop=loop(),
+        class_weight=weights,
         measure_start=bool(started),
         settings=settings(),
     )

@@ -6,6 +6,7 @@ import logging
 
 from absl import flags
 
+from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import (
     RELAUNCH,
@@ -94,6 +95,7 @@ def main() -> None:
     devices = chosen_devices()
     set_seeds()
     dataset = load_data()
+    weights = class_weights(dataset)
     base, grouping = load_grouped(FLAGS.basemodel, dataset, FLAGS.grouping, FLAGS.method)
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1)
     phase, keep = Phase(**phase_values()), FLAGS.dropout_keep_prob
@@ -124,6 +126,7 @@ def main() -> None:
         ),
         recalibrate_batches=FLAGS.recalibrate_batches,
         dropout=None if keep is None else 1 - keep,
+        class_weight=weights,
         **taught,
         devices=devices,
         trunk=FLAGS.trunk,

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
+from splitnet_tf.cli.class_weight_flag import define_class_weight_flag
 from splitnet_tf.cli.define import (
     MAX_EPOCHS,
     Number,
@@ -100,6 +101,7 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
 
 def define_loss_flags() -> None:
     """Flags of the optimizer, the loss and the augmentation."""
+    define_class_weight_flag()
     flags.DEFINE_enum(
         "optimizer",
         "sgd",

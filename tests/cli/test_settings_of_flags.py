@@ -7,6 +7,7 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.cli import device_flags, group, split, training_flags
+from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.data import evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.grouping.recipe import GroupingRecipe
@@ -87,6 +88,29 @@ def test_flags_of_a_phase(program):
         "nesterov": False,
     }
     assert {name: getattr(found, name) for name in wanted} == wanted
+
+
+@programs
+def test_another_optimizer(program):
+    assert phase(program, "--optimizer=adamw").optimizer == "adamw"
+    with pytest.raises(flags.Error, match="--momentum has no effect with --optimizer=adamw"):
+        phase(program, "--optimizer=adamw", "--momentum=0.5")
+
+
+@programs
+def test_weights_of_classes(program):
+    def weights(*arguments):
+        return read(program, *arguments, then=lambda: class_weights(DATA))
+
+    name = DATA.class_names[2]
+    assert weights() is None
+    assert weights(f"--class_weight=0:2,{name}:0.5") == {0: 2.0, 2: 0.5}
+    with pytest.raises(flags.Error, match="--class_weight=77:1: the data set has no such class"):
+        weights("--class_weight=77:1")
+    with pytest.raises(flags.Error, match=f"--class_weight={name}:1: it is named twice"):
+        weights(f"--class_weight=2:1,{name}:1")
+    with pytest.raises(flags.IllegalFlagValueError, match="it must be <class>:<weight>"):
+        weights("--class_weight=0:much")
 
 
 @programs

@@ -19,7 +19,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
 
 
 def test_folders_from_before_a_setting_was_there_go_on(tmp_path):
-    now = {"seed": 1, "bfloat16": False, "data_digest": "ab"}
+    now = {"seed": 1, "bfloat16": False, "optimizer": "sgd", "data_digest": "ab"}
     RunDirectory(tmp_path, {"seed": 1}).close()
     with pytest.raises(RunError, match=r"other settings \(bfloat16 false -> true\)"):
         RunDirectory(tmp_path, {**now, "bfloat16": True})
