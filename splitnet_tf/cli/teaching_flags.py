@@ -52,7 +52,9 @@ def teaching() -> Teaching:
     Raises:
       flags.Error: a flag without effect, or parts that are not two.
     """
-    given = [name for name in TEACHER_FLAGS if name in FLAGS and FLAGS[name].present]
+    # What is as by default does no harm; the command of a report names every flag.
+    set_apart = (name for name in TEACHER_FLAGS if name in FLAGS)
+    given = [name for name in set_apart if FLAGS[name].value != FLAGS[name].default]
     if given and not FLAGS.teacher:
         raise flags.Error(f"--{given[0]} has no effect without --teacher; give one, or leave out.")
     parts = [float(part) for part in FLAGS.teacher_parts] if "teacher_parts" in FLAGS else []

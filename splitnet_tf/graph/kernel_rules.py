@@ -20,7 +20,7 @@ class DenseRule(LayerRule):
     def trace(self, ctx: TraceContext) -> list[Layout]:
         rank = len(ctx.input_shapes[0])
         if ctx.inputs[0].axis != rank - 1:
-            raise ctx.refuse("reads another axis than that of the channels.")
+            raise ctx.refuse("reads another axis than that of the channels")
         return [ctx.new(ctx.op.units, rank - 1)]
 
     def slice(self, op, ins, outs):

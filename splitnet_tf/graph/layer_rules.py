@@ -214,6 +214,8 @@ class MixRule(LayerRule):
         for shape in ctx.output_shapes:
             like_input = ctx.inputs and len(shape) == len(ctx.input_shapes[0])
             axis = ctx.inputs[0].axis if like_input else max(len(shape) - 1, 0)
+            if getattr(ctx.op, "data_format", None) and len(shape) > 2:  # it says so itself
+                axis = data_axis(ctx.op, len(shape))
             made.append(ctx.new(shape[axis] or 0 if shape else 0, axis))
         return made
 

@@ -137,7 +137,8 @@ class GroupingMonitor(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self.class_names is None:
             return
-        p = keras.ops.convert_to_numpy(class_assignment(self._losses).p())
+        plan = plan_of(self.grouped or self.model)
+        p = keras.ops.convert_to_numpy(class_assignment(self._losses, plan).p())
         labels = p.argmax(axis=0)
         for group in range(len(p)):
             names = [n for n, g in zip(self.class_names, labels, strict=True) if g == group]

@@ -13,6 +13,7 @@ import numpy as np
 
 from splitnet_tf.errors import GroupingError
 from splitnet_tf.graph.kernels import kernel_energy
+from splitnet_tf.grouping.assignment import Assignment
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
 from splitnet_tf.grouping.group_model import plan_of, split_losses
@@ -75,9 +76,9 @@ def start_from_clusters(
     plan = plan or plan_of(grouped)
     layers = losses.grouped_layers()
     labels: dict[int, np.ndarray] = {}
-    top = class_assignment(losses)
+    top = class_assignment(losses, plan)
     if class_labels is None:
-        class_labels = weight_clusters(last_kernel(losses), plan, seed)
+        class_labels = weight_clusters(class_kernel(losses, plan), plan, seed)
     labels[id(top)] = top.checked(class_labels)
     groups_of = {id(a): a for a in losses.assignments()}
     for layer in reversed(layers):
@@ -127,38 +128,50 @@ def start_from_given(
         equal length, set for good as well.
     """
     start_from_clusters(losses, plan, class_labels)
-    for assignment in given_assignments(losses, features):
+    for assignment in given_assignments(losses, plan, features):
         labels = class_labels
-        if assignment is not class_assignment(losses):
+        if assignment is not class_assignment(losses, plan):
             labels = even_labels(assignment.size, assignment.num_groups)
         assignment.assign(labels, FIRM)
 
 
-def given_assignments(losses: SplitLosses, features: str) -> tuple:
+def given_assignments(losses: SplitLosses, plan: SplitPlan, features: str) -> tuple:
     """Finds the assignments that are given, not learned: the classes', or all for even features."""
     if features not in FEATURES:
         raise GroupingError(f"`features` must be one of {', '.join(FEATURES)}; got {features!r}.")
-    return losses.assignments() if features == "even" else (class_assignment(losses),)
+    return losses.assignments() if features == "even" else (class_assignment(losses, plan),)
 
 
-def class_assignment(losses: SplitLosses):
-    """Finds the assignment of the classes.
+def class_assignment(losses: SplitLosses, plan: SplitPlan) -> Assignment:
+    """Finds the assignment of the classes, the model's first output.
 
     Raises:
-      GroupingError: the last split kernel makes several spaces.
+      GroupingError: no split kernel makes the classes.
     """
-    last = losses.grouped_layers()[-1]
-    if len(last.out_layout) != 1:
-        raise GroupingError(
-            f"Layer '{last.name}' makes several spaces; start the assignments at random instead."
-        )
-    return last.out_assignments[0]
+    return _class_layer(losses, plan).out_assignments[0]
 
 
-def last_kernel(losses: SplitLosses) -> np.ndarray:
-    """Returns the last split kernel as an array (inputs, classes)."""
-    kernel = np.asarray(keras.ops.convert_to_numpy(losses.grouped_layers()[-1].matrix()))
+def class_kernel(losses: SplitLosses, plan: SplitPlan) -> np.ndarray:
+    """Returns the kernel that makes the classes as an array (inputs, classes).
+
+    Raises:
+      GroupingError: no split kernel makes the classes.
+    """
+    kernel = keras.ops.convert_to_numpy(_class_layer(losses, plan).matrix())
     return kernel.reshape(-1, kernel.shape[-1])
+
+
+def _class_layer(losses: SplitLosses, plan: SplitPlan):
+    """The last of the layers that make the classes and nothing else."""
+    space = plan.classes.name
+    layers = {layer.name: layer for layer in losses.grouped_layers()}
+    made = [layers[k.name] for k in plan.kernels if k.out_spaces == (space,)]
+    if not made:
+        raise GroupingError(
+            f"No split kernel makes the classes ('{space}') alone; start the assignments at random "
+            "instead."
+        )
+    return made[-1]
 
 
 def _energy_sent(assignment, layers, labels) -> np.ndarray:

@@ -12,7 +12,7 @@ from splitnet_tf.errors import ArgumentError
 from splitnet_tf.grouping import SplitLosses, SplitPlan
 from splitnet_tf.grouping.clusters import cluster_classes, confusion_similarity
 from splitnet_tf.grouping.given import random_classes, read_classes, taxonomy_classes
-from splitnet_tf.grouping.start import FEATURES, last_kernel, weight_clusters
+from splitnet_tf.grouping.start import FEATURES, class_kernel, weight_clusters
 from splitnet_tf.grouping.wordnet import wordnet_taxonomy
 
 NAMES = ("learned", "semantic", "clustering", "random", "wordnet")
@@ -70,7 +70,7 @@ class GivenClasses:
         if self.labels is not None:
             return self.labels
         if self.clusters_of == "weights":
-            return weight_clusters(last_kernel(losses), plan, seed, self.equal)
+            return weight_clusters(class_kernel(losses, plan), plan, seed, self.equal)
         similarity = confusion_similarity(confusion())
         return cluster_classes(
             lambda members: similarity[np.ix_(members, members)],

@@ -78,6 +78,6 @@ class GroupingPictures:
                 arrays = (to_numpy(x) for x in (layer.matrix(), layer.p, layer.q))
                 image = picture(sorted_kernel(*arrays))
                 tf.summary.image(f"kernels_by_group/{layer.name}", image)
-            labels = to_numpy(class_assignment(self._losses).p()).argmax(axis=0)
+            labels = to_numpy(class_assignment(self._losses, self._plan).p()).argmax(axis=0)
             tree = class_tree(labels, self._plan.groups)
             tf.summary.text("classes/tree", tree.as_markdown(self._class_names))

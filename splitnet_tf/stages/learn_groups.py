@@ -146,7 +146,7 @@ def learn_groups(
     with run_folder(run, config, restart) as folder:
         still, classes, features = (), None, "learned"
         if given is not None:
-            features, still = given.features, given_assignments(losses, given.features)
+            features, still = given.features, given_assignments(losses, plan, given.features)
 
             def classes():
                 return given.classes(

@@ -142,7 +142,7 @@ def test_given_assignments_are_firm_and_the_others_are_not(features):
     losses = split_losses(sn.group_model(sn.models.mlp((12, 24), 20, (4, 4, 3)), plan))
     labels = random_classes(20, plan, 5)
     start_from_given(losses, plan, labels, features)
-    firm = given_assignments(losses, features)
+    firm = given_assignments(losses, plan, features)
     assert len(firm) == {"learned": 1, "even": len(losses.assignments())}[features]
     assert len(losses.assignments()) > 1
     for assignment in losses.assignments():
@@ -153,7 +153,7 @@ def test_given_assignments_are_firm_and_the_others_are_not(features):
             assert 0.8 < p.max() < 0.95
     assert (to_numpy(losses.assignments()[-1].p()).argmax(axis=0) == labels).all()
     with pytest.raises(GroupingError, match="`features` must be one of learned, even; got 'x'"):
-        given_assignments(losses, "x")
+        given_assignments(losses, plan, "x")
 
 
 class FakeSynset:

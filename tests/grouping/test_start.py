@@ -2,6 +2,7 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given
@@ -182,3 +183,18 @@ def test_many_channels_get_the_best_groups_of_their_sizes(groups, monkeypatch):
     assert np.bincount(found).tolist() == list(sizes)
     each = np.arange(61)
     assert p[found, each].sum() == pytest.approx(p[expected, each].sum(), abs=1e-9)
+
+
+def test_the_classes_are_the_first_output_of_several():
+    """Not what the last split kernel makes, here two boxes."""
+    inputs = keras.Input((6,))
+    x = keras.layers.Dense(8, activation="relu", name="a")(inputs)
+    heads = [keras.layers.Dense(n, name=name)(x) for n, name in ((4, "logits"), (2, "boxes"))]
+    grouped = sn.group_model(keras.Model(inputs, heads), [("a", 2)], seed=0)
+    planted = np.array([0, 1, 1, 0])
+    kernel = planted_kernel(planted)[:8]
+    grouped.get_layer("logits").kernel.assign(kernel)
+    labels = sn.start_from_clusters(grouped)
+    assert same_partition(labels["space_logits"], planted)
+    given = sn.start_from_clusters(grouped, class_labels=1 - planted)
+    assert (given["space_logits"] == 1 - planted).all()
