@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -12,6 +13,7 @@ from experiments.collect import ROWS, collect, read_comparisons, read_rows, read
 from experiments.gap import gap_section
 from experiments.recipe import SPLITS
 from experiments.sensitivity import draw, picture_name, sensitivity_section
+from experiments.ssl_tables import collect_ssl, read_speed, read_ssl, speed_section, ssl_section
 from splitnet_tf.benchmarks.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
@@ -108,10 +110,11 @@ def document(
     by_scale5: dict[str, dict],
     comparisons: list[dict],
     remarks: str,
+    ssl: Sequence[str] = (),
 ) -> str:
-    """The text of docs/results.md."""
+    """The text of docs/results.md; ``ssl`` is the part on structured sparsity."""
     parts = [
-        "# The paper's tables, measured",
+        "# The papers' tables, measured",
         "Written by `python -m experiments.results` from the rows in `experiments/rows`; error is "
         "the test error, mean ± standard deviation over seeds; published figures are of WRN-16-8; "
         "`slim` is a whole network, narrower throughout, its parameters as near to the deep "
@@ -130,17 +133,18 @@ def document(
         parts += ["## Table 1 by `splitnet-compare`", comparison(found)]
     for scale, found in by_scale5.items():
         parts += [f"## Table 5, scale `{scale}`", table5(found, scale)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *ssl]) + "\n"
 
 
 def main() -> None:
     if not FLAGS["runs"].using_default_value and not Path(FLAGS.runs).is_dir():
         raise flags.Error(f"--runs: there is no folder {FLAGS.runs}; leave it out or name another.")
-    for path in collect(Path(FLAGS.runs)):
+    for path in [*collect(Path(FLAGS.runs)), *collect_ssl(Path(FLAGS.runs) / "ssl")]:
         logging.info("collected %s", path)
     by_scale, by_scale5 = read_rows(), read_table5()
     remarks = REMARKS.read_text(encoding="utf-8")
-    text = document(by_scale, by_scale5, read_comparisons(), remarks)
+    ssl = [*ssl_section(read_ssl()), *speed_section(read_speed())]
+    text = document(by_scale, by_scale5, read_comparisons(), remarks, ssl)
     write_atomically(DOCS / "results.md", text.encode())
     for rows in tables.by_place(by_scale.get(SWEPT, [])):
         if sensitivity_section(rows):

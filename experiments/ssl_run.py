@@ -17,10 +17,12 @@ from experiments.ssl_rows import BATCH, UNSTRUCTURED, SslRow
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split
 from splitnet_tf.data.feeds import ArrayFeed, Feed, feed_of
+from splitnet_tf.graph import plain_copy
 from splitnet_tf.recipe import CrossEntropy, Phase
 from splitnet_tf.sparsity import (
     Kept,
     Selection,
+    apply_selection,
     group_norms,
     predict_changes,
     random_like,
@@ -186,17 +188,32 @@ def _unstructured(job: Job, model: keras.Model) -> dict:
 
 
 def at_most(model: keras.Model, selection: Selection, most: Mapping[str, int]) -> Selection:
-    """A selection with at most so many channels in some spaces, those of the largest norms."""
-    if all(len(selection.space(name).indices) <= count for name, count in most.items()):
-        return selection
-    weights, spaces = {v.path: v for v in model.variables}, []
-    groups = {g.name: g for g in structure_groups(model, "spaces", frozen=True)}
-    for kept in selection.spaces:
-        norms = keras.ops.convert_to_numpy(group_norms(groups[kept.name], weights)) * kept.mask()
-        largest = np.argsort(-norms, kind="stable")[: most.get(kept.name, kept.size)]
-        mask = kept.mask() & np.isin(np.arange(kept.size), largest)
-        spaces.append(Kept.from_mask(kept.name, mask))
-    return dataclasses.replace(selection, method="norms", spaces=tuple(spaces))
+    """A selection with at most so many channels and columns, those of the largest norms.
+
+    Args:
+      model: the network.
+      selection: of its zeros.
+      most: space -> channels; ``<layer>:columns`` -> columns of the lowered kernel.
+    """
+    found = selection
+    for structure, field in (("spaces", "spaces"), ("shapes", "columns")):
+        wanted = {
+            n.partition(":")[0]: k for n, k in most.items() if (":" in n) == (field != "spaces")
+        }
+        zeros = plain_copy(model)
+        apply_selection(zeros, found)
+        weights = {v.path: v for v in zeros.variables}
+        for groups in (
+            structure_groups(zeros, structure, list(wanted), frozen=True) if wanted else ()
+        ):
+            norms = keras.ops.convert_to_numpy(group_norms(groups, weights))
+            largest = np.argsort(-norms, kind="stable")[: wanted[groups.name]]
+            mask = (norms > 0) & np.isin(np.arange(groups.count), largest)
+            if mask.sum() < (norms > 0).sum():
+                kept = [k for k in getattr(found, field) if k.name != groups.name]
+                kept.append(Kept.from_mask(groups.name, mask))
+                found = dataclasses.replace(found, method="norms", **{field: tuple(kept)})
+    return found
 
 
 def _left(whole: keras.Model, small: keras.Model) -> dict:

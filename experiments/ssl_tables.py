@@ -26,6 +26,11 @@ HEADER = (
     *("goal: error (%)", "goal: multiply-adds (%)", "the paper kept"),
 )
 
+SPEED_HEADER = (
+    *("batch", "layer", "product before", "after", "multiply-adds (%)", "before (ms)"),
+    *("after (ms)", "times as fast", "l1: weights left (%)", "l1: times as fast"),
+)
+
 
 def ssl_section(documents: Sequence[dict]) -> list[str]:
     """The section of docs/results.md; empty without rows."""
@@ -98,6 +103,44 @@ def read_ssl(rows: Path = COLLECTED) -> list[dict]:
     """The rows that were collected, of today's settings alone."""
     found = [read_json(path) for path in sorted(rows.glob("*-seed*.json"))]
     return [document for document in found if is_of_today(document)]
+
+
+def read_speed(rows: Path = COLLECTED) -> dict | None:
+    """Times by ``splitnet-benchmark --cases=shrunk --output_file=<rows>/speed.json``, if any."""
+    path = rows / "speed.json"
+    return read_json(path) if path.exists() else None
+
+
+def speed_section(document: dict | None) -> list[str]:
+    """The part of docs/results.md on speed; empty without times."""
+    if document is None:
+        return []
+    machine = document["machine"]
+    lines = [
+        (
+            *(str(found["batch"]), found["layer"]),
+            *("x".join(map(str, found[when] or [])) or "-" for when in ("before", "after")),
+            f"{100 * found['share']:.1f}",
+            *(f"{1000 * found['seconds'][name]:.3f}" for name in ("whole", "shrunk")),
+            f"{found['speed']['shrunk']:.2f}",
+            f"{100 * found['left']:.1f}" if found["left"] is not None else "-",
+            f"{found['speed']['l1']:.2f}" if "l1" in found["speed"] else "-",
+        )
+        for found in document["layers"]
+    ]
+    return [
+        "### Speed, layer by layer",
+        "`lenet-whole`, seed 0: products of the lowered kernels (filters x columns x places) and a "
+        f"forward pass of the network, {document['repeats']} interleaved rounds, median; "
+        f"{machine['threads']} thread of {machine['processor']}, NumPy, TensorFlow "
+        f"{machine['tensorflow']}. `lenet-l1` has single weights at zero, multiplied as SciPy's "
+        "sparse matrices (CSR).",
+        markdown(SPEED_HEADER, lines),
+        shell_block(
+            "splitnet-benchmark --cases=shrunk --repeats=101 --model=whole.keras",
+            "--shrunk=small.keras --unstructured=l1.keras",
+        ),
+    ]
 
 
 def main() -> None:

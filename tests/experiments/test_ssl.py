@@ -8,7 +8,7 @@ import pytest
 from experiments.l1 import L1Step, hold_zeros
 from experiments.ssl_rows import BY_NAME, Phases
 from experiments.ssl_run import ShiftedFeed, at_most, run_row, settings
-from experiments.ssl_tables import collect_ssl, is_of_today, read_ssl, ssl_section
+from experiments.ssl_tables import collect_ssl, is_of_today, read_ssl, speed_section, ssl_section
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split, load_digits
 from splitnet_tf.recipe import Phase
@@ -144,7 +144,9 @@ def test_the_largest_channels_are_kept():
     norms = sum((w**2).sum(axis=0) if w.ndim > 1 else w**2 for w in weights)
     norms = norms + (reads**2).sum(axis=1)
     assert list(kept) == sorted(np.argsort(-norms)[:3])
-    assert read_selection(model).space("fc1").size == 8
+    (columns,) = at_most(model, read_selection(model), {"fc1": 3, "fc1:columns": 2}).columns
+    inputs = np.linalg.norm(weights[0][:, list(kept)], axis=1)
+    assert list(columns.indices) == sorted(np.argsort(-inputs)[:2])
 
 
 def test_weights_move_to_zero_and_stay():
@@ -159,3 +161,14 @@ def test_weights_move_to_zero_and_stay():
     kernel.assign(to_numpy(kernel) + 1)
     hold(model.trainable_variables, 0.1)
     assert ((to_numpy(kernel) == 0) == (expected == 0)).all() and (expected == 0).any()
+
+
+def test_times_become_a_table():
+    times = {"whole": 4e-3, "shrunk": 1e-3, "l1": 8e-3}
+    layer = {"layer": "conv2", "batch": 64, "before": [50, 500, 4096], "after": [9, 100, 4096]}
+    layer |= {"share": 0.036, "left": 0.05, "seconds": times, "speed": {"shrunk": 4.0, "l1": 0.5}}
+    machine = {"threads": 1, "processor": "some processor", "tensorflow": "2.21"}
+    found = {"repeats": 3, "machine": machine, "layers": [layer]}
+    text = "\n".join(speed_section(found))
+    row = "| 64 | conv2 | 50x500x4096 | 9x100x4096 | 3.6 | 4.000 | 1.000 | 4.00 | 5.0 | 0.50 |"
+    assert row in text and "some processor" in text and speed_section(None) == []
