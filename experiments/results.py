@@ -136,6 +136,11 @@ def document(
     return "\n\n".join([*parts, *ssl]) + "\n"
 
 
+def ssl_parts() -> list[str]:
+    """The part on structured sparsity, of the rows and times in the repository."""
+    return [*ssl_section(read_ssl()), *speed_section(read_speed())]
+
+
 def main() -> None:
     if not FLAGS["runs"].using_default_value and not Path(FLAGS.runs).is_dir():
         raise flags.Error(f"--runs: there is no folder {FLAGS.runs}; leave it out or name another.")
@@ -143,8 +148,7 @@ def main() -> None:
         logging.info("collected %s", path)
     by_scale, by_scale5 = read_rows(), read_table5()
     remarks = REMARKS.read_text(encoding="utf-8")
-    ssl = [*ssl_section(read_ssl()), *speed_section(read_speed())]
-    text = document(by_scale, by_scale5, read_comparisons(), remarks, ssl)
+    text = document(by_scale, by_scale5, read_comparisons(), remarks, ssl_parts())
     write_atomically(DOCS / "results.md", text.encode())
     for rows in tables.by_place(by_scale.get(SWEPT, [])):
         if sensitivity_section(rows):

@@ -8,7 +8,14 @@ import pytest
 from experiments.l1 import L1Step, hold_zeros
 from experiments.ssl_rows import BY_NAME, Phases
 from experiments.ssl_run import ShiftedFeed, at_most, run_row, settings
-from experiments.ssl_tables import collect_ssl, is_of_today, read_ssl, speed_section, ssl_section
+from experiments.ssl_tables import (
+    COLLECTED,
+    collect_ssl,
+    is_of_today,
+    read_ssl,
+    speed_section,
+    ssl_section,
+)
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split, load_digits
 from splitnet_tf.recipe import Phase
@@ -172,3 +179,8 @@ def test_times_become_a_table():
     text = "\n".join(speed_section(found))
     row = "| 64 | conv2 | 50x500x4096 | 9x100x4096 | 3.6 | 4.000 | 1.000 | 4.00 | 5.0 | 0.50 |"
     assert row in text and "some processor" in text and speed_section(None) == []
+
+
+def test_rows_in_the_repository_are_of_todays_settings():
+    for path in COLLECTED.glob("*-seed*.json"):
+        assert is_of_today(read_json(path)), path.name
