@@ -19,6 +19,8 @@ from splitnet_tf.grouping import Grouping, SplitPlan, group_model
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Timing, interleave, ratio
 from splitnet_tf.recipe import CrossEntropy, Phase, optimizer_for
+from splitnet_tf.recipe.optimizers import AfterStep
+from splitnet_tf.sparsity import SparsityPlan, sparse_model, step_of
 from splitnet_tf.splitting import split_model
 from splitnet_tf.training import TrainStep
 
@@ -156,6 +158,16 @@ class Parts:
         steps = {"plain": training_step(self.model), "grouped": training_step(grouped)}
         return self._steps("grouping_step", steps)
 
+    def sparse_step(self) -> PartTiming:
+        """Times a training step with a penalty on all spaces against one of the plain model."""
+        plan = SparsityPlan(spaces=1e-5)
+        sparse = sparse_model(self.model, plan)
+        steps = {
+            "plain": training_step(plain_copy(self.model)),
+            "sparse": training_step(sparse, after_step=step_of(sparse, plan)),
+        }
+        return self._steps("sparse_step", steps)
+
     def bfloat16_step(self) -> PartTiming:
         """Times a training step whose layers compute in bfloat16 against one in float32."""
         return self._steps("bfloat16_step", precision_steps(self.model))
@@ -194,7 +206,10 @@ class Parts:
 
 
 # The first is timed first, while memory holds nothing but the model.
-CASES = ("conversion", "grouping_step", "bfloat16_step", "split_forward", "input_pipeline")
+CASES = (
+    *("conversion", "grouping_step", "sparse_step", "bfloat16_step", "split_forward"),
+    "input_pipeline",
+)
 
 
 def measure_parts(
@@ -228,9 +243,10 @@ def measure_parts(
     return PartTimings(name, splits, batch_size, repeats, describe_machine(), found)
 
 
-def training_step(model: keras.Model, **more) -> TrainStep:
+def training_step(model: keras.Model, after_step: AfterStep | None = None, **more) -> TrainStep:
     """Makes a training step with the defaults of a phase."""
-    return TrainStep(model, CrossEntropy(), optimizer_for(Phase()), l2=Phase.l2, **more)
+    optimizer = optimizer_for(Phase(), after_step=after_step)
+    return TrainStep(model, CrossEntropy(), optimizer, l2=Phase.l2, **more)
 
 
 def precision_steps(model: keras.Model) -> dict[str, TrainStep]:

@@ -30,6 +30,7 @@ FLAGS = flags.FLAGS
 READS = {
     "devices": ("devices", "workers", "batches", "rows", "figure", "batch_size"),
     "grouping_step": ("splits", "batch_size"),
+    "sparse_step": ("batch_size",),
     "bfloat16_step": ("batch_size",),
     "split_forward": ("splits", "batch_size"),
     "input_pipeline": ("batch_size",),

@@ -34,7 +34,7 @@ def run(tmp_path):
 
 def test_parts_of_the_work(run):
     document = run(
-        "--cases=grouping_step,bfloat16_step,split_forward,input_pipeline",
+        "--cases=grouping_step,sparse_step,bfloat16_step,split_forward,input_pipeline",
         *("--splits=2-2", "--batch_size=4"),
     )
     timed = {
@@ -43,6 +43,7 @@ def test_parts_of_the_work(run):
     }
     assert timed == {
         "grouping_step": ["plain", "grouped"],
+        "sparse_step": ["plain", "sparse"],
         "bfloat16_step": ["float32", "bfloat16"],
         "split_forward": ["plain", "split"],
         "input_pipeline": ["step", "batch"],
@@ -51,7 +52,7 @@ def test_parts_of_the_work(run):
         first, second = (row[name]["seconds"] for name in timed[row["case"]])
         ratios = sorted(b / a for a, b in zip(first, second, strict=True))
         assert row["ratio"] == ratios[1] > 0 and len(ratios) == 3
-    assert 0.5 < document["cases"][2]["flops_ratio"] < 1
+    assert 0.5 < document["cases"][3]["flops_ratio"] < 1
 
 
 def test_one_step_computes_in_bfloat16_and_the_other_in_float32():
