@@ -48,6 +48,7 @@ class SslRow:
       most: space -> channels kept at most, or ``<layer>:columns`` -> columns; the smallest of those
         that are not zero go as well.
       shifts: int, pixels by which training images are shifted at random.
+      dropout: float, share of the units of hidden layers that are dropped in training.
       error: float, test error to reach, in percent; None without a goal.
       flops: multiply-adds to reach in percent: of each layer in order, or of the whole network.
       left: the paper's filters, channels or units, as it prints them.
@@ -59,6 +60,7 @@ class SslRow:
     strengths: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     most: Mapping[str, int] = dataclasses.field(default_factory=dict)
     shifts: int = 0
+    dropout: float = 0.0
     error: float | None = None
     flops: tuple[float, ...] | float | None = None
     left: str = "-"
@@ -71,11 +73,15 @@ class SslRow:
         return SparsityRecipe(**dataclasses.asdict(self.phases.sparse), **strengths)
 
 
-def _by(*strengths: float, layers: tuple[str, ...] = ("conv1", "conv2", "fc1")) -> dict:
-    return dict(zip(layers, strengths, strict=False))
+def _by(*strengths: float) -> dict[str, float]:
+    return dict(zip(("conv1", "conv2", "fc1"), strengths, strict=False))
 
 
-_MLP = ("fc1", "fc2", "logits")
+_MLP = {
+    "model": "mlp-784-500-300-10",
+    "dropout": 0.25,
+    "phases": Phases(Phase(10, 0.05, l2=0.0), Phase(12, 0.05, l2=0.0), Phase(20, 0.05, l2=0.0)),
+}
 
 ROWS = (
     SslRow("lenet-1", "lenet", error=0.9, flops=(100, 100), left="20-50 filters"),
@@ -110,16 +116,20 @@ ROWS = (
         **{"shifts": 1, "error": 0.8, "flops": 7.0},
     ),
     SslRow("lenet-l1", "lenet", {UNSTRUCTURED: {"all": 4e-4}}),
-    SslRow("mlp-1", "mlp-784-500-300-10", error=1.43, flops=(100, 100, 100), left="784-500-300"),
+    SslRow("mlp-1", error=1.43, flops=(100, 100, 100), left="784-500-300 units", **_MLP),
     SslRow(
-        *("mlp-2", "mlp-784-500-300-10"),
-        {"spaces": _by(0.01, 0.01, layers=_MLP), "channels": {"fc1": 0.005}},
-        **{"error": 1.34, "flops": (35.18, 32.54, 55.33), "left": "469-294-166"},
+        "mlp-2",
+        strengths={"spaces": {"fc1": 0.008, "fc2": 0.007}, "channels": {"fc1": 0.015}},
+        most={"fc1:columns": 469, "fc1": 294, "fc2": 166},
+        **{"error": 1.34, "flops": (35.18, 32.54, 55.33), "left": "469-294-166 units"},
+        **_MLP,
     ),
     SslRow(
-        *("mlp-3", "mlp-784-500-300-10"),
-        {"spaces": _by(0.02, 0.02, layers=_MLP), "channels": {"fc1": 0.01}},
-        **{"error": 1.53, "flops": (19.26, 9.05, 26.00), "left": "434-174-78"},
+        "mlp-3",
+        strengths={"spaces": {"fc1": 0.012, "fc2": 0.01}, "channels": {"fc1": 0.02}},
+        most={"fc1:columns": 434, "fc1": 174, "fc2": 78},
+        **{"error": 1.53, "flops": (19.26, 9.05, 26.00), "left": "434-174-78 units"},
+        **_MLP,
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}

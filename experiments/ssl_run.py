@@ -101,6 +101,7 @@ def settings(row: SslRow, seed: int, digest: str) -> dict:
         "strengths": {s: dict(v) for s, v in row.strengths.items()},
         "most": dict(row.most),
         "shifts": row.shifts,
+        **({"dropout": row.dropout} if row.dropout else {}),
         "batch_size": BATCH,
         "phases": {
             name: [phase["epochs"], phase["rate"], phase["l2"]]
@@ -127,7 +128,8 @@ def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
         pass
     logging.info("%s, seed %d", row.name, seed)
     keras.utils.set_random_seed(seed)
-    model = models.build(row.model, data.num_classes, data.input_shape)
+    more = {"dropout": row.dropout} if row.dropout else {}
+    model = models.build(row.model, data.num_classes, data.input_shape, **more)
     shared = runs / f"plain-{row.model}-shifts{row.shifts}-seed{seed}"
     plain = {"error_plain": job.trained("plain", model, row.phases.plain, shared)}
     if UNSTRUCTURED in row.strengths:

@@ -64,7 +64,11 @@ class Sparsified:
         text = f"{found.length()}: validation accuracy {100 * found.valid_accuracy:.2f}%"
         if found.test_accuracy is not None:
             text += f", test accuracy {100 * found.test_accuracy:.2f}%"
-        zeros = (f"{n} of {found.groups[name]} {name}" for name, n in found.zero_groups.items())
+        counts: dict[str, list[int]] = {}
+        for name, zero in found.zero_groups.items():
+            count = counts.setdefault(name.partition("/")[0], [0, 0])
+            count[0], count[1] = count[0] + zero, count[1] + found.groups[name]
+        zeros = (f"{zero} of {groups} {structure}" for structure, (zero, groups) in counts.items())
         return f"{text}.\nGroups at zero: {', '.join(zeros)}.\n{self.changes}"
 
 
