@@ -45,12 +45,12 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
         "## Structured sparsity (SSL)",
         f"MNIST, pixels from 0 to 1, batch {BATCH}; LeNet {plain} epochs plain, {sparse} sparse, "
         f"{tuned} of finetuning, the perceptron 10, 12 and 20; tensorflow on {devices}. Of the "
-        "60,000 training images 6,000 are for validation; errors are those of the 10,000 test images. `random` keeps as many channels "
-        "of the plain network, chosen at random and finetuned for as many epochs in all; `narrow` "
-        "is a network of that size from the start, trained as long. `lenet-shifted` trains on "
-        "images shifted by up to a pixel, `lenet-l1` lets single weights become zero. Goals are "
-        "the paper's rows, or the best published figures. All settings: "
-        "`experiments/ssl_rows.py`.",
+        "60,000 training images 6,000 are for validation; errors are those of the 10,000 test "
+        "images. `random` keeps as many channels of the plain network, chosen at random and "
+        "finetuned for as many epochs in all; `narrow` is a network of that size from the start, "
+        "trained as long. `lenet-shifted` trains on images shifted by up to a pixel, `lenet-l1` "
+        "lets single weights become zero. Goals are the paper's rows, or the best published "
+        "figures. All settings: `experiments/ssl_rows.py`.",
         markdown(HEADER, lines),
         shell_block(
             f"python -m experiments.ssl_tables --rows={','.join(line[0] for line in lines)} "
