@@ -16,6 +16,7 @@ from splitnet_tf.benchmarks.machine import describe_machine
 from splitnet_tf.data import Split, training_batches
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping import Grouping, SplitPlan, group_model
+from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Timing, interleave, ratio
 from splitnet_tf.recipe import CrossEntropy, Phase, optimizer_for
@@ -176,12 +177,31 @@ class Parts:
         """Times a forward pass of the tree against one of the whole, in one process."""
         plan = SplitPlan.from_sections(self.model, self.sections)
         tree = split_model(self.model, Grouping.even(plan)).model
+        timings = self._forward({"plain": self.model, "split": tree})
+        bound = cost(tree).flops / cost(self.model).flops
+        return PartTiming("split_forward", timings, bound)
+
+    def take_forward(self) -> PartTiming:
+        """Times a tree whose branches take their channels against one whose trunk sorts them.
+
+        Both are cut by the same groups, of channels drawn at random. A trunk whose last layers
+        need their channels in order, such as a recurrent one, leaves the first way alone.
+        """
+        plan = SplitPlan.from_sections(self.model, self.sections)
+        takes = dataclasses.replace(plan, unsorted=frozenset(s.name for s in plan.spaces))
+        grouping = shuffled_grouping(plan)
+        trees = {
+            name: split_model(self.model, grouping, own).model
+            for name, own in (("sorted", plan), ("taken", takes))
+        }
+        return PartTiming("take_forward", self._forward(trees))
+
+    def _forward(self, models: Mapping[str, keras.Model]) -> dict[str, Timing]:
         work = {}
-        for name, net in (("plain", self.model), ("split", tree)):
+        for name, net in models.items():
             forward = tf.function(lambda x, net=net: net(x, training=False))
             work[name] = lambda forward=forward: forward(self._images).numpy()
-        bound = cost(tree).flops / cost(self.model).flops
-        return PartTiming("split_forward", interleave(work, self.repeats), bound)
+        return interleave(work, self.repeats)
 
     def input_pipeline(self) -> PartTiming:
         """Times making a batch (crop, flip, whitening) against a training step on one."""
@@ -208,6 +228,7 @@ class Parts:
 # The first is timed first, while memory holds nothing but the model.
 CASES = (
     *("conversion", "grouping_step", "sparse_step", "bfloat16_step", "split_forward"),
+    "take_forward",
     "input_pipeline",
 )
 
@@ -255,6 +276,16 @@ def precision_steps(model: keras.Model) -> dict[str, TrainStep]:
         name: training_step(plain_copy(model), bfloat16=name == "bfloat16")
         for name in ("float32", "bfloat16")
     }
+
+
+def shuffled_grouping(plan: SplitPlan) -> Grouping:
+    """Makes equal groups of members drawn at random."""
+    rng, even = np.random.default_rng(0), Grouping.even(plan)
+    spaces = tuple(
+        SpaceGroups.from_labels(s.name, rng.permutation(s.labels()), s.num_groups)
+        for s in even.spaces
+    )
+    return dataclasses.replace(even, spaces=spaces)
 
 
 def memory_growth(work: Callable[[], object]) -> int | None:

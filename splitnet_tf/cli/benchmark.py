@@ -33,6 +33,7 @@ READS = {
     "sparse_step": ("batch_size",),
     "bfloat16_step": ("batch_size",),
     "split_forward": ("splits", "batch_size"),
+    "take_forward": ("splits", "batch_size"),
     "input_pipeline": ("batch_size",),
     "conversion": ("splits",),
     "shrunk": ("shrunk", "unstructured"),

@@ -34,7 +34,7 @@ def run(tmp_path):
 
 def test_parts_of_the_work(run):
     document = run(
-        "--cases=grouping_step,sparse_step,bfloat16_step,split_forward,input_pipeline",
+        "--cases=grouping_step,sparse_step,bfloat16_step,split_forward,take_forward,input_pipeline",
         *("--splits=2-2", "--batch_size=4"),
     )
     timed = {
@@ -46,6 +46,7 @@ def test_parts_of_the_work(run):
         "sparse_step": ["plain", "sparse"],
         "bfloat16_step": ["float32", "bfloat16"],
         "split_forward": ["plain", "split"],
+        "take_forward": ["sorted", "taken"],
         "input_pipeline": ["step", "batch"],
     }
     for row in document["cases"]:
