@@ -20,8 +20,8 @@ flags.disclaim_key_flags()  # a flag belongs to the program that defines it, for
 MAX_EPOCHS = 1_000_000
 PICTURES = (".pdf", ".png", ".svg")
 MODEL_HELP = (
-    "wrn-16-8, resnet-18x2, alexnet, mlp, a name from keras.applications such as ResNet50, or a "
-    ".keras file."
+    "wrn-16-8, resnet-18x2, resnet-20, alexnet, lenet, convnet, mlp, mlp-784-500-300-10, a name "
+    "from keras.applications such as ResNet50, or a .keras file."
 )
 
 

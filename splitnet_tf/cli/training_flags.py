@@ -39,11 +39,11 @@ def define_dataset_flags() -> None:
     define_text(
         "dataset",
         "cifar100",
-        "Data set: cifar100; planted, two groups of classes that share features; planted-2-2,"
-        " two groups of two subgroups (--splits=2-4-4 finds both levels); or an .npz file "
+        "Data set: cifar100, cifar10, mnist, digits; planted, two groups of classes that share "
+        "features; planted-2-2, two groups of two subgroups (--splits=2-4-4 finds both levels); or an .npz file "
         "with your own data.",
     )
-    define_text("data_dir", None, "Folder of CIFAR-100. Defaults to ~/tensorflow_datasets.")
+    define_text("data_dir", None, "Folder of CIFAR and MNIST. Defaults to ~/tensorflow_datasets.")
 
 
 def define_data_flags() -> None:
