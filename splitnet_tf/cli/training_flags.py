@@ -40,8 +40,8 @@ def define_dataset_flags() -> None:
         "dataset",
         "cifar100",
         "Data set: cifar100, cifar10, mnist, digits; planted, two groups of classes that share "
-        "features; planted-2-2, two groups of two subgroups (--splits=2-4-4 finds both levels); or an .npz file "
-        "with your own data.",
+        "features; planted-2-2, two groups of two subgroups (--splits=2-4-4 finds both levels); "
+        "or an .npz file with your own data.",
     )
     define_text("data_dir", None, "Folder of CIFAR and MNIST. Defaults to ~/tensorflow_datasets.")
 
