@@ -28,6 +28,7 @@ from splitnet_tf.grouping import (
 )
 from splitnet_tf.grouping.callbacks import GroupingSchedule
 from splitnet_tf.grouping.paces import paces
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.splitting import split_model
 from splitnet_tf.storage.json_files import read_json, write_json
 
@@ -92,7 +93,7 @@ def _plain(work: Work) -> keras.Model:
 def _whole(work: Work, model: keras.Model) -> dict:
     """Errors and sizes of the network trained to the end as it is."""
     model = work.trained("baseline", model, work.recipe.baseline, "model.keras")
-    errors = _errors(work.engine.Accuracy(model), work.data)
+    errors = _errors(work.engine.Accuracy(model, WHITEN), work.data)
     return {**errors, "width": work.recipe.width, **_sizes(model)}
 
 
@@ -106,7 +107,7 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     # with statistics estimated anew as well.
     document = {}
     for stage, model in (("before", grouped), ("after_cut", tree.model)):
-        accuracy = work.engine.Accuracy(model)
+        accuracy = work.engine.Accuracy(model, WHITEN)
         document |= _errors(accuracy, data, stage)
         if recipe.recalibrate:
             work.recalibrate(model)
@@ -115,7 +116,7 @@ def _tree(work: Work, plain: keras.Model) -> dict:
         keras.utils.set_random_seed(work.seed("scratch"))
         tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
     model = work.trained("finetune", tree.model, recipe.finetune, "tree.keras")
-    document |= {**_errors(work.engine.Accuracy(model), data), **_sizes(model)}
+    document |= {**_errors(work.engine.Accuracy(model, WHITEN), data), **_sizes(model)}
     document["sizes"] = [len(members) for members in grouping.classes.members]
     document["moved"] = _moved(work.folder, grouping)
     if data.superclasses is not None:

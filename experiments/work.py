@@ -20,7 +20,9 @@ from splitnet_tf.errors import TrainingError
 from splitnet_tf.fitting import calibration_batches
 from splitnet_tf.fitting.fit_phase import PROGRESS
 from splitnet_tf.recipe import Phase, recalibrate_batch_norm
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.runs.lock import lock
+from splitnet_tf.stages.preprocessing import notes_of
 from splitnet_tf.storage.atomic import remove_leftovers
 from splitnet_tf.storage.json_files import read_json, write_json
 from splitnet_tf.storage.models import load_model, save_model
@@ -90,6 +92,7 @@ class Work:
         self.engine.fit_phase(
             *(model, phase, self.data.train, self.data.valid, self.folder / name, self.seed(name)),
             batch_size=self.recipe.batch_size,
+            preprocessing=WHITEN,
             **more,
         )
         if not all(np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in model.weights):
@@ -100,7 +103,7 @@ class Work:
             self.recalibrate(model)
         seconds = {**self.seconds(), name: round(time.perf_counter() - start, 1)}
         write_json(self.folder / "seconds.json", seconds)
-        save_model(model, path)
+        save_model(model, path, notes_of(WHITEN))
         (self.folder / name / PROGRESS).unlink(missing_ok=True)
         return model
 
@@ -115,4 +118,4 @@ class Work:
         """Re-estimates a model's batch norms on training images."""
         count = self.recipe.recalibrate or RECALIBRATE
         batches = (self.data.train, self.recipe.batch_size, count, self.row.seed)
-        recalibrate_batch_norm(model, calibration_batches(*batches))
+        recalibrate_batch_norm(model, calibration_batches(*batches, preprocessing=WHITEN))

@@ -12,6 +12,11 @@ placed   = sn.place(tree, ["/GPU:0", "/GPU:1"], trunk="replicate")
 
 import importlib
 
+from splitnet_tf.quiet import quiet_import
+
+with quiet_import():
+    import keras  # noqa: F401, with its backend
+
 from splitnet_tf import graph, grouping, models, sparsity, splitting
 from splitnet_tf.analysis import Cost, cost, suggest_cuts
 from splitnet_tf.errors import (

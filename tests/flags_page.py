@@ -11,8 +11,9 @@ import sys
 
 from absl import flags
 
-from splitnet_tf.cli.define import Items, Number
+from splitnet_tf.cli.define import Augmentation, Items, Number
 from splitnet_tf.cli.program_flags import flags_of
+from splitnet_tf.recipe.augmentation import AUGMENTATIONS
 from splitnet_tf.storage.atomic import write_atomically
 
 PROGRAMS = (
@@ -65,6 +66,8 @@ def _values(parser: flags.ArgumentParser) -> str:
         return f"{parser.low:,.12g} to {parser.high:,.12g}{', whole' * (parser.kind is int)}"
     if isinstance(parser, flags.EnumParser):
         return ", ".join(f"`{value}`" for value in parser.enum_values)
+    if isinstance(parser, Augmentation):
+        return ", ".join(f"`{value}`" for value in AUGMENTATIONS)
     if isinstance(parser, flags.BooleanParser):
         return "switch"
     if isinstance(parser, Items):

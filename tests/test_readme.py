@@ -12,7 +12,7 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.cli.program_flags import flags_of
-from splitnet_tf.data import planted_groups
+from splitnet_tf.data import load_dataset, planted_groups
 from splitnet_tf.report.runs import read_runs
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
@@ -116,6 +116,12 @@ def test_the_page_on_teachers_runs(run_page, images):
     assert "accuracy" in found["tree"].model.history.history
 
 
+def test_the_page_on_data_runs(run_page, images, capsys):
+    run_page("docs/data.md", model=own_model(softmax=False), **images)
+    assert f"(64, {CLASSES})" in capsys.readouterr().out
+    assert load_dataset("mine.npz").class_names == images["class_names"]
+
+
 def test_the_page_on_the_search_runs(run_page, images, capsys):
     train = images["x_train"][:64], images["y_train"][:64]
     valid = images["x_valid"], images["y_valid"]
@@ -134,7 +140,7 @@ def test_the_page_on_sparsity_runs(run_page, images, capsys):
 
 def test_no_page_with_python_is_forgotten():
     pages = {page for page, text in PAGES.items() if blocks("python", text)}
-    names = ("python", "models", "search", "security", "sparsity", "teachers")
+    names = ("data", "python", "models", "search", "security", "sparsity", "teachers")
     assert pages == {"README.md", *(f"docs/{name}.md" for name in names)}
 
 

@@ -22,6 +22,7 @@ from splitnet_tf.errors import (
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.space_groups import SpaceGroups
 from splitnet_tf.recipe import Phase
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.splitting import mask_off_blocks, off_block_energy
 from splitnet_tf.training import TrainOptions, evaluate
 
@@ -63,11 +64,17 @@ DATA = [
     ({"valid": Split(X, Y - 1)}, "'valid': labels must lie from 0 to 1; found -1 to -1"),
     ({"train": Split(X, Y.astype(float))}, "labels must be 6 integers; got float64"),
     ({"train": Split(X, Y[:5])}, "labels must be 6 integers; got int32 (5,)"),
-    ({"train": Split(images, Y)}, "images must be uint8 (N, height, width, channels); got float32"),
-    ({"train": Split(images * np.nan, Y)}, "images must be uint8"),
-    ({"train": Split(X[..., 0], Y)}, "images must be uint8 (N, height, width, channels); got"),
-    ({"valid": Split(X[:, :3], Y)}, "'valid': images are (3, 4, 3), those of the training split"),
-    ({"test": Split(X[..., :1], Y)}, "'test': images are (4, 4, 1), those of the training split"),
+    ({"train": Split(images, Y)}, "images are uint8 (4, 4, 3), those of the training split float"),
+    ({"train": Split(images * np.nan, Y)}, "'train': its inputs have values that are not finite"),
+    ({"train": Split(X[..., 0], Y)}, "'valid': images are uint8 (4, 4, 3), those of the training"),
+    (
+        {"valid": Split(X[:, :3], Y)},
+        "'valid': images are uint8 (3, 4, 3), those of the training split",
+    ),
+    (
+        {"test": Split(X[..., :1], Y)},
+        "'test': images are uint8 (4, 4, 1), those of the training split",
+    ),
 ]
 
 
@@ -79,7 +86,11 @@ def test_a_data_set(changes, sentence):
 @pytest.mark.parametrize("batch_size", [0, -1, 7, 10**9])
 def test_a_batch_size(batch_size):
     sentence = f"batch_size must be from 1 to the 6 training images; got {batch_size}"
-    refused(lambda: data.training_batches(Split(X, Y), batch_size, 0), DataError, sentence)
+    refused(
+        lambda: data.training_batches(Split(X, Y), batch_size, 0, preprocessing=WHITEN),
+        DataError,
+        sentence,
+    )
 
 
 PLANS = [
@@ -223,7 +234,7 @@ OTHERS = [
     (lambda m: data.load_dataset("planted-9-9"), DataError, "takes 1 to 64 groups in all"),
     (lambda m: data.load_dataset("planted-1000000000"), DataError, "dataset must be one of"),
     (
-        lambda m: data.evaluation_batches(data.Split(X, Y), 0),
+        lambda m: data.evaluation_batches(data.Split(X, Y), 0, preprocessing=WHITEN),
         DataError,
         "batch_size must be 1 or more; got 0",
     ),

@@ -21,6 +21,7 @@ from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.parallel import Timing, interleave, ratio
 from splitnet_tf.recipe import CrossEntropy, Phase, optimizer_for
 from splitnet_tf.recipe.optimizers import AfterStep
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.sparsity import SparsityPlan, sparse_model, step_of
 from splitnet_tf.splitting import split_model
 from splitnet_tf.training import TrainStep
@@ -208,7 +209,7 @@ class Parts:
         rng, count = np.random.default_rng(1), 20 * self.batch_size
         pictures = rng.integers(0, 256, (count, *self._images.shape[1:]), np.uint8)
         split = Split(pictures, rng.integers(0, self._classes, count).astype(np.int32))
-        batches = iter(training_batches(split, self.batch_size, seed=0))
+        batches = iter(training_batches(split, self.batch_size, seed=0, preprocessing=WHITEN))
         work = {
             "step": self._once(training_step(self.model)),
             "batch": lambda: [next(batches) for _ in range(PIPELINE_BATCHES)],

@@ -8,10 +8,10 @@ from pathlib import Path
 from absl import flags
 
 from splitnet_tf.cli.compare_runs import Runs, program_flags
+from splitnet_tf.cli.data_flags import define_dataset_flags
 from splitnet_tf.cli.define import Number, define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.training_flags import define_dataset_flags
 from splitnet_tf.stages.compare import compare_groupings
 from splitnet_tf.storage.json_files import write_json
 

@@ -16,7 +16,13 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.cli.group import check_grouping_flags, classes_given, model_name, sections
+from splitnet_tf.cli.group import (
+    check_grouping_flags,
+    classes_given,
+    model_name,
+    preprocessing_of,
+    sections,
+)
 from splitnet_tf.cli.program_flags import flags_of
 from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.errors import RunError
@@ -81,9 +87,13 @@ class Runs:
                 "--splits=1-1-1 to them, or --splits=<layer>:1 for a model from a file."
             )
         data = self._data(seed)
-        model = choose_model(model_name(values), data.num_classes, data.input_shape)
+        model = choose_model(
+            model_name(values), data.num_classes, data.input_shape, data.multi_label
+        )
         plan = SplitPlan.from_sections(model, sections(values))
         check_grouping_flags(plan, values)
+        # Where each grouping starts from a plain run, it is fed as that was.
+        preprocessing_of(data, parse("group", commands.get("plain", commands["group"])))
         classes_given(data, plan, values)
 
     def run(self, grouping: str, seed: int) -> GroupingRun:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from splitnet_tf.analysis.budget import Budget
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe.augmentation import CROP_FLIP, augmentation
 
 flags.disclaim_key_flags()  # a flag belongs to the program that defines it, for its --help
 
@@ -55,6 +58,25 @@ class Text(flags.ArgumentParser):
         if not argument.strip():
             raise ValueError("it must not be empty; leave the flag out for its default.")
         return argument
+
+
+class Parsed(Text):
+    """A text that a function reads, or refuses with a ValueError."""
+
+    def __init__(self, read: Callable[[str], Any]):
+        super().__init__()
+        self.read = read
+
+    def parse(self, argument):
+        self.read(super().parse(argument))
+        return argument
+
+
+class Augmentation(flags.ArgumentParser):
+    """The name of an augmentation, or the switch that it once was."""
+
+    def parse(self, argument):
+        return augmentation(argument)
 
 
 class NewFile(Text):
@@ -123,6 +145,19 @@ def define_budget(name: str, text: str) -> None:
     """A flag that takes a number or a share of the whole model's; by default none."""
     text += ": a number, or a share of the whole network's such as 0.5x. Defaults to any."
     flags.DEFINE(Amount(), name, None, text, **_plain({}))
+
+
+def define_parsed(name: str, read: Callable[[str], Any], text: str) -> None:
+    """A flag that takes a text that a function reads; by default none."""
+    flags.DEFINE(Parsed(read), name, None, text, **_plain({}))
+
+
+def define_augmentation(name: str, text: str) -> None:
+    """A flag that takes the name of an augmentation; ``--name`` and ``--noname`` work as well."""
+    flag = flags.Flag(
+        Augmentation(), flags.ArgumentSerializer(), name, CROP_FLIP, text, boolean=True
+    )
+    flags.DEFINE_flag(flag)
 
 
 def define_new_file(name: str, text: str, *suffixes: str, **more) -> None:

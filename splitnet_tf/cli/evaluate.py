@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from absl import flags
 
+from splitnet_tf.cli.data_flags import (
+    define_data_flags,
+    given_preprocessing,
+    load_data,
+    take_from_run,
+)
 from splitnet_tf.cli.define import PICTURES, define_integer, define_new_file, define_text
 from splitnet_tf.cli.device_flags import chosen_devices, define_device_flags, run_on_devices
 from splitnet_tf.cli.output import define_output_flags, show
-from splitnet_tf.cli.training_flags import define_data_flags, load_data
 from splitnet_tf.parallel import FORMS
 from splitnet_tf.stages.evaluate_run import SPEED_BATCHES, evaluate_run
 
@@ -15,7 +20,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    define_data_flags()
+    define_data_flags(of_run=True)
     define_text(
         "basemodel", None, "Run folder of a split or a grouping, or a .keras file.", required=True
     )
@@ -49,7 +54,15 @@ def main() -> None:
     devices = chosen_devices()
     names = ("images", "compare", "trunk", "batch_size", "speed_batches")
     how = {name: FLAGS[name].value for name in names}
-    found = evaluate_run(FLAGS.basemodel, load_data(), form=FLAGS.fuse, devices=devices, **how)
+    take_from_run(FLAGS.basemodel)
+    found = evaluate_run(
+        FLAGS.basemodel,
+        load_data(FLAGS.basemodel),
+        form=FLAGS.fuse,
+        devices=devices,
+        preprocessing=given_preprocessing(),
+        **how,
+    )
     show(found)
     if FLAGS.figure:  # last: what was found is seen though the file cannot be written
         found.draw(FLAGS.figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from splitnet_tf.analysis import text_table
+from splitnet_tf.cli.data_flags import define_preprocessing_flag, given_preprocessing
 from splitnet_tf.cli.define import define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
@@ -33,11 +34,26 @@ def define_flags() -> None:
         "Run everything written twice in a fresh process, on the first test images of the run's "
         "data, and compare it with the tree before it is kept.",
     )
+    define_preprocessing_flag(
+        "Preparation of the inputs that the model was trained with. Defaults to what its file or "
+        "run says."
+    )
+    flags.DEFINE_boolean(
+        "include_preprocessing",
+        True,
+        "Put the preparation of the inputs in front of the model, so that what is written takes "
+        "raw numbers as the data set has them.",
+    )
     define_output_flags()
 
 
 def main() -> None:
-    manifest = export_run(FLAGS.basemodel, FLAGS.export_dir, FLAGS.formats, check=FLAGS.check)
+    manifest = export_run(
+        *(FLAGS.basemodel, FLAGS.export_dir, FLAGS.formats),
+        check=FLAGS.check,
+        preprocessing=given_preprocessing(),
+        include_preprocessing=FLAGS.include_preprocessing,
+    )
     show(as_text(manifest), manifest)
 
 
@@ -51,6 +67,12 @@ def as_text(manifest: dict) -> str:
     table = [text_table(("node", "reads", "makes"), rows), ""] if rows else []
     formats = ", ".join(manifest["tree"]["files"])
     lines = [f"Written to {FLAGS.export_dir} as {formats}; see its manifest.json."]
+    expects, fed = manifest.get("expects"), manifest.get("preprocessing")
+    if expects:
+        prepared = "raw" if fed["included"] else f"prepared by --preprocessing={fed['kind']}"
+        low, high = expects["range"] or (None, None)
+        span = "" if low is None else f" from {low:g} to {high:g}"
+        lines.append(f"It takes {prepared} inputs, {expects['dtype']}{span}.")
     checked = manifest["checked"]
     if checked:
         apart = ", ".join(f"{name} {value:.1g}" for name, value in checked["apart"].items())

@@ -8,6 +8,13 @@ import keras
 from absl import flags
 
 from splitnet_tf.cli.class_weight_flag import class_weights
+from splitnet_tf.cli.data_flags import (
+    data_settings,
+    define_data_flags,
+    given_preprocessing,
+    load_data,
+    split_feeds,
+)
 from splitnet_tf.cli.grouping_flags import (
     check_grouping_flags,
     define_learning_flags,
@@ -19,27 +26,26 @@ from splitnet_tf.cli.grouping_flags import (
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
-    data_settings,
-    define_data_flags,
     define_training_flags,
-    load_data,
     loop,
     make_run,
     phase_values,
     set_seeds,
     settings,
-    split_feeds,
+    several_loss,
 )
 from splitnet_tf.data import Dataset, superclass_taxonomy
 from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.base import base_model, own_keep_probability
 from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
 from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups, warmup_steps
 from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.stages.teaching import teaching_settings
 from splitnet_tf.storage.digests import digest_arrays
 
@@ -61,6 +67,7 @@ def main() -> None:
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, **files)
     set_seeds()
     dataset = load_data()
+    preprocessing = preprocessing_of(dataset)
     plain = base_model(
         model_name(),
         sections(),
@@ -69,29 +76,41 @@ def main() -> None:
         dropout_keep_prob=FLAGS.dropout_keep_prob,
         bn_no_scale=FLAGS.bn_no_scale,
         base=FLAGS.basemodel,
+        raw=preprocessing == NONE,
+        multi_label=dataset.multi_label,
     )
     class_weights(dataset)
     plan = SplitPlan.from_sections(plain, sections())
     check_grouping_flags(plan)
-    found = learn(dataset, plain, plan) if plan.kernels else train(dataset, plain, plan)
+    program = learn if plan.kernels else train
+    found = program(dataset, plain, plan, preprocessing)
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
 
 
-def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroups:
+def preprocessing_of(dataset: Dataset, values: flags.FlagValues = FLAGS) -> Preprocessing:
+    """The preprocessing that flags give, or that the network they name was trained with."""
+    name = model_name(values)
+    known = known_start(name, values.basemodel)
+    return preprocessing_for(known, given_preprocessing(values), dataset, name)
+
+
+def learn(
+    dataset: Dataset, plain: keras.Model, plan: SplitPlan, preprocessing: Preprocessing
+) -> LearnedGroups:
     """Learns the groups of a network, as the flags say."""
     if FLAGS.teacher:
         raise flags.Error(
             "--teacher has no effect while groups are learned; give it to split, or to a network "
             "of which no kernel is split."
         )
-    data, recipe = split_feeds(dataset, FLAGS.seed), grouping_recipe()
+    data, recipe = split_feeds(dataset, FLAGS.seed, preprocessing), grouping_recipe()
     given = classes_given(dataset, plan)
     # What the flags make wrong is found before they are written into the run folder.
     check_phase(recipe, loop(), data[0].steps_per_epoch)
     warmup_steps(recipe, loop(), data[0].steps_per_epoch)
     grouped = make_grouped(plain, plan)
     logging.info("%s", plan)
-    config = run_settings(dataset, plain, given)
+    config = run_settings(dataset, plain, given, preprocessing)
     return learn_groups(
         grouped,
         *data[:2],
@@ -107,16 +126,21 @@ def learn(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> LearnedGroup
         split_pace=10.0 if FLAGS.finetune else 1.0,
         picture_interval=FLAGS.group_summary_interval,
         measure_start="start_digest" in config,
+        loss=several_loss(dataset, grouped, recipe),
+        trained=plain,
+        preprocessing=preprocessing,
         settings=settings(),
     )
 
 
-def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
+def train(
+    dataset: Dataset, plain: keras.Model, plan: SplitPlan, preprocessing: Preprocessing
+) -> Finetuned:
     """Trains a network of which no kernel is split, to compare with."""
-    data, phase = split_feeds(dataset, FLAGS.seed), Phase(**phase_values())
+    data, phase = split_feeds(dataset, FLAGS.seed, preprocessing), Phase(**phase_values())
     check_phase(phase, loop(), data[0].steps_per_epoch)
-    taught = {"teacher": teacher(plain), "teaching": teaching()}
-    config = run_settings(dataset, plain, classes_given(dataset, plan))
+    taught = {"teacher": teacher(plain, preprocessing), "teaching": teaching()}
+    config = run_settings(dataset, plain, classes_given(dataset, plan), preprocessing)
     config.update(teaching_settings(**taught))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
@@ -127,18 +151,25 @@ def train(dataset: Dataset, plain: keras.Model, plan: SplitPlan) -> Finetuned:
         test=data[2],
         loop=loop(),
         class_weight=class_weights(dataset),
+        loss=several_loss(dataset, plain, phase),
         **taught,
         measure_start="start_digest" in config,
+        preprocessing=preprocessing,
         settings=settings(),
     )
 
 
-def run_settings(dataset: Dataset, plain: keras.Model, given: GivenClasses | None) -> dict:
+def run_settings(
+    dataset: Dataset,
+    plain: keras.Model,
+    given: GivenClasses | None,
+    preprocessing: Preprocessing,
+) -> dict:
     """The settings of the run; files that it starts from may not change under it."""
     keep = FLAGS.dropout_keep_prob
     config = {
         **settings(),
-        **data_settings(dataset),
+        **data_settings(dataset, preprocessing),
         "dropout_keep_prob": own_keep_probability(model_name()) if keep is None else keep,
         "given_digest": None,
     }

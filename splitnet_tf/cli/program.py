@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags
@@ -56,9 +57,11 @@ def run_program(main: Callable[..., None], takes_arguments: bool = False) -> Non
 
 
 def _set_up_logging() -> None:
+    """Our lines only: warnings of retracing and of Python code are for those who write it."""
     logging.getLogger().setLevel(logging.INFO)
-    for package in ("absl", "tensorflow"):  # absl's logger is that of other packages
-        logging.getLogger(package).setLevel(logging.WARNING)
+    for package in ("absl", "tensorflow", "jax"):  # absl's logger is that of other packages
+        logging.getLogger(package).setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     absl_logging.get_absl_handler().setFormatter(FlagFormatter("%(message)s"))
 
 

@@ -7,6 +7,12 @@ from pathlib import Path
 
 from absl import flags
 
+from splitnet_tf.cli.data_flags import (
+    define_data_flags,
+    given_preprocessing,
+    load_data,
+    split_feeds,
+)
 from splitnet_tf.cli.define import (
     MAX_EPOCHS,
     MODEL_HELP,
@@ -19,18 +25,11 @@ from splitnet_tf.cli.define import (
 )
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.training_flags import (
-    define_data_flags,
-    define_training_flags,
-    load_data,
-    loop,
-    phase_values,
-    set_seeds,
-    split_feeds,
-)
+from splitnet_tf.cli.training_flags import define_training_flags, loop, phase_values, set_seeds
 from splitnet_tf.recipe.phase import Phase
-from splitnet_tf.stages.base import load_base
-from splitnet_tf.stages.networks import choose_model
+from splitnet_tf.recipe.preprocessing import NONE
+from splitnet_tf.stages.base import base_model
+from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.stages.search import LEARNING, search_cuts
 from splitnet_tf.storage.json_files import write_json
 
@@ -67,10 +66,16 @@ def define_flags() -> None:
 def main() -> None:
     set_seeds()
     dataset = load_data()
-    model = choose_model(FLAGS.model, dataset.num_classes, dataset.input_shape)
-    if FLAGS.basemodel:
-        load_base(model, FLAGS.basemodel)
-    train, valid, _ = split_feeds(dataset, FLAGS.seed)
+    if dataset.multi_label:
+        raise flags.Error("--dataset: a search needs data with one class an example.")
+    known = known_start(FLAGS.model, FLAGS.basemodel)
+    preprocessing = preprocessing_for(known, given_preprocessing(), dataset, FLAGS.model)
+    model = base_model(
+        *(FLAGS.model, (), dataset.num_classes, dataset.input_shape),
+        base=FLAGS.basemodel,
+        raw=preprocessing == NONE,
+    )
+    train, valid, _ = split_feeds(dataset, FLAGS.seed, preprocessing)
     phase = Phase(**phase_values())
     learning = {"epochs": FLAGS.group_epochs, "rate": phase.rate, "final_rate": phase.rate}
     found = search_cuts(
@@ -87,6 +92,7 @@ def main() -> None:
         loop=loop(),
         exhaustive=FLAGS.exhaustive,
         seed=FLAGS.seed,
+        preprocessing=preprocessing,
         restart=FLAGS.restart,
     )
     write_json(Path(FLAGS.train_dir) / "search.json", found.to_document())

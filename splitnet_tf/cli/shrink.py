@@ -7,25 +7,32 @@ import logging
 from absl import flags
 
 from splitnet_tf.cli.class_weight_flag import class_weights
+from splitnet_tf.cli.data_flags import (
+    data_settings,
+    define_data_flags,
+    given_preprocessing,
+    load_data,
+    split_feeds,
+    take_from_run,
+)
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
-    data_settings,
-    define_data_flags,
     define_training_flags,
-    load_data,
     loop,
     make_run,
     phase_values,
     set_seeds,
     settings,
-    split_feeds,
+    several_loss,
 )
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import base_digest
+from splitnet_tf.runs.names import WHOLE
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.sparsity import predict_changes
 from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
 from splitnet_tf.stages.selections import METHODS, choose_selection, whole_model
 from splitnet_tf.stages.shrink import shrink
 
@@ -33,7 +40,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    define_data_flags()
+    define_data_flags(of_run=True)
     define_training_flags(epochs=16, initial_lr=0.1, final_lr=0.0)
     define_text(
         "basemodel",
@@ -77,19 +84,22 @@ def define_flags() -> None:
 
 def main() -> None:
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, selection=FLAGS.selection)
+    take_from_run(FLAGS.basemodel, None if FLAGS.restart else FLAGS.train_dir)
     set_seeds()
-    dataset = load_data()
+    dataset = load_data(FLAGS.basemodel)
     weights = class_weights(dataset)
     model = whole_model(FLAGS.basemodel, dataset)
+    known = known_of("base", FLAGS.basemodel, WHOLE)
+    preprocessing = preprocessing_for(known, given_preprocessing(), dataset)
     names = ("method", "selection", "structure", "keep", "threshold", "seed")
     selection = choose_selection(model, **{name: FLAGS[name].value for name in names})
-    train, valid, test = split_feeds(dataset, FLAGS.seed + 1)
+    train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)
     phase = Phase(**phase_values())
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
     predict_changes(model, selection)  # what does not fit is found before the run folder is made
     config = {
         **settings(),
-        **data_settings(dataset),
+        **data_settings(dataset, preprocessing),
         # Keeps checkpoints of one base and selection out of the smaller model of another.
         "base_digest": base_digest(model, selection.to_json()),
     }
@@ -104,6 +114,9 @@ def main() -> None:
         run=make_run(config),
         loop=loop(FLAGS.patience),
         class_weight=weights,
+        loss=several_loss(dataset, model, phase),
+        measure_start=True,
+        preprocessing=preprocessing,
         settings=config,
     )
     logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)

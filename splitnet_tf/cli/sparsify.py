@@ -7,23 +7,29 @@ import logging
 from absl import flags
 
 from splitnet_tf.cli.class_weight_flag import class_weights
+from splitnet_tf.cli.data_flags import (
+    data_settings,
+    define_data_flags,
+    given_preprocessing,
+    load_data,
+    split_feeds,
+)
 from splitnet_tf.cli.define import MODEL_HELP, define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.sparsity_flags import define_sparsity_flags, sparsity_recipe
 from splitnet_tf.cli.training_flags import (
-    data_settings,
-    define_data_flags,
     define_training_flags,
-    load_data,
     loop,
     make_run,
     set_seeds,
     settings,
-    split_feeds,
+    several_loss,
 )
+from splitnet_tf.recipe.preprocessing import NONE
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.base import base_model
 from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.stages.sparsify import check_targets, sparsify, strength_steps
 from splitnet_tf.storage.digests import digest_arrays
 
@@ -44,16 +50,21 @@ def main() -> None:
     set_seeds()
     dataset = load_data()
     weights = class_weights(dataset)
+    known = known_start(FLAGS.model, FLAGS.basemodel)
+    preprocessing = preprocessing_for(known, given_preprocessing(), dataset, FLAGS.model)
     model = base_model(
-        FLAGS.model, (), dataset.num_classes, dataset.input_shape, base=FLAGS.basemodel
+        *(FLAGS.model, (), dataset.num_classes, dataset.input_shape),
+        base=FLAGS.basemodel,
+        raw=preprocessing == NONE,
+        multi_label=dataset.multi_label,
     )
-    train, valid, test = split_feeds(dataset, FLAGS.seed)
+    train, valid, test = split_feeds(dataset, FLAGS.seed, preprocessing)
     # What the flags make wrong is found before they are written into the run folder.
     check_phase(recipe, loop(), train.steps_per_epoch)
     strength_steps(recipe, loop(), train.steps_per_epoch)
     recipe.terms(model)
     check_targets(model, recipe)
-    config = {**settings(), **data_settings(dataset)}
+    config = {**settings(), **data_settings(dataset, preprocessing)}
     started = FLAGS.basemodel or FLAGS.model.endswith(".keras")
     if started:
         config["start_digest"] = digest_arrays(model.get_weights())
@@ -66,7 +77,9 @@ def main() -> None:
         test=test,
         loop=loop(),
         class_weight=weights,
+        loss=several_loss(dataset, model, recipe),
         measure_start=bool(started),
+        preprocessing=preprocessing,
         settings=settings(),
     )
     logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)

@@ -7,6 +7,14 @@ import logging
 from absl import flags
 
 from splitnet_tf.cli.class_weight_flag import class_weights
+from splitnet_tf.cli.data_flags import (
+    data_settings,
+    define_data_flags,
+    given_preprocessing,
+    load_data,
+    split_feeds,
+    take_from_run,
+)
 from splitnet_tf.cli.define import define_float, define_integer, define_text
 from splitnet_tf.cli.device_flags import (
     RELAUNCH,
@@ -16,26 +24,25 @@ from splitnet_tf.cli.device_flags import (
 )
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
-    data_settings,
-    define_data_flags,
     define_training_flags,
-    load_data,
     loop,
     make_run,
     phase_values,
     set_seeds,
     settings,
-    split_feeds,
+    several_loss,
 )
 from splitnet_tf.data import calibration_batches
 from splitnet_tf.grouping import SplitPlan
 from splitnet_tf.grouping.blocks import check_grouping
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import base_digest
+from splitnet_tf.runs.names import GROUPED
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.base import load_grouped
 from splitnet_tf.stages.finetune import check_placing
 from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
 from splitnet_tf.stages.split import split
 from splitnet_tf.stages.teaching import teaching_settings
 
@@ -43,7 +50,7 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    define_data_flags()
+    define_data_flags(of_run=True)
     define_training_flags(epochs=16, initial_lr=0.1, final_lr=0.0)
     define_text(
         "basemodel", None, "Run folder of the grouping, or a grouped .keras file.", required=True
@@ -93,19 +100,22 @@ def main() -> None:
         FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping, teacher=FLAGS.teacher
     )
     devices = chosen_devices()
+    take_from_run(FLAGS.basemodel, None if FLAGS.restart else FLAGS.train_dir)
     set_seeds()
-    dataset = load_data()
+    dataset = load_data(FLAGS.basemodel)
     weights = class_weights(dataset)
     base, grouping = load_grouped(FLAGS.basemodel, dataset, FLAGS.grouping, FLAGS.method)
-    train, valid, test = split_feeds(dataset, FLAGS.seed + 1)
+    known = known_of("base", FLAGS.basemodel, (GROUPED,))
+    preprocessing = preprocessing_for(known, given_preprocessing(), dataset)
+    train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)
     phase, keep = Phase(**phase_values()), FLAGS.dropout_keep_prob
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
-    taught["teacher"] = teacher(base, base)
+    taught["teacher"] = teacher(base, preprocessing, base)
     # What cannot be split is found before the run folder is made.
     check_grouping(SplitPlan.from_sections(base, grouping.sections), grouping)
     config = {
         **settings(),
-        **data_settings(dataset),
+        **data_settings(dataset, preprocessing),
         # Keeps checkpoints of one base and grouping out of the tree of another.
         "base_digest": base_digest(base, grouping.to_json()),
         **teaching_settings(**taught),
@@ -122,14 +132,18 @@ def main() -> None:
         run=run,
         loop=loop(FLAGS.patience),
         recalibrate=calibration_batches(
-            dataset.train, FLAGS.batch_size, FLAGS.recalibrate_batches, FLAGS.seed
+            *(dataset.train, FLAGS.batch_size, FLAGS.recalibrate_batches, FLAGS.seed),
+            preprocessing=preprocessing,
         ),
         recalibrate_batches=FLAGS.recalibrate_batches,
+        loss=several_loss(dataset, base, phase),
         dropout=None if keep is None else 1 - keep,
         class_weight=weights,
         **taught,
         devices=devices,
         trunk=FLAGS.trunk,
+        measure_start=True,
+        preprocessing=preprocessing,
         settings=config,
     )
     logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)

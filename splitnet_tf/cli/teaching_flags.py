@@ -8,7 +8,9 @@ import keras
 from absl import flags
 
 from splitnet_tf.cli.define import Number, define_float, define_list, define_text
-from splitnet_tf.stages.teachers import load_teacher
+from splitnet_tf.recipe.preprocessing import Preprocessing
+from splitnet_tf.stages.preprocessing import check_same, known_of
+from splitnet_tf.stages.teachers import BEFORE, load_teacher
 from splitnet_tf.stages.teaching import Teaching, check_teacher
 
 FLAGS = flags.FLAGS
@@ -69,11 +71,14 @@ def teaching() -> Teaching:
     )
 
 
-def teacher(network: keras.Model, grouped: keras.Model | None = None) -> keras.Model | None:
+def teacher(
+    network: keras.Model, preprocessing: Preprocessing, grouped: keras.Model | None = None
+) -> keras.Model | None:
     """The teacher that the flags name, or None.
 
     Args:
       network: what it teaches, or what that is cut from.
+      preprocessing: of the inputs of both.
       grouped: the grouped model of ``--basemodel``, for ``--teacher=before``.
     """
     if not FLAGS.teacher:
@@ -81,4 +86,6 @@ def teacher(network: keras.Model, grouped: keras.Model | None = None) -> keras.M
     base = Path(FLAGS.basemodel) if grouped is not None else None
     found = load_teacher(FLAGS.teacher, grouped, base)
     check_teacher(found, network)
+    if FLAGS.teacher != BEFORE:
+        check_same(known_of("teacher", FLAGS.teacher), preprocessing, len(network.input_shape) == 4)
     return found

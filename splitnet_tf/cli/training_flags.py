@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl import flags
 
 from splitnet_tf.cli.class_weight_flag import define_class_weight_flag
+from splitnet_tf.cli.data_flags import define_augment_flag, today
 from splitnet_tf.cli.define import (
     MAX_EPOCHS,
     Number,
@@ -15,9 +16,9 @@ from splitnet_tf.cli.define import (
     define_list,
     define_text,
 )
-from splitnet_tf.data import Dataset, check_augmentation, load_dataset
-from splitnet_tf.data.feeds import Feed, SplitFeed
-from splitnet_tf.recipe.phase import OPTIMIZERS
+from splitnet_tf.data import Dataset
+from splitnet_tf.recipe.losses import HeadLosses, loss_for
+from splitnet_tf.recipe.phase import OPTIMIZERS, Phase
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import RESULTS
 from splitnet_tf.stages.loop import Loop
@@ -32,31 +33,6 @@ FREE_FLAGS = (
     "data_dir train_dir basemodel teacher restart method on_nan group_summary_interval devices "
     "trunk cluster on_worker_loss worker_timeout worker_wait"
 ).split()
-
-
-def define_dataset_flags() -> None:
-    """Flags that name the data set."""
-    define_text(
-        "dataset",
-        "cifar100",
-        "Data set: cifar100, cifar10, mnist, digits; planted, two groups of classes that share "
-        "features; planted-2-2, two groups of two subgroups (--splits=2-4-4 finds both levels); "
-        "or an .npz file with your own data.",
-    )
-    define_text("data_dir", None, "Folder of CIFAR and MNIST. Defaults to ~/tensorflow_datasets.")
-
-
-def define_data_flags() -> None:
-    """Flags that choose the data, its batches and its order."""
-    define_dataset_flags()
-    define_integer("batch_size", 90, "Images in a batch.", 1, 1_000_000)
-    define_integer(
-        "seed",
-        0,
-        "Random seed for weights, data order, augmentation and planted data.",
-        0,
-        2**31 - 1,
-    )
 
 
 def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> None:
@@ -121,7 +97,7 @@ def define_loss_flags() -> None:
     define_float(
         "label_smoothing", 0.0, "Share of the target spread evenly over all classes.", 0, 0.99
     )
-    flags.DEFINE_boolean("augment", True, "Random crops and flips of training images.")
+    define_augment_flag()
 
 
 def define_loop_flags() -> None:
@@ -158,35 +134,11 @@ def define_loop_flags() -> None:
     )
 
 
-def load_data() -> Dataset:
-    """The data set that the flags choose."""
-    return load_dataset(FLAGS.dataset, FLAGS.data_dir, FLAGS.seed)
-
-
-def data_settings(dataset: Dataset) -> dict:
-    """Settings of data from a file for ``config.json``, as the file may change under a run."""
-    if not FLAGS.dataset.endswith(".npz"):
-        return {}
-    return {"data_digest": dataset.digest()}
-
-
 def set_seeds() -> None:
     """Seeds and determinism, as the flags say."""
     keras.utils.set_random_seed(FLAGS.seed)
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-
-
-def split_feeds(dataset: Dataset, seed: int) -> tuple[Feed, Feed, Feed]:
-    """Training, validation and test data in batches; ``seed`` is that of the training order.
-
-    Raises:
-      DataError: a batch larger than the data, or images too small to be cropped.
-    """
-    if FLAGS.augment:
-        check_augmentation(dataset.train.images)
-    splits = (dataset.train, dataset.valid, dataset.test)
-    return tuple(SplitFeed(s, FLAGS.batch_size, seed, FLAGS.augment) for s in splits)
 
 
 def phase_values() -> dict:
@@ -224,9 +176,29 @@ def loop(patience: int = 0) -> Loop:
     return Loop(patience=patience, **{name: FLAGS[name].value for name in names.split()})
 
 
+def several_loss(
+    dataset: Dataset, network: keras.Model, phase: Phase
+) -> keras.losses.Loss | HeadLosses | None:
+    """The loss for data whose examples may have several classes; None for other data.
+
+    Raises:
+      flags.Error: flags of a loss that needs one class an example.
+    """
+    if not dataset.multi_label:
+        return None
+    for name in ("teacher", "group_loss", "class_weight"):
+        if name in FLAGS and FLAGS[name].value:
+            raise flags.Error(f"--{name} needs data with one class an example; leave it out.")
+    if "clusters_of" in FLAGS and FLAGS.clusters_of == "confusion":
+        raise flags.Error("--clusters_of=confusion needs data with one class an example.")
+    return loss_for(network, phase.label_smoothing, multi_label=True)
+
+
 def make_run(config: dict) -> RunDirectory:
     """The run folder that the flags name, see ``RunDirectory``."""
-    return RunDirectory(FLAGS.train_dir, config, FLAGS.restart, free=FREE_FLAGS, results=RESULTS)
+    return RunDirectory(
+        FLAGS.train_dir, config, FLAGS.restart, free=FREE_FLAGS, today=today, results=RESULTS
+    )
 
 
 def settings() -> dict:

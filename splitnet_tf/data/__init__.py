@@ -23,7 +23,6 @@ _ON_TENSORFLOW = (
     "evaluation_batches",
     "steps_per_epoch",
     "training_batches",
-    "whiten",
 )
 
 
@@ -55,7 +54,6 @@ __all__ = [
     "steps_per_epoch",
     "superclass_taxonomy",
     "training_batches",
-    "whiten",
 ]
 
 

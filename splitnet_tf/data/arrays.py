@@ -20,8 +20,8 @@ OPTIONAL = ("superclasses", "superclass_names")
 def save_arrays(dataset: Dataset, path: str | Path) -> None:
     """Writes a data set.
 
-    Members: ``train_images`` uint8 (N, H, W, C), ``train_labels`` int (N,), the same of ``valid``
-    and ``test``, ``class_names`` (classes,) and, where there are any, ``superclasses`` int
+    Members: ``train_images`` and ``train_labels``, the same of ``valid`` and ``test`` (see
+    ``Split``), ``class_names`` (classes,) and, where there are any, ``superclasses`` int
     (classes,) and ``superclass_names``.
 
     Raises:
@@ -65,15 +65,20 @@ def load_arrays(path: str | Path) -> Dataset:
     return Dataset(
         path.stem[:60],
         *(
-            Split(
-                arrays[f"{s}_images"], arrays[f"{s}_labels"].astype(np.int32, casting="same_kind")
-            )
+            Split(_inputs(arrays[f"{s}_images"]), arrays[f"{s}_labels"].astype(np.int32))
             for s in SPLITS
         ),
         tuple(str(n) for n in arrays["class_names"]),
         superclasses,
         names,
     )
+
+
+def _inputs(array: np.ndarray) -> np.ndarray:
+    """Inputs in the types that models compute with: bytes of images, int32, float32."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    return array if array.ndim == 4 else array.astype(np.int32, copy=False)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -103,12 +108,15 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise ValueError(f"'{name}' is no array")
-        kind = {"names": "U", "labels": "iu", "superclasses": "iu"}.get(name.split("_")[-1])
-        if kind and (array.ndim != 1 or array.dtype.kind not in kind):
+        part = name.split("_")[-1]
+        kind = {"names": "U", "labels": "iub", "superclasses": "iu"}.get(part)
+        rows = (1, 2) if part == "labels" else (1,)  # of several classes: a matrix of 0 and 1
+        if kind and (array.ndim not in rows or array.dtype.kind not in kind):
             what = "names" if kind == "U" else "integers"
             raise ValueError(f"'{name}' must be a row of {what}; it is {array.dtype} {array.shape}")
-        if name.endswith("_labels") and array.size and int(array.max()) > np.iinfo(np.int32).max:
-            raise ValueError(f"'{name}' has a label of {array.max()}")
+        whole = part == "labels" or part == "images" and array.dtype.kind in "iu"
+        if whole and array.size and int(array.max()) > np.iinfo(np.int32).max:
+            raise ValueError(f"'{name}' has a number of {array.max()}, beyond those of int32")
     if "superclasses" in arrays:
         supers, count = arrays["superclasses"], len(arrays["superclass_names"])
         if len(supers) != len(arrays["class_names"]) or supers.min() < 0 or supers.max() >= count:

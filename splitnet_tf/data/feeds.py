@@ -23,7 +23,9 @@ from splitnet_tf.data.pipeline import (
     untuned,
 )
 from splitnet_tf.errors import ArgumentError, DataError
+from splitnet_tf.recipe.augmentation import CROP_FLIP
 from splitnet_tf.recipe.distillation import with_answers
+from splitnet_tf.recipe.preprocessing import Preprocessing
 
 EVALUATION_BATCH = 200
 
@@ -57,18 +59,28 @@ class Feed(abc.ABC):
 
 
 class SplitFeed(Feed):
-    """Whitened images of a split of one of the data sets by name.
+    """A split of a data set, prepared.
 
     Args:
-      split: images uint8 (N, H, W, C) and labels.
-      batch_size: int, images in a training batch.
+      split: the data.
+      batch_size: int, examples in a training batch.
       seed: int, seed of order and augmentation.
-      augment: bool, whether training images are cropped and flipped at random.
+      augment: ``"crop_flip"`` or ``"none"``, augmentation of training images. Defaults to the
+        first.
+      preprocessing: preparation of the inputs.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int = 0, augment: bool = True):
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int = 0,
+        augment: str = CROP_FLIP,
+        *,
+        preprocessing: Preprocessing,
+    ):
         self._split, self._batch_size, self._seed = split, batch_size, seed
-        self._augment = augment
+        self._augment, self._preprocessing = augment, preprocessing
 
     @property
     def steps_per_epoch(self) -> int:
@@ -76,11 +88,19 @@ class SplitFeed(Feed):
 
     def training(self, start_step: int = 0) -> tf.data.Dataset:
         return training_batches(
-            self._split, self._batch_size, self._seed, start_step, self._augment
+            self._split,
+            self._batch_size,
+            self._seed,
+            start_step,
+            self._augment,
+            preprocessing=self._preprocessing,
         )
 
     def evaluation(self, batch_size: int = EVALUATION_BATCH) -> tf.data.Dataset:
-        return evaluation_batches(self._split, batch_size)
+        return evaluation_batches(self._split, batch_size, preprocessing=self._preprocessing)
+
+    def labels(self) -> np.ndarray | None:
+        return self._split.labels
 
 
 class ArrayFeed(Feed):

@@ -15,22 +15,8 @@ import tensorflow as tf
 from splitnet_tf.data.dataset import Split
 from splitnet_tf.data.order import calibration_order, epoch_order
 from splitnet_tf.errors import DataError
-from splitnet_tf.recipe.preprocessing import PAD
-
-
-def whiten(images: tf.Tensor) -> tf.Tensor:
-    """Gives each image and channel mean 0 and deviation 1, as the 2017 code does.
-
-    Args:
-      images: numbers of any type (B, H, W, C).
-
-    Returns:
-      float32 (B, H, W, C); deviations below 1 / sqrt(H W) are raised to it.
-    """
-    images = tf.cast(images, tf.float32)
-    mean, variance = tf.nn.moments(images, axes=[1, 2], keepdims=True)
-    pixels = tf.cast(tf.shape(images)[1] * tf.shape(images)[2], tf.float32)
-    return (images - mean) / tf.maximum(tf.sqrt(variance), tf.math.rsqrt(pixels))
+from splitnet_tf.recipe.augmentation import CROP_FLIP, NONE, PAD
+from splitnet_tf.recipe.preprocessing import Preprocessing
 
 
 def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -57,13 +43,15 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def check_augmentation(images: np.ndarray) -> None:
-    """Raises DataError where images (N, H, W, C) are too small to be cropped at random."""
+    """Raises DataError where data cannot be cropped at random: no images, or too small ones."""
+    if images.ndim != 4:
+        raise DataError(f"Data of shape {images.shape[1:]} are no images; give `augment=none`.")
     height, width = images.shape[1:3]
     if min(height, width) <= PAD:
         raise DataError(
             f"Images of {height}x{width} pixels are too small to be cropped at random: their "
             f"sides must be longer than the {PAD} pixels of padding; leave it out with "
-            "`augment=False`."
+            "`augment=none`."
         )
 
 
@@ -79,41 +67,51 @@ def untuned(data: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def training_batches(
-    split: Split, batch_size: int, seed: int, start_step: int = 0, augment: bool = True
+    split: Split,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    augment: str = CROP_FLIP,
+    *,
+    preprocessing: Preprocessing,
 ) -> tf.data.Dataset:
     """Makes an endless data set whose element k is the batch of step ``start_step + k``.
 
     Args:
-      split: the training images.
-      batch_size: int, images in a batch; an epoch drops the images that fill no batch.
+      split: the training data.
+      batch_size: int, examples in a batch; an epoch drops the examples that fill no batch.
       seed: int, seed of order and augmentation.
       start_step: int, step of the first element. Defaults to 0.
-      augment: bool, crops and flips at random. Defaults to True.
+      augment: ``"crop_flip"``, images cropped and flipped at random, or ``"none"``. Defaults to
+        the first.
+      preprocessing: preparation of the inputs, after the augmentation.
 
     Returns:
-      Elements (float32 (B, H, W, C) whitened, int32 (B,)).
+      Elements (inputs (B, ...), labels (B,) or (B, classes)).
 
     Raises:
       DataError: the batch is larger than the data, or the images are too small to augment.
     """
     steps = steps_per_epoch(split, batch_size)
-    if augment:
+    if augment != NONE:
         check_augmentation(split.images)
     orders = functools.lru_cache(2)(lambda epoch: epoch_order(seed, epoch, len(split)))
+    labels_type = split.batch_labels(slice(0, 1)).dtype
 
-    def images_of(step):
+    def examples_of(step):
         epoch, i = divmod(int(step), steps)
         chosen = orders(epoch)[i * batch_size : (i + 1) * batch_size]
-        return split.images[chosen], split.labels[chosen].astype(np.int32)
+        return split.images[chosen], split.batch_labels(chosen)
 
     @tf.autograph.experimental.do_not_convert  # the conversion takes longer than a small epoch
     def prepare(step):
-        images, labels = tf.numpy_function(images_of, [step], (tf.uint8, tf.int32), stateful=False)
+        types = (split.images.dtype, labels_type)
+        images, labels = tf.numpy_function(examples_of, [step], types, stateful=False)
         images.set_shape((batch_size, *split.images.shape[1:]))
-        labels.set_shape((batch_size,))
-        if augment:
+        labels.set_shape((batch_size, *split.labels.shape[1:]))
+        if augment != NONE:
             images = crop_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]))
-        return whiten(images), labels
+        return preprocessing(images), labels
 
     # Not from_generator: that sets glibc's M_TRIM_THRESHOLD for the process, and every tensor
     # then costs page faults; a CPU's training step took twice as long.
@@ -134,35 +132,38 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
     return len(split) // batch_size
 
 
-def evaluation_batches(split: Split, batch_size: int) -> tf.data.Dataset:
-    """Makes batches of all images once, in order, whitened; the last may be smaller.
+def evaluation_batches(
+    split: Split, batch_size: int, *, preprocessing: Preprocessing
+) -> tf.data.Dataset:
+    """Makes batches of all examples once, in order; the last may be smaller.
 
     Args:
-      split: the images.
-      batch_size: int, images in a batch.
+      split: the data.
+      batch_size: int, examples in a batch.
+      preprocessing: preparation of the inputs.
 
     Returns:
-      Elements (float32 (B, H, W, C), int32 (B,)).
+      Elements (inputs (B, ...), labels (B,) or (B, classes)).
 
     Raises:
-      DataError: the batch has no image.
+      DataError: the batch has no example.
     """
     if batch_size < 1:
         raise DataError(f"batch_size must be 1 or more; got {batch_size}.")
     data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
-    data = data.batch(batch_size)
-    return untuned(data.map(_whiten_images, num_parallel_calls=2).prefetch(2))
 
+    @tf.autograph.experimental.do_not_convert
+    def prepare(images, labels):
+        return preprocessing(images), labels
 
-@tf.autograph.experimental.do_not_convert
-def _whiten_images(images, labels):
-    return whiten(images), labels
+    return untuned(data.batch(batch_size).map(prepare, num_parallel_calls=2).prefetch(2))
 
 
 def calibration_batches(
-    split: Split, batch_size: int, count: int, seed: int = 0
+    split: Split, batch_size: int, count: int, seed: int = 0, *, preprocessing: Preprocessing
 ) -> tf.data.Dataset:
-    """Makes ``count`` whitened batches of training images in a seeded order, not augmented."""
+    """Makes ``count`` batches of prepared training inputs in a seeded order, not augmented."""
     chosen = calibration_order(seed, len(split))[: batch_size * count]
-    data = evaluation_batches(Split(split.images[chosen], split.labels[chosen]), batch_size)
+    part = Split(split.images[chosen], split.labels[chosen])
+    data = evaluation_batches(part, batch_size, preprocessing=preprocessing)
     return data.map(tf.autograph.experimental.do_not_convert(lambda x, y: x))

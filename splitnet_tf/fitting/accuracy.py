@@ -7,18 +7,19 @@ import keras
 from splitnet_tf.data import Split
 from splitnet_tf.fitting.batches import evaluation_data
 from splitnet_tf.fitting.fit_phase import fast_batch_norms
-from splitnet_tf.recipe import CrossEntropy, with_preprocessing
+from splitnet_tf.recipe import CrossEntropy, Preprocessing, with_preprocessing
 
 
 class Accuracy:
-    """Share of right answers of a model that takes whitened images; compiled once.
+    """Share of right answers of a model; compiled once.
 
     Args:
-      model: Keras model from images (B, H, W, C) to logits (B, classes).
+      model: Keras model from prepared images (B, H, W, C) to logits (B, classes).
+      preprocessing: preparation of the images, which are bytes.
     """
 
-    def __init__(self, model: keras.Model):
-        self._whole = with_preprocessing(model, 0)
+    def __init__(self, model: keras.Model, preprocessing: Preprocessing):
+        self._whole = with_preprocessing(model, preprocessing)
         self._whole.compile(metrics=["accuracy"], loss=CrossEntropy())
 
     def __call__(self, split: Split) -> float:

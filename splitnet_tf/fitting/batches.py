@@ -8,7 +8,7 @@ import keras
 
 from splitnet_tf.data import Split
 from splitnet_tf.data.order import calibration_order, epoch_order
-from splitnet_tf.recipe.preprocessing import Whiten
+from splitnet_tf.recipe.preprocessing import Preprocessing
 
 EVALUATION_BATCH = 500
 
@@ -104,8 +104,10 @@ def validation_data(split: Split) -> dict:
     }
 
 
-def calibration_batches(split: Split, batch_size: int, count: int, seed: int = 0) -> Iterator:
-    """At most ``count`` whitened batches in a seeded order, to estimate batch norms on.
+def calibration_batches(
+    split: Split, batch_size: int, count: int, seed: int = 0, *, preprocessing: Preprocessing
+) -> Iterator:
+    """At most ``count`` prepared batches in a seeded order, to estimate batch norms on.
 
     ``data.calibration_batches`` has the same for the training loop.
 
@@ -113,7 +115,5 @@ def calibration_batches(split: Split, batch_size: int, count: int, seed: int = 0
       Tensors, float32 (B, H, W, C).
     """
     chosen = calibration_order(seed, len(split))[: batch_size * count]
-    whiten = Whiten(dtype="float32")
     for start in range(0, len(chosen), batch_size):
-        images = split.images[chosen[start : start + batch_size]]
-        yield whiten(images.astype("float32"))
+        yield preprocessing(split.images[chosen[start : start + batch_size]])

@@ -14,7 +14,15 @@ from splitnet_tf.errors import DataError, TrainingError
 from splitnet_tf.fitting.batches import TrainingOrder, fast_batches, validation_data
 from splitnet_tf.fitting.resuming import Progress, cut_log, restore
 from splitnet_tf.graph.kernels import is_kernel
-from splitnet_tf.recipe import CrossEntropy, Phase, Rate, optimizer_for, with_preprocessing
+from splitnet_tf.recipe import (
+    CrossEntropy,
+    Phase,
+    Preprocessing,
+    Rate,
+    optimizer_for,
+    with_preprocessing,
+)
+from splitnet_tf.recipe.augmentation import CROP_FLIP
 
 PROGRESS = "progress.npz"
 LOG = "log.csv"
@@ -29,19 +37,23 @@ def fit_phase(
     seed: int,
     *,
     batch_size: int,
+    preprocessing: Preprocessing,
+    augment: str = CROP_FLIP,
     paces: Mapping[int, float] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Trains a model in place, from images whitened to logits.
+    """Trains a model in place, from prepared images to logits.
 
     Args:
-      model: Keras model from images (B, H, W, C) to logits (B, classes); its ``losses`` are added
-        to the cross entropy.
+      model: Keras model from prepared images (B, H, W, C) to logits (B, classes); its ``losses``
+        are added to the cross entropy.
       phase: how long it is trained, and how.
       train, valid: training and validation data, uint8 images and int labels.
       folder: folder of ``LOG`` and of ``PROGRESS``, which a stopped phase goes on from.
       seed: int, seed of the order and the augmentation.
       batch_size: int, images in a batch.
+      preprocessing: preparation of the images, after the augmentation.
+      augment: ``"crop_flip"`` or ``"none"``. Defaults to the first.
       paces: factors on the learning rate of variables by ``id``, see ``recipe.SGD``.
       callbacks: more callbacks of ``fit``, before those that write.
 
@@ -55,7 +67,7 @@ def fit_phase(
     if len(train) < batch_size:
         raise DataError(f"There are {len(train)} training images; a batch has {batch_size}.")
     order = TrainingOrder(train, batch_size, seed, phase.epochs)
-    whole = with_preprocessing(model, seed)
+    whole = with_preprocessing(model, preprocessing, augment=augment, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     rate = Rate(phase, order.batches_per_epoch, order.steps)
     with compiled(whole, phase, rate, paces):

@@ -44,18 +44,20 @@ def plain_copy(model: keras.Model) -> keras.Model:
     return rebuild(model.name, read_graph(model), plain_layer)
 
 
-def logits_model(model: keras.Model) -> keras.Model:
-    """Takes the softmax off the end of a classifier.
+def logits_model(model: keras.Model, multi_label: bool = False) -> keras.Model:
+    """Takes the softmax off the end of a classifier, or the sigmoid of several labels.
 
     Args:
       model: functional ``keras.Model`` with one output (batch, classes).
+      multi_label: bool, whether an example may have several classes: the function taken off is
+        then the sigmoid. Defaults to False.
 
     Returns:
-      A copy without the softmax, with the same weights; ``model`` itself if it ends in logits.
+      A copy without the function, with the same weights; ``model`` itself if it ends in logits.
 
     Raises:
-      PlanError: the model is not a classifier of one label: several outputs, an output that is
-        not (batch, classes), or another function than a softmax at its end.
+      PlanError: the model is not such a classifier: several outputs, an output that is not
+        (batch, classes), or another function at its end.
 
     >>> images = keras.Input((6,))
     >>> net = keras.Model(images, keras.layers.Dense(4, activation="softmax")(images))
@@ -74,7 +76,11 @@ def logits_model(model: keras.Model) -> keras.Model:
         return model
     last = graph.calls[producers[graph.outputs[0]]]
     end = _function(last.op)
-    if end in ("softmax", "Softmax"):
+    if multi_label and end == "sigmoid" and hasattr(last.op, "kernel"):
+        linear = dataclasses.replace(last, overrides={"activation": "linear"})
+        calls = tuple(linear if c is last else c for c in graph.calls)
+        return rebuild(model.name, dataclasses.replace(graph, calls=calls), plain_layer)
+    if end in (("sigmoid", "Sigmoid") if multi_label else ("softmax", "Softmax")):
         calls = tuple(c for c in graph.calls if c is not last)
         names = tuple(c.layer_name for c in calls if c.outputs == last.inputs)
         without = dataclasses.replace(
@@ -82,9 +88,10 @@ def logits_model(model: keras.Model) -> keras.Model:
         )
         return rebuild(model.name, without, plain_layer)
     if end is not None:
+        kind, wanted = ("several labels", "sigmoid") if multi_label else ("one label", "softmax")
         raise PlanError(
-            f"Model '{model.name}' ends in '{end}'; a classifier of one label is needed, that ends "
-            "in logits or a softmax."
+            f"Model '{model.name}' ends in '{end}'; a classifier of {kind} is needed, that ends "
+            f"in logits or a {wanted}."
         )
     return model
 

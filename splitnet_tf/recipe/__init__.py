@@ -5,7 +5,7 @@ from splitnet_tf.recipe.distillation import TaughtCrossEntropy
 from splitnet_tf.recipe.losses import BinaryCrossEntropy, CrossEntropy, HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import SGD, AdamW, optimizer_for
 from splitnet_tf.recipe.phase import Phase
-from splitnet_tf.recipe.preprocessing import with_preprocessing
+from splitnet_tf.recipe.preprocessing import Preprocessing, with_preprocessing
 from splitnet_tf.recipe.schedules import Rate, cosine, ramp, rate_of, step_decay
 from splitnet_tf.recipe.taught_data import TaughtData
 
@@ -16,6 +16,7 @@ __all__ = [
     "CrossEntropy",
     "HeadLosses",
     "Phase",
+    "Preprocessing",
     "Rate",
     "TaughtCrossEntropy",
     "TaughtData",

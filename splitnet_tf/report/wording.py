@@ -79,7 +79,7 @@ def _sizes(sizes: list[int]) -> str:
 
 
 def state(run: Run | SparseRun) -> tuple[str, ...]:
-    """Says how far each phase has come."""
+    """Says how far each phase has come, and what the model was fed."""
     sentences = []
     for folder in run.folders[::-1]:
         name = "Training" if _is_plain(run, folder) else NAMES[folder.kind]
@@ -94,6 +94,9 @@ def state(run: Run | SparseRun) -> tuple[str, ...]:
             last = max((e["step"] for e in folder.metrics), default=None)
             so_far = f"the log ends at step {last:,}" if last is not None else "nothing is logged"
             sentences.append(f"{name} ({folder.path}): not finished, {so_far}.")
+    fed = run.setting("preprocessing")
+    if isinstance(fed, str):
+        sentences.append(f"Preprocessing of the inputs: {fed}.")
     return tuple(sentences)
 
 

@@ -22,6 +22,8 @@ class Result:
       stopped: str, reason of the end: ``max_steps``, ``converged`` or ``patience``.
       rollbacks: int, times that training went back to a checkpoint at half the learning rate.
       valid_accuracy: float, share of the validation images that are right at the end, 0 to 1.
+      preprocessing: str, how the inputs were prepared, as the flag has it; None where it is not
+        known.
     """
 
     steps: int
@@ -29,6 +31,7 @@ class Result:
     stopped: str | None = None
     rollbacks: int | None = None
     valid_accuracy: float | None = None
+    preprocessing: str | None = None
 
     def length(self) -> str:
         """The steps done, with the reason where training ended early."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from splitnet_tf.runs.names import (
 from splitnet_tf.storage.atomic import remove_leftovers
 from splitnet_tf.storage.json_files import read_json, write_json
 
+LENGTHS = ("epochs", "max_steps")
+
 
 class RunDirectory:
     """Paths of a run, its ``config.json``, and a lock that holds while the program runs.
@@ -29,6 +32,7 @@ class RunDirectory:
       config: the settings that re-create the run.
       restart: bool, whether to remove what an earlier run left. Defaults to False.
       free: names of settings that may change when a run goes on. Defaults to none.
+      today: settings of a run of before -> the same in today's words. Defaults to no change.
       results: names of files in the folder that a restart removes besides checkpoints and logs:
         what is written when the run is done. Defaults to none.
 
@@ -43,10 +47,11 @@ class RunDirectory:
         restart: bool = False,
         *,
         free: Collection[str] = (),
+        today: Callable[[dict[str, Any]], dict[str, Any]] = dict,
         results: Collection[str] = (),
     ):
         self.path = Path(path)
-        self._free = frozenset(free)
+        self._free, self._today = frozenset(free), today
         self._results = tuple(results)
         self._lock_file = lock(self.path)
         try:
@@ -97,18 +102,33 @@ class RunDirectory:
     def _settle(self, config: dict[str, Any]) -> None:
         config = json.loads(json.dumps(config))
         if self.config.exists():
+            found = read_config(self.path)
             # What runs made before a setting was there do not name, they had like this.
             earlier = {
                 "bfloat16": False if "bfloat16" in config else None,
                 "optimizer": "sgd" if "optimizer" in config else None,
                 "data_digest": config.get("data_digest"),
-                **read_config(self.path),
+                **self._today(found),
             }
-            keys = sorted(set(earlier) | set(config))
+            digest = found.get("data_digest")
+            moved = {"dataset"} if digest and digest == config.get("data_digest") else set()
+            different = [
+                key
+                for key in sorted(set(earlier) | set(config))
+                if key not in self._free | moved and earlier.get(key) != config.get(key)
+            ]
+            longer = [key for key in different if _is_longer(key, earlier, config)]
+            if longer and different == longer:
+                lengths = ", ".join(f"`{k}={config[k]:g}` (was {earlier[k]:g})" for k in longer)
+                logging.info(
+                    "The run goes on to %s; from here on the learning rate follows the longer "
+                    "schedule, so that it is not what a run of that length from its first step is.",
+                    lengths,
+                )
+                different = []
             changed = [
                 f"{key} {json.dumps(earlier.get(key))} -> {json.dumps(config.get(key))}"
-                for key in keys
-                if key not in self._free and earlier.get(key) != config.get(key)
+                for key in different
             ]
             if changed:
                 raise RunError(
@@ -119,6 +139,13 @@ class RunDirectory:
             write_json(self.config, config)
         except OSError as error:
             raise RunError(f"Run folder {self.path} cannot be written: {error.strerror}.") from None
+
+
+def _is_longer(key: str, earlier: dict[str, Any], config: dict[str, Any]) -> bool:
+    """True for a length of training that a run may still grow to; ``max_steps`` 0 is none."""
+    before, now = earlier.get(key), config.get(key)
+    known = all(isinstance(v, (int, float)) for v in (before, now))
+    return key in LENGTHS and known and 0 < before < now
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

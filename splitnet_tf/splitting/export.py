@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from splitnet_tf.errors import RunError
 from splitnet_tf.splitting import Node, SplitTree, WholeModel
+from splitnet_tf.storage.models import save_model
 
 # Format to the suffix of its files, Keras' name for it, and the packages it needs besides.
 FORMATS = {
@@ -33,6 +34,9 @@ def write_tree(
     folder: str | Path,
     formats: Sequence[str],
     check: Callable[[Path, dict], Any] | None = None,
+    *,
+    about: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
@@ -48,6 +52,8 @@ def write_tree(
       check: function of the folder and the manifest, called before the folder gets its name;
         what it returns is ``checked`` in the manifest, and an error leaves nothing behind.
         Defaults to no check.
+      about: further entries of the manifest. Defaults to none.
+      notes: notes in the ``.keras`` files, see ``save_model``. Defaults to none.
 
     Returns:
       The manifest, a dict.
@@ -62,11 +68,11 @@ def write_tree(
     shutil.rmtree(beside, ignore_errors=True)
     try:
         (beside / "nodes").mkdir(parents=True)
-        manifest = _manifest(tree, formats)
+        manifest = {**_manifest(tree, formats), **(about or {})}
         for name in formats:
-            _write(tree.model, beside, manifest["tree"]["files"][name], name)
+            _write(tree.model, beside, manifest["tree"]["files"][name], name, notes)
             for node, entry in zip(tree.nodes(), manifest["nodes"], strict=True):
-                _write(node.model, beside, entry["files"][name], name)
+                _write(node.model, beside, entry["files"][name], name, notes)
         manifest["checked"] = check(beside, manifest) if check else None
         text = json.dumps(manifest, indent=2) + "\n"
         (beside / "manifest.json").write_text(text, encoding="utf-8")
@@ -126,10 +132,12 @@ def _tensor(x) -> dict:
     return {"name": x.name, "shape": list(x.shape), "dtype": str(x.dtype)}
 
 
-def _write(model: keras.Model, folder: Path, file: str, name: str) -> None:
+def _write(
+    model: keras.Model, folder: Path, file: str, name: str, notes: Mapping[str, Any] | None
+) -> None:
     kind = FORMATS[name][1]
     if kind is None:
-        model.save(folder / file)
+        save_model(model, folder / file, notes)
         return
     if name == "onnx":  # Keras takes only models that have been called once
         shapes = [[1 if n is None else n for n in x.shape] for x in model.inputs]

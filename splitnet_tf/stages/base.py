@@ -14,14 +14,14 @@ import keras
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError, RunError
 from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
-from splitnet_tf.runs.names import GROUPED, GROUPING, PLAIN, WHOLE
+from splitnet_tf.runs.names import GROUPED, GROUPING, WHOLE
 from splitnet_tf.stages.networks import (
     check_classes,
     check_fits,
-    check_run_folder,
     choose_model,
     model_settings,
 )
+from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
 Sections = Sequence[tuple[str, int]]
@@ -36,6 +36,8 @@ def base_model(
     dropout_keep_prob: float | None = None,
     bn_no_scale: bool = False,
     base: str | Path | None = None,
+    raw: bool = False,
+    multi_label: bool = False,
 ) -> keras.Model:
     """A network to be grouped; it returns logits.
 
@@ -46,6 +48,9 @@ def base_model(
       dropout_keep_prob: float, share of features kept by dropout. Defaults to the model's own.
       bn_no_scale: bool, whether batch norms have no scale.
       base: ``.keras`` file or run folder whose weights the network starts with, by layer name.
+      raw: bool, whether the inputs are raw numbers: a network of ``keras.applications`` that has
+        layers which scale them is then built with these. Defaults to False.
+      multi_label: bool, whether an example may have several classes. Defaults to False.
 
     Raises:
       ArgumentError: an argument that the model does not take.
@@ -53,6 +58,8 @@ def base_model(
     """
     takes, settings = model_settings(name), {}
     _check_taken(name, takes, dropout_keep_prob, bn_no_scale)
+    if "include_preprocessing" in takes:
+        settings["include_preprocessing"] = raw
     if "bn_scale" in takes:
         settings["bn_scale"] = not bn_no_scale
     if "dropout" in takes and dropout_keep_prob is not None:
@@ -64,7 +71,7 @@ def base_model(
             del settings["dropout"]
         else:
             settings["dropout_from"] = unit
-    model = choose_model(name, num_classes, input_shape, **settings)
+    model = choose_model(name, num_classes, input_shape, multi_label, **settings)
     if base:
         load_base(model, base)
     return model
@@ -114,11 +121,7 @@ def load_base(model: keras.Model, base: str | Path) -> None:
     Raises:
       RunError: the file cannot be read, or a layer does not fit.
     """
-    path = Path(base)
-    check_run_folder("base", path, "train the plain model first, with `splits=1-1-1` say")
-    if path.is_dir():
-        path = next((path / name for name in WHOLE if (path / name).is_file()), path / PLAIN)
-    trained = load_model(path)
+    trained = load_model(model_file("base", base, WHOLE))
     sources = {layer.name: layer for layer in trained.layers}
     for layer in model.layers:
         source = sources.get(layer.name)
@@ -148,8 +151,7 @@ def load_grouped(
       RunError, GroupingError: a file that is not there, or of other data; an empty group.
     """
     path = Path(base)
-    check_run_folder("base", path, "group first, with group.sh say")
-    model = load_model(path / GROUPED if path.is_dir() else path)
+    model = load_model(model_file("base", path, (GROUPED,)))
     check_fits(f"`base={path}`", model, dataset)
     file = Path(grouping or (path if path.is_dir() else path.parent) / GROUPING)
     try:

@@ -45,6 +45,7 @@ class ModelEvaluation:
       forms: form -> seconds an image; empty unless the fastest form was looked for.
       trunk: mode of the trunk of a tree on several devices; empty for one device.
       placement: the tree's nodes on their devices, as text; empty for one device.
+      preprocessing: how the inputs were prepared, as the flag has it; empty where not known.
     """
 
     model: str
@@ -61,14 +62,15 @@ class ModelEvaluation:
     forms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     trunk: str = ""
     placement: str = ""
+    preprocessing: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """Everything for a JSON document; a form or placement only where there is one."""
         found = {**vars(self), "forms": dict(self.forms)}
         if self.confusion is not None:
             found["confusion"] = self.confusion.tolist()
-        for name, absent in (("form", ("form", "forms")), ("trunk", ("trunk", "placement"))):
-            if not found[name]:
+        for absent in (("form", "forms"), ("trunk", "placement"), ("preprocessing",)):
+            if not found[absent[0]]:
                 found = {k: v for k, v in found.items() if k not in absent}
         return found
 
@@ -121,6 +123,10 @@ class Comparison:
                 f"{100 * (1 - after.params / before.params):.1f}% fewer parameters, "
                 f"{100 * (1 - after.flops / before.flops):.1f}% fewer FLOPs"
             )
+        fed = {n: e.preprocessing for n, e in self.models.items() if e.preprocessing}
+        if fed:
+            said = [f"{n} {p}" for n, p in fed.items()] if len(set(fed.values())) > 1 else []
+            parts.append(f"preprocessing: {', '.join(said) or next(iter(fed.values()))}")
         parts += [e.placement for e in self.models.values() if e.placement]
         parts += [e.about_form() for e in self.models.values() if e.form]
         return "\n\n".join(parts)
@@ -136,6 +142,7 @@ def evaluate_model(
     trunk: str = "replicate",
     batch_size: int = BATCH,
     name: str | None = None,
+    preprocessing: str = "",
 ) -> ModelEvaluation:
     """Measures accuracy, cost and speed of a classifier.
 
@@ -152,6 +159,8 @@ def evaluate_model(
       trunk: mode of the trunk on several devices, see ``place``.
       batch_size: int, examples in a batch of arrays; data in batches keep theirs. Defaults to 100.
       name: stands for the model in the result. Defaults to the model's name.
+      preprocessing: how the data given here were prepared, for the result. Nothing is prepared.
+        Defaults to not known.
 
     Raises:
       DataError: no example, inputs that are not finite, or labels that are not classes.
@@ -194,6 +203,7 @@ def evaluate_model(
         params=counted.params,
         flops=counted.flops,
         confusion=found.confusion,
+        preprocessing=preprocessing,
         **more,
     )
 

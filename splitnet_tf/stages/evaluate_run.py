@@ -16,11 +16,13 @@ from splitnet_tf.analysis.figures import block_figure
 from splitnet_tf.data import Dataset
 from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph import logits_model
 from splitnet_tf.grouping import Grouping
+from splitnet_tf.recipe.losses import loss_for
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import ShrinkResult, SplitResult, base_places, may_be_base, read_config
 from splitnet_tf.runs.names import (
     CONFIG,
-    FINISHED,
     GROUPED,
     GROUPING,
     SHRINK_STAGES,
@@ -31,9 +33,12 @@ from splitnet_tf.runs.names import (
     TREES,
     WHOLE,
 )
+from splitnet_tf.stages.accuracy import warn_of_chance
 from splitnet_tf.stages.class_groups import ClassGroups, describe_groups
 from splitnet_tf.stages.evaluate import Comparison, evaluate_model
-from splitnet_tf.stages.networks import check_classes, check_fits, check_run_folder
+from splitnet_tf.stages.networks import check_classes, check_fits
+from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
+from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
 # File of a finished model to its name in a comparison, and the name of what it was made of.
@@ -73,6 +78,8 @@ class RunEvaluation:
     def most_confused(self) -> list[tuple[str, str, int]]:
         """(class, answer, times) of the answers that are most often wrong."""
         confusion = self.comparison.models[self.kind].confusion
+        if confusion is None:  # of several classes an example
+            return []
         return [
             (self.class_names[i], self.class_names[j], times)
             for i, j, times in most_frequent(confusion, MOST_CONFUSED)
@@ -136,6 +143,7 @@ def evaluate_run(
     trunk: str = "replicate",
     batch_size: int = 90,
     speed_batches: int = SPEED_BATCHES,
+    preprocessing: Preprocessing | None = None,
 ) -> RunEvaluation:
     """Evaluates the model of a run folder.
 
@@ -148,28 +156,36 @@ def evaluate_run(
       form, devices, trunk: see ``evaluate_model``.
       batch_size: int, images in a batch.
       speed_batches: int, the batch is made smaller so that at least so many are timed.
+      preprocessing: preparation of the inputs. Defaults to what each model was trained with, see
+        ``choose_preprocessing``.
 
     Raises:
+      ArgumentError: nothing says how the inputs are prepared, or another preprocessing is given.
       RunError: a folder that is missing or not finished, or a model or groups of other data.
     """
     file = model_file("base", Path(base))
     groups = _groups(file, dataset)
     split = getattr(dataset, images)
     batch = min(batch_size, max(1, len(split) // speed_batches))
-    feed = SplitFeed(split, batch)
 
-    def measure(path: Path, **how):
-        return evaluate_model(
-            _fitting(path, dataset), feed, batch_size=batch, name=str(path), **how
-        )
+    def measure(argument: str, path: Path, **how):
+        model = _fitting(path, dataset)
+        fed = preprocessing_for(known_of(argument, path), preprocessing, dataset)
+        feed = SplitFeed(split, batch, preprocessing=fed)
+        loss = loss_for(model, multi_label=dataset.multi_label)
+        more = {"loss": loss, "batch_size": batch, "name": str(path), "preprocessing": str(fed)}
+        found = evaluate_model(model, feed, **more, **how)
+        if "devices" not in how:  # it has been said of the same model
+            warn_of_chance(found, str(path), fed)
+        return found
 
     kind, before = KINDS.get(file.name, ("model", "unsplit"))
-    found = {kind: measure(file, form=form)}
     unsplit = _unsplit(file, compare)
+    found = {kind: measure("base", file, form=form)}
     if unsplit:
-        found = {before: measure(unsplit), **found}
+        found = {before: measure("compare", unsplit), **found}
     if devices:
-        found["placed"] = measure(file, devices=devices, trunk=trunk)
+        found["placed"] = measure("base", file, devices=devices, trunk=trunk)
     return RunEvaluation(
         dataset.name,
         images,
@@ -183,7 +199,7 @@ def evaluate_run(
 def _fitting(path: Path, dataset: Dataset) -> keras.Model:
     model = load_model(path)
     check_fits(str(path), model, dataset)
-    return model
+    return logits_model(model, dataset.multi_label)
 
 
 def _groups(file: Path, dataset: Dataset) -> ClassGroups | None:
@@ -202,21 +218,6 @@ def _unsplit(file: Path, compare: str | Path | None) -> Path | None:
         return model_file("compare", Path(compare))
     # A grouping was made of something, too, but is itself unsplit.
     return unsplit_of(file.parent) if file.name in (*TREES, *SMALLER) else None
-
-
-def model_file(argument: str, path: Path) -> Path:
-    """The model of a run folder that an argument names, or the file itself.
-
-    Raises:
-      RunError: the folder is missing, or its program has not come to its end.
-    """
-    check_run_folder(argument, path)
-    if not path.is_dir():
-        return path
-    file = next((path / name for name in FINISHED if (path / name).is_file()), None)
-    if file is None:
-        raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
-    return file
 
 
 def unsplit_of(folder: Path) -> Path | None:

@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from splitnet_tf.data import load_dataset
-from splitnet_tf.data.feeds import SplitFeed
+from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.errors import DataError, RunError
+from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
 from splitnet_tf.runs import read_config
 from splitnet_tf.runs.names import CONFIG, SMALL, TREE
 from splitnet_tf.splitting import SplitTree, WholeModel, is_tree
 from splitnet_tf.splitting.export import write_tree
+from splitnet_tf.splitting.raw_inputs import with_front
 from splitnet_tf.stages.check_exported import (
     EXAMPLES,
     check_exported,
     drawn_inputs,
     first_examples,
 )
-from splitnet_tf.stages.networks import check_run_folder
+from splitnet_tf.stages.preprocessing import known_of, notes_of, preprocessing_known
+from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
 FORMATS = ("saved_model", "keras")
@@ -38,6 +41,10 @@ def export_tree(
     check: bool = True,
     inputs: Any = None,
     inputs_from: str = "given inputs",
+    preprocessing: Preprocessing | str | None = None,
+    include_preprocessing: bool = True,
+    dtype: str | None = None,
+    value_range: Sequence[float] | None = None,
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
@@ -59,6 +66,14 @@ def export_tree(
       inputs: arrays as ``tree.model`` takes them, to check with; the first four examples are
         taken. Defaults to None, inputs drawn at random.
       inputs_from: str, words for ``inputs`` in the manifest. Defaults to ``"given inputs"``.
+      preprocessing: how the inputs of the tree were prepared, such as ``"scale01"``. Defaults to
+        None: not known, so that the tree is written as it is.
+      include_preprocessing: bool, whether the files prepare their inputs themselves, by stock
+        operations in front of the tree and of each node that reads the inputs: they take raw
+        numbers, and so must ``inputs``. Defaults to True.
+      dtype: str, type of the raw numbers. Defaults to that of ``inputs``, or else to uint8 for
+        pixels and float32.
+      value_range: least and largest raw number, for the manifest. Defaults to 0 to 255 for pixels.
 
     Returns:
       The manifest, a dict.
@@ -79,8 +94,18 @@ def export_tree(
     """
     if isinstance(tree, keras.Model):
         tree = SplitTree(tree) if is_tree(tree) else WholeModel(tree)
+    more = {}
+    if preprocessing is not None:
+        if isinstance(preprocessing, str):
+            preprocessing = Preprocessing.parse(preprocessing)
+        if inputs is not None and dtype is None:
+            dtype = str(np.asarray(keras.tree.flatten(inputs)[0]).dtype)
+        if include_preprocessing:
+            dtype = dtype or ("uint8" if preprocessing.of_pixels else "float32")
+            tree = with_front(tree, preprocessing, dtype)
+        more = _about(tree, preprocessing, include_preprocessing, value_range)
     if not check:
-        return write_tree(tree, folder, formats)
+        return write_tree(tree, folder, formats, **more)
     for name in formats:
         package = RUNTIMES.get(name)
         if package and importlib.util.find_spec(package) is None:
@@ -98,7 +123,27 @@ def export_tree(
         apart = check_exported(written, manifest, tree, examples)
         return {"inputs": inputs_from, "examples": count, "apart": apart}
 
-    return write_tree(tree, folder, formats, checked)
+    return write_tree(tree, folder, formats, checked, **more)
+
+
+def _about(
+    tree: SplitTree | WholeModel,
+    preprocessing: Preprocessing,
+    included: bool,
+    value_range: Sequence[float] | None,
+) -> dict[str, Any]:
+    """Entries of the manifest and notes in the files on what inputs are expected."""
+    if value_range is None and preprocessing.of_pixels:
+        value_range = (0, 255)
+    found = {**preprocessing.to_document(), "included": included}
+    expected = {
+        "dtype": str(tree.model.inputs[0].dtype),
+        "range": list(value_range) if included and value_range is not None else None,
+    }
+    return {
+        "about": {"preprocessing": found, "expects": expected},
+        "notes": notes_of(NONE if included else preprocessing),
+    }
 
 
 def export_run(
@@ -107,41 +152,55 @@ def export_run(
     formats: Sequence[str] = FORMATS,
     *,
     check: bool = True,
+    preprocessing: Preprocessing | None = None,
+    include_preprocessing: bool = True,
 ) -> dict:
     """Exports the model of a run folder, checked on the first images of the run's own test data.
 
     Args:
       base: run folder of a split or a shrink, or a ``.keras`` file.
-      folder, formats, check: see ``export_tree``. Where the folder names no data, or
-        its data cannot be read, inputs are drawn; the manifest says so.
+      folder, formats, check, include_preprocessing: see ``export_tree``. Where the folder names no
+        data, or its data cannot be read, inputs are drawn; the manifest says so.
+      preprocessing: preparation of the inputs. Defaults to what the model was trained with; where
+        nothing says it, the model is written as it is.
 
     Raises:
       RunError: no tree there, or see ``export_tree``.
+      ArgumentError: another preprocessing than the model was trained with.
     """
-    path = Path(base)
-    check_run_folder("basemodel", path, "split first, with split.sh say")
-    file = path
-    if path.is_dir():
-        file = next((path / n for n in (TREE, SMALL) if (path / n).is_file()), path / TREE)
-    tree = load_model(file)
-    found = _first_images(file.parent) if check else None
-    if found is None:
-        return export_tree(tree, folder, formats, check=check)
-    images, name = found
-    return export_tree(tree, folder, formats, inputs=images, inputs_from=f"test images of {name}")
+    file = model_file("base", base, (TREE, SMALL))
+    model = load_model(file)
+    known = known_of("base", base, (TREE, SMALL))
+    found = preprocessing_known(known, preprocessing, len(model.input_shape) == 4)
+    how = {"preprocessing": found, "include_preprocessing": include_preprocessing}
+    dataset = _dataset(file.parent)
+    if dataset is None:
+        return export_tree(model, folder, formats, check=check, **how)
+    raw = dataset.test.images[:EXAMPLES]
+    images = dataset.train.images
+    bytes_given = images.dtype == np.uint8
+    low, high = (0, 255) if bytes_given else (images.min().item(), images.max().item())
+    if found is not None and not include_preprocessing:
+        raw = keras.ops.convert_to_numpy(found(raw))
+    return export_tree(
+        *(model, folder, formats),
+        check=check,
+        inputs=raw,
+        inputs_from=f"test images of {dataset.name}",
+        value_range=(low, high),
+        **how,
+    )
 
 
-def _first_images(folder: Path) -> tuple[Any, str] | None:
-    """First test images of a run's data, as its model takes them, and their name; None without."""
+def _dataset(folder: Path) -> Dataset | None:
+    """The data of a run; None where its folder names none, or they cannot be read."""
     if not (folder / CONFIG).is_file():
         return None
     try:
         config = read_config(folder)
-        dataset = load_dataset(config["dataset"], config.get("data_dir"), config.get("seed", 0))
+        return load_dataset(config["dataset"], config.get("data_dir"), config.get("seed", 0))
     except (KeyError, DataError, RunError) as error:
         logging.warning(
             "The run's data cannot be read to check with (%s); inputs are drawn.", error
         )
         return None
-    batch = next(iter(SplitFeed(dataset.test, EXAMPLES).evaluation(EXAMPLES)))
-    return batch[0], dataset.name

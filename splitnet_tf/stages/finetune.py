@@ -17,12 +17,14 @@ from splitnet_tf.grouping import Grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import PLAIN, TREE
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.splitting import SplitTree, is_tree
 from splitnet_tf.stages.accuracy import at_start, check_labels, tested
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase
+from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
@@ -66,6 +68,7 @@ def finetune(
     devices: Sequence[str] = (),
     trunk: str = "replicate",
     measure_start: bool = False,
+    preprocessing: Preprocessing | str | None = None,
     settings: Mapping[str, Any] | None = None,
     restart: bool = False,
 ) -> Finetuned:
@@ -90,6 +93,7 @@ def finetune(
       devices: names of devices to train a tree on, each branch on its own. Defaults to none.
       trunk: where the trunk runs with ``devices``, see ``place``.
       measure_start: bool, whether to measure the validation accuracy before the first step.
+      preprocessing: see ``learn_groups``.
       settings: what TensorBoard shows as the run's settings. Defaults to the phase.
       restart: bool, whether to remove what an earlier run left in the folder.
 
@@ -110,10 +114,13 @@ def finetune(
         seed=seed,
         steps_per_epoch=feed.steps_per_epoch,
         loss=type(loss).__name__,
+        **recorded(preprocessing),
         **teaching_settings(teacher, teaching),
     )
     with run_folder(run, config, restart) as folder:
-        more = at_start(network, valid, loss) if measure_start else {}
+        more = {}
+        if measure_start:
+            more = at_start(network, valid, loss, preprocessing=preprocessing)
         result = train_network(
             network,
             feed,
@@ -126,8 +133,10 @@ def finetune(
             trunk=trunk,
             settings=settings or config,
         )
-        save_model(network, folder.path / (TREE if is_tree(network) else PLAIN))
-        result = dataclasses.replace(result, **tested(network, test, loss), **more)
+        file = folder.path / (TREE if is_tree(network) else PLAIN)
+        save_model(network, file, notes_of(preprocessing))
+        more |= {**tested(network, test, loss), **recorded(preprocessing)}
+        result = dataclasses.replace(result, **more)
         result.write(folder.path)
     return Finetuned(result)
 

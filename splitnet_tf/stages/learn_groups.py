@@ -16,6 +16,7 @@ from splitnet_tf.grouping import Grouping, off_block_energy, plan_of, read_group
 from splitnet_tf.grouping.paces import paces
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.start import given_assignments
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import GROUPED, GROUPING
 from splitnet_tf.runs.results import GroupResult
@@ -31,6 +32,7 @@ from splitnet_tf.stages.loop import (
     total_steps,
     train_phase,
 )
+from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
 from splitnet_tf.storage.models import save_model
 
@@ -85,6 +87,8 @@ def learn_groups(
     split_pace: float = 1.0,
     picture_interval: int = 0,
     measure_start: bool = False,
+    trained: keras.Model | None = None,
+    preprocessing: Preprocessing | str | None = None,
     settings: Mapping[str, Any] | None = None,
     restart: bool = False,
 ) -> LearnedGroups:
@@ -110,6 +114,9 @@ def learn_groups(
       split_pace: float, factor on the learning rate of the split kernels.
       picture_interval: int, steps between pictures in TensorBoard; 0 for every fifth evaluation.
       measure_start: bool, whether to measure the validation accuracy before the first step.
+      trained: the model that was grouped, to compare that accuracy with. Defaults to ``grouped``.
+      preprocessing: how the data given here were prepared, such as ``"scale01"``; it is kept with
+        the model for the programs. Nothing is prepared. Defaults to None: not known.
       settings: what TensorBoard shows as the run's settings. Defaults to the recipe.
       restart: bool, whether to remove what an earlier run left in the folder.
 
@@ -141,6 +148,7 @@ def learn_groups(
         loss=type(loss).__name__,
         given=given.method("") if given else None,
         split_pace=split_pace,
+        **recorded(preprocessing),
         **{name: getattr(losses, name) for name in ("gamma1", "gamma2", "gamma3", "scaling")},
     )
     with run_folder(run, config, restart) as folder:
@@ -166,7 +174,9 @@ def learn_groups(
             seed=seed,
             picture_interval=picture_interval,
         )
-        more = at_start(grouped, valid, loss) if measure_start else {}
+        more = {}
+        if measure_start:
+            more = at_start(grouped, valid, loss, trained=trained, preprocessing=preprocessing)
         found, _ = train_phase(
             grouped,
             recipe,
@@ -179,7 +189,8 @@ def learn_groups(
             paces=paces(losses, recipe.pace, still, split_pace),
             hooks=[hook, RunHook(grouped, settings or config)],
         )
-        save_model(grouped, folder.path / GROUPED)  # first, as a group may be empty
+        notes = notes_of(preprocessing)
+        save_model(grouped, folder.path / GROUPED, notes)  # first, as a group may be empty
         grouping = _read(grouped, method, class_names, given, folder.path if run else None)
         grouping.save(folder.path / GROUPING)
         result = GroupResult(
@@ -188,6 +199,7 @@ def learn_groups(
             stopped=found.stopped,
             rollbacks=found.rollbacks,
             valid_accuracy=found.valid_accuracy,
+            **recorded(preprocessing),
             # Of the groups that are written, which may be read otherwise than training did.
             off_block_energy=float(np.mean(list(off_block_energy(grouped, grouping).values()))),
             **tested(grouped, test, loss),

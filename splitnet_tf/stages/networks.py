@@ -21,6 +21,7 @@ def choose_model(
     name: str,
     num_classes: int | None = None,
     input_shape: tuple[int, ...] | None = None,
+    multi_label: bool = False,
     **settings,
 ) -> keras.Model:
     """Builds a model by name or loads it from a file; it returns logits.
@@ -29,6 +30,7 @@ def choose_model(
       name: name for ``models.build``, or a ``.keras`` file.
       num_classes: int, classes that the model must have. Defaults to its own.
       input_shape: shape of an example that the model must take. Defaults to its own.
+      multi_label: bool, whether an example may have several classes, see ``logits_model``.
       **settings: arguments of the model's function; a file takes none.
 
     Raises:
@@ -42,12 +44,14 @@ def choose_model(
             raise ArgumentError(f"`model={name}`: {_reason(error)}") from None
     if settings:
         raise ArgumentError(f"`model={name}`: a file has no setting '{sorted(settings)[0]}'.")
-    model = logits_model(load_model(name))
-    found = (model.input_shape[1:], model.output_shape[-1])
+    model = logits_model(load_model(name), multi_label)
+    found = (model.input_shape[1:], (model.output_shape[-1],))
+    classes = None if num_classes is None else (num_classes,)
     for what, has, wanted in zip(
-        ("inputs of shape", "classes:"), found, (input_shape, num_classes), strict=True
+        ("inputs of shape", "classes:"), found, (input_shape, classes), strict=True
     ):
-        if wanted is not None and has != wanted:
+        if wanted is not None and not _takes((None, *has), (None, *wanted)):
+            has, wanted = (v[0] if what == "classes:" else v for v in (has, wanted))
             raise ArgumentError(
                 f"`model={name}`: it has {what} {has}, the data {wanted}; give a model made for "
                 "this data."

@@ -18,6 +18,7 @@ from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping import GroupingRecipe, group_model
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.stages.evaluate import ModelEvaluation, evaluate_model
 from splitnet_tf.stages.learn_groups import learn_groups
@@ -135,6 +136,7 @@ def search_cuts(
     exhaustive: bool = False,
     batch_size: int = 32,
     seed: int = 0,
+    preprocessing: Preprocessing | str | None = None,
     restart: bool = False,
 ) -> Search:
     """Tries the cuts of a trained network from shallow to deep, each with a short finetuning.
@@ -152,7 +154,7 @@ def search_cuts(
         Defaults to none: nothing is kept but the best tree.
       loop: see ``learn_groups``.
       exhaustive: bool, whether all cuts are tried, whatever they lose. Defaults to False.
-      batch_size, seed, restart: see ``learn_groups``.
+      batch_size, seed, preprocessing, restart: see ``learn_groups``.
 
     Raises:
       ArgumentError: a drop out of its range, or no cut within the budget.
@@ -174,6 +176,7 @@ def search_cuts(
         folder = Path(run) / f"{cut.start}-{num_groups}" if run else None
         sections = [(cut.start, num_groups)]
         common = {"loop": loop, "seed": seed, "restart": restart}
+        common["preprocessing"] = preprocessing
         tree = _try(model, sections, feeds, recipe, phase, folder, common)
         kept = folder / "split" if folder else None
         trial = Trial.of(evaluate_model(tree, feeds[1]), cut.start, num_groups, kept)

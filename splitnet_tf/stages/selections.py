@@ -8,7 +8,7 @@ import keras
 
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.runs.names import PLAIN, WHOLE
+from splitnet_tf.runs.names import WHOLE
 from splitnet_tf.sparsity import (
     Selection,
     random_like,
@@ -16,7 +16,8 @@ from splitnet_tf.sparsity import (
     read_selection,
     select_by_norms,
 )
-from splitnet_tf.stages.networks import check_fits, check_run_folder
+from splitnet_tf.stages.networks import check_fits
+from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
 METHODS = ("zeros", "norms", "random")
@@ -32,11 +33,7 @@ def whole_model(base: str | Path, dataset: Dataset) -> keras.Model:
     Raises:
       RunError: a file that is not there, or of other data.
     """
-    path = Path(base)
-    check_run_folder("base", path, "train first, with sparsify.sh say")
-    if path.is_dir():
-        path = next((path / name for name in WHOLE if (path / name).is_file()), path / PLAIN)
-    model = load_model(path)
+    model = load_model(model_file("base", base, WHOLE))
     check_fits(f"`base={base}`", model, dataset)
     return model
 

@@ -15,6 +15,7 @@ from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph.copying import plain_copy
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory, base_digest
 from splitnet_tf.runs.names import CHANGES, SELECTION, SHRINK_STAGES, SHRUNK, SMALL
 from splitnet_tf.runs.results import ShrinkResult
@@ -26,10 +27,11 @@ from splitnet_tf.sparsity import (
     read_selection,
     shrink_model,
 )
-from splitnet_tf.stages.accuracy import accuracy_of
+from splitnet_tf.stages.accuracy import accuracy_of, at_start
 from splitnet_tf.stages.agreement import APART, difference_on
 from splitnet_tf.stages.finetune import train_network
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
+from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.json_files import write_json
 from splitnet_tf.storage.models import save_model
@@ -85,6 +87,8 @@ def shrink(
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 1,
+    measure_start: bool = False,
+    preprocessing: Preprocessing | str | None = None,
     settings: Mapping[str, Any] | None = None,
     restart: bool = False,
 ) -> Shrink:
@@ -101,7 +105,9 @@ def shrink(
       gather: see ``shrink_model``.
       run: folder for all that is made. Defaults to none: nothing is kept.
       loop: intervals, precision, patience.
-      loss, teacher, teaching, class_weight, batch_size, seed, settings: see ``finetune``.
+      measure_start: bool, whether to measure the validation accuracy before the shrink.
+      loss, teacher, teaching, class_weight, batch_size, seed, preprocessing, settings: see
+        ``finetune``.
       restart: bool, whether to remove what an earlier run left in the folder.
 
     Raises:
@@ -128,8 +134,10 @@ def shrink(
         steps_per_epoch=feed.steps_per_epoch,
         loss=type(loss).__name__,
         base_digest=base_digest(model, selection.to_json()),
+        **recorded(preprocessing),
         **teaching_settings(teacher, teaching),
     )
+    notes = notes_of(preprocessing)
     with run_folder(run, config, restart) as folder:
         apart = difference_on(zeros, small, valid)
         if not apart < APART:
@@ -138,10 +146,12 @@ def shrink(
                 "written. This is a fault of the shrink: please report the model's layers."
             )
         logging.info("The shrunk model computes what the one with zeros does: %.1e apart.", apart)
+        if measure_start:
+            at_start(model, valid, loss, preprocessing=preprocessing)
         of_small = evaluator(small, loss)
         stages = {"before": accuracy_of(model, test, loss).top1}
         stages["shrunk"] = of_small(test.evaluation()).top1
-        save_model(small, folder.path / SHRUNK)
+        save_model(small, folder.path / SHRUNK, notes)
         write_json(folder.path / CHANGES, shrunk.changes.to_json())
         selection.save(folder.path / SELECTION)
         done = train_network(
@@ -158,13 +168,14 @@ def shrink(
             after_step=keep_zeros(small),
         )
         stages["finetuned"] = of_small(test.evaluation()).top1
-        save_model(small, folder.path / SMALL)
+        save_model(small, folder.path / SMALL, notes)
         result = ShrinkResult(
             steps=done.steps,
             epochs=done.epochs,
             stopped=done.stopped,
             rollbacks=done.rollbacks,
             valid_accuracy=done.valid_accuracy,
+            **recorded(preprocessing),
             test_accuracy=stages,
             params={"before": before.params, "after": after.params},
             flops={"before": before.flops, "after": after.flops},

@@ -13,6 +13,7 @@ import keras
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.copying import return_weights
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import CHANGES, SELECTION, SPARSE
 from splitnet_tf.runs.results import SparseResult
@@ -37,6 +38,7 @@ from splitnet_tf.stages.loop import (
     total_steps,
     train_phase,
 )
+from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
 from splitnet_tf.stages.sparsity_hook import TARGET_OF, SparsityHook, shares_left
 from splitnet_tf.storage.json_files import write_json
@@ -86,6 +88,7 @@ def sparsify(
     batch_size: int = 32,
     seed: int = 0,
     measure_start: bool = False,
+    preprocessing: Preprocessing | str | None = None,
     settings: Mapping[str, Any] | None = None,
     restart: bool = False,
 ) -> Sparsified:
@@ -105,6 +108,7 @@ def sparsify(
       batch_size: int, examples in a batch of arrays; data in batches keep theirs.
       seed: int, seed of the order of arrays.
       measure_start: bool, whether to measure the validation accuracy before the first step.
+      preprocessing: see ``learn_groups``.
       settings: what TensorBoard shows as the run's settings. Defaults to the recipe.
       restart: bool, whether to remove what an earlier run left in the folder.
 
@@ -129,6 +133,7 @@ def sparsify(
         seed=seed,
         steps_per_epoch=feed.steps_per_epoch,
         loss=type(loss).__name__,
+        **recorded(preprocessing),
         **_strengths(recipe),
     )
     hook = SparsityHook(
@@ -142,7 +147,9 @@ def sparsify(
         total_steps(recipe, loop, feed.steps_per_epoch),
     )
     with run_folder(run, config, restart) as folder:
-        more = at_start(sparse, valid, loss) if measure_start else {}
+        more = {}
+        if measure_start:
+            more = at_start(sparse, valid, loss, trained=model, preprocessing=preprocessing)
         found, _ = train_phase(
             sparse,
             recipe,
@@ -156,7 +163,7 @@ def sparsify(
             hooks=[hook, RunHook(model, settings or config)],
         )
         return_weights(sparse, model)
-        save_model(model, folder.path / SPARSE)
+        save_model(model, folder.path / SPARSE, notes_of(preprocessing))
         selection, changes = read_selection(model), predict_changes(model)
         selection.save(folder.path / SELECTION)
         write_json(folder.path / CHANGES, changes.to_json())
@@ -167,6 +174,7 @@ def sparsify(
             stopped=found.stopped,
             rollbacks=found.rollbacks,
             valid_accuracy=found.valid_accuracy,
+            **recorded(preprocessing),
             zero_groups={f"{c.structure}/{c.name}": c.zero for c in counts},
             groups={f"{c.structure}/{c.name}": c.count for c in counts},
             weights=before_after(changes, "weights"),

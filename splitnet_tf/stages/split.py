@@ -17,14 +17,16 @@ from splitnet_tf.graph.copying import plain_copy
 from splitnet_tf.grouping import Grouping, off_block_energy
 from splitnet_tf.recipe import recalibrate_batch_norm
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory, base_digest
 from splitnet_tf.runs.names import CUT, GROUPING, STAGES, TREE
 from splitnet_tf.runs.results import SplitResult
 from splitnet_tf.splitting import SplitTree, mask_off_blocks, split_model
-from splitnet_tf.stages.accuracy import accuracy_of
+from splitnet_tf.stages.accuracy import accuracy_of, at_start
 from splitnet_tf.stages.agreement import APART, difference_on
 from splitnet_tf.stages.finetune import check_placing, train_network
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
+from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
 from splitnet_tf.training.evaluation import evaluator
@@ -107,6 +109,8 @@ def split(
     seed: int = 1,
     devices: Sequence[str] = (),
     trunk: str = "replicate",
+    measure_start: bool = False,
+    preprocessing: Preprocessing | str | None = None,
     settings: Mapping[str, Any] | None = None,
     restart: bool = False,
 ) -> Split:
@@ -123,8 +127,9 @@ def split(
         of ``train``.
       recalibrate_batches: int, how many of ``train``; 0 for none.
       dropout: float, rate of the tree's dropout layers. Defaults to that of the grouped model.
-      loss, teacher, teaching, class_weight, batch_size, seed, devices, trunk, settings: see
-        ``finetune``.
+      measure_start: bool, whether to measure the validation accuracy before the cut.
+      loss, teacher, teaching, class_weight, batch_size, seed, devices, trunk, preprocessing,
+        settings: see ``finetune``.
       restart: bool, whether to remove what an earlier run left in the folder.
 
     Raises:
@@ -145,11 +150,15 @@ def split(
         steps_per_epoch=feed.steps_per_epoch,
         loss=type(loss).__name__,
         base_digest=base_digest(grouped, grouping.to_json()),
+        **recorded(preprocessing),
         **teaching_settings(teacher, teaching),
     )
+    notes = notes_of(preprocessing)
     with run_folder(run, config, restart) as folder:
         apart = check_split(grouped, grouping, tree, valid)
         logging.info("The tree computes what the masked model computes: %.1e apart.", apart)
+        if measure_start:
+            at_start(grouped, valid, loss, preprocessing=preprocessing)
         of_tree = evaluator(tree.model, loss)  # traced once for three stages
         stages = {"before": accuracy_of(grouped, test, loss).top1}
         stages["cut"] = of_tree(test.evaluation()).top1
@@ -157,7 +166,7 @@ def split(
             batches = feed.training() if recalibrate is None else recalibrate
             recalibrate_batch_norm(tree.model, batches, recalibrate_batches)
             stages["recalibrated"] = of_tree(test.evaluation()).top1
-        save_model(tree.model, folder.path / CUT)
+        save_model(tree.model, folder.path / CUT, notes)
         done = train_network(
             tree.model,
             feed,
@@ -171,9 +180,10 @@ def split(
             settings=settings or config,
         )
         stages["finetuned"] = of_tree(test.evaluation()).top1
-        save_model(tree.model, folder.path / TREE)
+        save_model(tree.model, folder.path / TREE, notes)
         grouping.save(folder.path / GROUPING)
         result = _result(grouped, grouping, tree, stages, done)
+        result = dataclasses.replace(result, **recorded(preprocessing))
         result.write(folder.path)
     return Split(tree, grouping, result)
 

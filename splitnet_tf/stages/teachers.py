@@ -13,7 +13,7 @@ from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph import logits_model, plain_copy
 from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
 from splitnet_tf.runs.names import CHECKPOINTS
-from splitnet_tf.stages.evaluate_run import model_file
+from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
 BEFORE = "before"

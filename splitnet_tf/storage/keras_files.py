@@ -16,11 +16,14 @@ from typing import Any
 
 import h5py
 
+from splitnet_tf.storage.json_files import CHECKSUM, checksum, parse_json
 from splitnet_tf.storage.keras_configs import check_config
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_CONFIG_BYTES = 64 * 1024 * 1024
 MAX_METADATA_BYTES = 1024 * 1024
+MAX_NOTES_BYTES = 16 * 1024
+NOTES = "splitnet_tf"
 MAX_EXPANSION = 4  # Keras does not compress; somebody who zips a file anew gains little
 
 
@@ -44,6 +47,7 @@ def check_model_file(path: Path, custom_objects: Mapping[str, Any] | None = None
             weights = archive.read(WEIGHTS)
     except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise ValueError(f"it is damaged or no zip file ({error})") from None
+    read_notes(path)
     if not isinstance(_parse(metadata, METADATA), dict):
         raise ValueError(f"its {METADATA} is no JSON object")
     document = _parse(config, CONFIG)
@@ -51,6 +55,50 @@ def check_model_file(path: Path, custom_objects: Mapping[str, Any] | None = None
         document.pop("compile_config", None)  # losses and optimizers are not loaded
     check_config(document, custom_objects)
     _check_weights(weights)
+
+
+def write_notes(path: Path, notes: Mapping[str, Any]) -> None:
+    """Writes notes on a model into its ``.keras`` file, which stays a file of Keras alone.
+
+    They are the comment of the zip, JSON with a checksum: Keras unpacks a file with a member of
+    its own to a temporary folder at each load, and passes the comment over.
+
+    Args:
+      path: file that Keras wrote.
+      notes: JSON-serializable, with string keys.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    document = {NOTES: dict(notes)}
+    text = json.dumps({**document, CHECKSUM: checksum(document)}).encode()
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = text
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """Notes that ``write_notes`` wrote; none of a file without.
+
+    Raises:
+      ValueError: they are too long, damaged, or the file is no zip.
+      OSError: it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.comment
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"it is damaged or no zip file ({error})") from None
+    if not text.startswith(b'{"' + NOTES.encode()):
+        return {}
+    if len(text) > MAX_NOTES_BYTES:
+        raise ValueError(f"its notes of {len(text)} bytes are longer than {MAX_NOTES_BYTES}")
+    try:
+        notes = parse_json(text.decode()).get(NOTES)
+    except ValueError as error:
+        raise ValueError(f"its notes: {error}") from None
+    if not isinstance(notes, dict):
+        raise ValueError("its notes are no JSON object")
+    return notes
 
 
 def _check_members(archive: zipfile.ZipFile, file_size: int) -> None:

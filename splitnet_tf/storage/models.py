@@ -10,15 +10,19 @@ from typing import Any
 import keras
 
 from splitnet_tf.errors import RunError
-from splitnet_tf.storage.keras_files import check_model_file
+from splitnet_tf.storage.keras_files import check_model_file, read_notes, write_notes
 
 
-def save_model(model: keras.Model, path: str | Path) -> None:
+def save_model(
+    model: keras.Model, path: str | Path, notes: Mapping[str, Any] | None = None
+) -> None:
     """Saves a ``.keras`` file beside ``path`` and renames it.
 
     Args:
       model: to save.
       path: file that ends in ``.keras``; missing folders are made.
+      notes: facts about the model that go with it, such as the preprocessing of its inputs; see
+        ``model_notes``. Defaults to none.
 
     Raises:
       RunError: it cannot be written.
@@ -28,6 +32,8 @@ def save_model(model: keras.Model, path: str | Path) -> None:
     beside = path.with_name(f".{path.stem}.{os.getpid()}.keras")
     try:
         model.save(beside)
+        if notes:
+            write_notes(beside, notes)
         with open(beside, "rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
@@ -35,6 +41,20 @@ def save_model(model: keras.Model, path: str | Path) -> None:
         raise RunError(f"Model file {path} cannot be written: {error.strerror}.") from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def model_notes(path: str | Path) -> dict[str, Any]:
+    """Notes that ``save_model`` put into a model file; none of a file without.
+
+    Raises:
+      RunError: it cannot be read, or the notes are damaged.
+    """
+    try:
+        return read_notes(Path(path))
+    except OSError as error:
+        raise RunError(f"Model file {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise RunError(f"Model file {path} is refused: {error}.") from None
 
 
 def load_model(path: str | Path, custom_objects: Mapping[str, Any] | None = None) -> keras.Model:

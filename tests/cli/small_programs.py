@@ -8,6 +8,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from splitnet_tf.stages.preprocessing import notes_of
+from splitnet_tf.storage.models import save_model
+
 COMMON = ["--dataset=planted", "--batch_size=32", "--deterministic", "--max_steps=40"]
 COMMON += ["--display=4", "--val_interval=8", "--checkpoint_interval=2"]
 SPLIT = ["--recalibrate_batches=5"]
@@ -38,7 +41,8 @@ def small_model(path, dropout=0.2):
     x = layers.ReLU()(layers.BatchNormalization(name="norm")(x))
     x = layers.Conv2D(8, 3, use_bias=False, name="second")(layers.Dropout(dropout, seed=3)(x))
     x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
-    keras.Model(inputs, layers.Dense(8, name="logits")(x)).save(path)
+    model = keras.Model(inputs, layers.Dense(8, name="logits")(x), name="functional")
+    save_model(model, path, notes_of("whiten"))
 
 
 def same_weights(one, other):

@@ -5,7 +5,7 @@ import importlib
 import pytest
 from absl import flags
 
-from splitnet_tf.cli.define import Amount, Items, NewFile, Number, Text
+from splitnet_tf.cli.define import Amount, Augmentation, Items, NewFile, Number, Parsed, Text
 from tests.conftest import ROOT
 
 PROGRAMS = sorted(
@@ -112,10 +112,12 @@ def wrong_texts(parser):
         return [*NO_NUMBER, *outside, *(NOT_WHOLE if parser.kind is int else ())]
     if isinstance(parser, flags.EnumParser):
         return ["", "nosuch"]
-    if isinstance(parser, flags.BooleanParser):
+    if isinstance(parser, flags.BooleanParser | Augmentation):
         return ["", "2", "maybe"]
     if isinstance(parser, Amount):
         return [*NO_NUMBER, "-1", "0x", "x"]
+    if isinstance(parser, Parsed):
+        return ["", " ", "nosuch"]
     assert isinstance(parser, Text), f"{parser}: define the flag by splitnet_tf.cli.define"
     folder = ["/", "."] if isinstance(parser, NewFile) else []
     return ["", " ", *folder, *(["x.xyz"] if getattr(parser, "suffixes", ()) else [])]

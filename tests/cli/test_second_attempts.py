@@ -35,7 +35,7 @@ def test_a_model_that_cannot_be_grouped_leaves_no_settings_behind(group, tmp_pat
     x = layers.Dense(8, name="second")(layers.Flatten()(inputs))
     halves = [layers.Dense(4, name=name)(x) for name in ("logits", "others")]
     keras.Model(inputs, layers.Concatenate()(halves)).save(tmp_path / "halves.keras")
-    printed = group("--model=halves.keras", code=1)
+    printed = group("--model=halves.keras", "--preprocessing=whiten", code=1)
     assert "error: The classes of --model are made by several layers (logits, others);" in printed
     group("--model=small.keras", "--max_steps=2", "--warmup_epochs=0")
 

@@ -6,12 +6,13 @@ from absl.testing import flagsaver
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.cli import device_flags, group, split, training_flags
+from splitnet_tf.cli import data_flags, device_flags, group, split, training_flags
 from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.data import evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.stages.base import base_model
 from splitnet_tf.stages.loop import Loop, rate_schedule
 
@@ -168,17 +169,23 @@ def test_scale_of_batch_norm(no_scale):
 
 
 @programs
-@pytest.mark.parametrize("augment", [True, False])
-def test_augmentation(program, augment):
+@pytest.mark.parametrize(
+    ("flag", "augment"),
+    [("--augment", True), ("--augment=crop_flip", True), ("--augment=true", True)]
+    + [("--noaugment", False), ("--augment=none", False), ("--augment=False", False)],
+)
+def test_augmentation(program, flag, augment):
     """Without it a batch, here of all images, holds them as they are."""
-    arguments = [f"--augment={augment}", "--batch_size=100"]
+    arguments = [flag, "--batch_size=100"]
 
     def batch():
-        train, _, _ = training_flags.split_feeds(DATA, seed=0)
+        train, _, _ = data_flags.split_feeds(DATA, 0, WHITEN)
         return next(iter(train.training()))[0].numpy()
 
     images = read(program, *arguments, then=batch)
-    plain = next(iter(evaluation_batches(DATA.train, len(DATA.train))))[0].numpy()
+    plain = next(iter(evaluation_batches(DATA.train, len(DATA.train), preprocessing=WHITEN)))[
+        0
+    ].numpy()
     as_they_are = {image.tobytes() for image in plain}
     assert all(image.tobytes() in as_they_are for image in images) == (not augment)
 

@@ -5,6 +5,8 @@ import numpy as np
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split, save_arrays
 from splitnet_tf.parallel.network import free_port
+from splitnet_tf.stages.preprocessing import notes_of
+from splitnet_tf.storage.models import save_model
 from tests.cli.forked import run_programs
 
 PLANTED = ("--train_dir=t", "--dataset=planted")
@@ -335,8 +337,8 @@ WRONG_USAGE = [
 
 
 def test_wrong_usage_gets_one_sentence(tmp_path):
-    models.mlp((8, 6), 5, (4, 4, 3)).save(tmp_path / "other.keras")
-    models.mlp((8, 6), 8, (16, 16, 3)).save(tmp_path / "plain.keras")
+    save_model(models.mlp((8, 6), 5, (4, 4, 3)), tmp_path / "other.keras", notes_of("whiten"))
+    save_model(models.mlp((8, 6), 8, (16, 16, 3)), tmp_path / "plain.keras", notes_of("whiten"))
     tiny = Split(np.zeros((8, 4, 4, 3), np.uint8), np.arange(8) % 4)
     save_arrays(Dataset("tiny", tiny, tiny, tiny, tuple("abcd")), tmp_path / "tiny.npz")
     found = run_programs(

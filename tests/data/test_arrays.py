@@ -90,10 +90,13 @@ def with_(**more):
         (with_(class_names=np.array(["a", None, 3], object)), "Object arrays cannot be loaded"),
         (with_(train_images=np.array([object()])), "Object arrays cannot be loaded"),
         (with_(train_labels=np.zeros(6)), "'train_labels' must be a row of integers"),
-        (with_(train_labels=np.full(6, 2**32)), "a label of 4294967296"),
-        (with_(train_labels=np.full(6, 2**64 - 1, np.uint64)), "a label of 18446744073709551615"),
+        (with_(train_labels=np.full(6, 2**32)), "a number of 4294967296, beyond"),
+        (with_(train_labels=np.full(6, 2**64 - 1, np.uint64)), "a number of 18446744073709551615"),
         (with_(train_labels=np.full(6, 3)), "labels must lie from 0 to 2"),
-        (with_(test_images=np.zeros((4, 4, 5, 3))), "images must be uint8"),
+        (
+            with_(test_images=np.zeros((4, 4, 5, 3))),
+            "images are float32 .4, 5, 3., those of the train",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(change, sentence, arrays, tmp_path):

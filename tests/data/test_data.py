@@ -14,7 +14,8 @@ from splitnet_tf.data import Split
 from splitnet_tf.data.dataset import Dataset
 from splitnet_tf.data.pipeline import crop_and_flip
 from splitnet_tf.errors import DataError
-from splitnet_tf.recipe.preprocessing import PAD
+from splitnet_tf.recipe.augmentation import PAD
+from splitnet_tf.recipe.preprocessing import WHITEN
 from tests.preprocessed import whitened
 
 
@@ -77,21 +78,24 @@ def test_planted_subgroups_are_nearer_to_their_siblings(groups, seed):
 
 
 def test_batches_resume_anywhere_bit_for_bit(split):
-    whole = take(data.training_batches(split, 8, seed=5), 15)  # six an epoch
+    whole = take(data.training_batches(split, 8, seed=5, preprocessing=WHITEN), 15)  # six an epoch
     for start in (1, 5, 6, 11):
-        rest = take(data.training_batches(split, 8, seed=5, start_step=start), 15 - start)
+        rest = take(
+            data.training_batches(split, 8, seed=5, start_step=start, preprocessing=WHITEN),
+            15 - start,
+        )
         for (x, y), (u, v) in zip(whole[start:], rest, strict=True):
             np.testing.assert_array_equal(x, u)
             np.testing.assert_array_equal(y, v)
-    other = take(data.training_batches(split, 8, seed=6), 1)[0]
+    other = take(data.training_batches(split, 8, seed=6, preprocessing=WHITEN), 1)[0]
     assert (other[0] != whole[0][0]).any()
     assert (whole[0][0] != whole[6][0]).any()
 
 
 def test_an_epoch_sees_every_image_once(split):
-    plain = data.training_batches(split, 10, seed=1, augment=False)
+    plain = data.training_batches(split, 10, seed=1, augment="none", preprocessing=WHITEN)
     seen = np.concatenate([x for x, _ in take(plain, 5)])
-    expected = data.whiten(split.images).numpy()
+    expected = WHITEN(split.images).numpy()
     order = np.lexsort(seen.reshape(50, -1).T)
     wanted = np.lexsort(expected.reshape(50, -1).T)
     np.testing.assert_array_equal(seen[order], expected[wanted])
@@ -100,8 +104,9 @@ def test_an_epoch_sees_every_image_once(split):
 ALLOCATOR = """
 import sys, numpy as np, tensorflow as tf
 from splitnet_tf.data import Split, training_batches
+from splitnet_tf.recipe.preprocessing import WHITEN
 images, spec = np.zeros((8, 8, 8, 3), np.uint8), tf.TensorSpec((8, 8, 3), tf.uint8)
-next(iter(training_batches(Split(images, np.zeros(8, np.int32)), 4, 0)))
+next(iter(training_batches(Split(images, np.zeros(8, np.int32)), 4, 0, preprocessing=WHITEN)))
 print("then a generator", file=sys.stderr, flush=True)
 next(iter(tf.data.Dataset.from_generator(lambda: iter(images), output_signature=spec)))
 """
@@ -126,7 +131,7 @@ def test_batches_leave_the_allocator_alone():
 def test_whitening_is_per_image_and_channel(seed):
     images = np.random.default_rng(seed).integers(0, 256, (3, 6, 5, 3), np.uint8)
     images[0, :, :, 1] = 7  # no deviation at all
-    np.testing.assert_allclose(data.whiten(images), whitened(images), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(WHITEN(images), whitened(images), rtol=1e-4, atol=1e-5)
 
 
 @given(st.integers(0, 10**6))
@@ -154,15 +159,15 @@ def test_all_crops_and_flips_occur():
 def test_images_too_small_to_augment_are_refused(size):
     """One pixel more can be cropped; without augmentation any size can be trained on."""
     small = Split(np.zeros((4, *size, 1), np.uint8), np.zeros(4, np.int32))
-    with pytest.raises(DataError, match=rf"^Images of {size[0]}x{size[1]} .*`augment=False`\.$"):
-        data.training_batches(small, 2, seed=0)
-    take(data.training_batches(small, 2, seed=0, augment=False), 1)
+    with pytest.raises(DataError, match=rf"^Images of {size[0]}x{size[1]} .*`augment=none`\.$"):
+        data.training_batches(small, 2, seed=0, preprocessing=WHITEN)
+    take(data.training_batches(small, 2, seed=0, augment="none", preprocessing=WHITEN), 1)
     larger = Split(np.zeros((4, PAD + 1, PAD + 1, 1), np.uint8), small.labels)
-    take(data.training_batches(larger, 2, seed=0), 1)
+    take(data.training_batches(larger, 2, seed=0, preprocessing=WHITEN), 1)
 
 
 def test_evaluation_sees_all_in_order(split):
-    batches = take(data.evaluation_batches(split, 8), 99)
+    batches = take(data.evaluation_batches(split, 8, preprocessing=WHITEN), 99)
     assert [len(y) for _, y in batches] == [8] * 6 + [2]
     np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), split.labels)
 
@@ -181,8 +186,13 @@ X, Y = np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int32)
     ("changes", "sentence"),
     [
         ({"class_names": ("a",)}, "has 1 classes"),
-        ({"train": Split(X.astype("float32"), Y)}, "'train': images must be uint8"),
-        ({"valid": Split(X[0], Y)}, "'valid': images must be uint8"),
+        ({"train": Split(X.astype("int32"), Y)}, "'train': images must be bytes or floats"),
+        ({"train": Split(X.astype("uint16"), Y)}, "whole numbers of images must be bytes"),
+        ({"train": Split(X[:, 0, 0, 0], Y)}, "'train': images must be bytes or floats"),
+        ({"valid": Split(X[0], Y)}, "'valid': labels must be 4 integers"),
+        ({"test": Split(X.astype("float32"), Y)}, "images are float32 .4, 4, 3., those of the"),
+        ({"test": Split(X, np.eye(3, dtype=int)[Y])}, "all must be of one kind"),
+        ({"test": Split(X, np.zeros((2, 4), int))}, "of several classes must be 0 or 1, .2, 3."),
         ({"test": Split(X[:0], Y[:0])}, "'test' is empty"),
         ({"test": Split(X, Y[:1])}, "labels must be 2 integers"),
         ({"test": Split(X, Y.astype(float))}, "labels must be 2 integers"),
@@ -202,7 +212,10 @@ def test_wrong_data_is_named(changes, sentence):
         (lambda: data.load_dataset("svhn"), "dataset must be one of cifar100, planted"),
         (lambda: data.load_dataset("planted-0"), "got 'planted-0'"),
         (lambda: data.load_dataset("cifar100", "/nowhere"), "run: python download_cifar100.py"),
-        (lambda: data.training_batches(make().train, 7, 0), "from 1 to the 6 training images"),
+        (
+            lambda: data.training_batches(make().train, 7, 0, preprocessing=WHITEN),
+            "from 1 to the 6 training images",
+        ),
         (lambda: data.planted_groups((2,), 9), "2 to 6 classes a group"),
     ],
 )
@@ -214,8 +227,8 @@ def test_what_cannot_be_loaded_is_named(call, sentence):
 def test_no_data_set_is_autotuned(split):
     """An iterator of one that is makes its process wait when it is let go of."""
     for batches in (
-        data.training_batches(split, 4, seed=0),
-        data.evaluation_batches(split, 4),
-        data.calibration_batches(split, 4, 2),
+        data.training_batches(split, 4, seed=0, preprocessing=WHITEN),
+        data.evaluation_batches(split, 4, preprocessing=WHITEN),
+        data.calibration_batches(split, 4, 2, preprocessing=WHITEN),
     ):
         assert batches.options().autotune.enabled is False

@@ -51,7 +51,7 @@ class Engine:
             raise KeyboardInterrupt
         self.at.get(folder.name, lambda model: None)(model)
 
-    def Accuracy(self, model):
+    def Accuracy(self, model, preprocessing):
         return lambda split: 0.5
 
     @property

@@ -14,6 +14,7 @@ from splitnet_tf.fitting.batches import TrainingOrder, evaluation_data, fast_bat
 from splitnet_tf.fitting.fit_phase import PROGRESS
 from splitnet_tf.fitting.resuming import Progress
 from splitnet_tf.recipe import Phase
+from splitnet_tf.recipe.preprocessing import WHITEN
 from tests.conftest import to_numpy
 from tests.preprocessed import whitened
 
@@ -34,6 +35,7 @@ def train(model, data, folder, phase, batch_size=32, callbacks=()):
     fit_phase(
         *(model, phase, data.train, data.valid, folder, 0),
         batch_size=batch_size,
+        preprocessing=WHITEN,
         callbacks=callbacks,
     )
 
@@ -90,9 +92,15 @@ def test_a_phase_need_not_be_whole_epochs(data, epochs, expected):
 
 
 def test_batches_to_estimate_on_are_whitened_and_seeded(data):
-    found = [to_numpy(x) for x in calibration_batches(data.train, 40, 2, seed=1)]
+    found = [
+        to_numpy(x) for x in calibration_batches(data.train, 40, 2, seed=1, preprocessing=WHITEN)
+    ]
     assert [len(x) for x in found] == [40, 40]
-    assert [len(x) for x in calibration_batches(data.train, 40, 9)] == [40, 40, 16]
+    assert [len(x) for x in calibration_batches(data.train, 40, 9, preprocessing=WHITEN)] == [
+        40,
+        40,
+        16,
+    ]
     chosen = np.random.default_rng([1, 37]).permutation(96)[:80]  # as runs of the past have it
     expected = whitened(data.train.images[chosen])
     np.testing.assert_allclose(np.concatenate(found), expected, atol=1e-4)
@@ -244,4 +252,4 @@ def test_accuracy_is_counted(data):
     model = small()
     logits = to_numpy(model(whitened(data.test.images)))
     expected = np.mean(logits.argmax(1) == data.test.labels)
-    assert Accuracy(model)(data.test) == pytest.approx(expected)
+    assert Accuracy(model, WHITEN)(data.test) == pytest.approx(expected)

@@ -44,6 +44,23 @@ def test_a_softmax_is_taken_off(end, activation):
 def test_logits_are_left_as_they_are(end):
     model = classifier(end)
     assert sn.logits_model(model) is model
+    assert sn.logits_model(model, multi_label=True) is model
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_the_sigmoid_of_several_labels_is_taken_off(apart):
+    inputs = x = keras.Input((5,))
+    x = layers.Dense(4, activation=None if apart else "sigmoid", name="last")(x)
+    model = keras.Model(inputs, layers.Activation("sigmoid")(x) if apart else x)
+    given = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    wanted = to_numpy(model(given))
+    found = sn.logits_model(model, multi_label=True)
+    logits = to_numpy(found(given))
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), wanted, atol=1e-6)
+    np.testing.assert_array_equal(to_numpy(model(given)), wanted)  # left as it was
+    softmax = keras.Model(inputs, layers.Softmax()(x))
+    with pytest.raises(sn.PlanError, match="ends in 'Softmax'; a classifier of several labels"):
+        sn.logits_model(softmax, multi_label=True)
 
 
 @pytest.mark.parametrize(

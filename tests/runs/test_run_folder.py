@@ -38,6 +38,52 @@ def test_free_settings_may_change(tmp_path):
     assert read_config(tmp_path) == config
 
 
+def test_settings_of_before_are_read_in_todays_words(tmp_path):
+    RunDirectory(tmp_path, {"augment": True}).close()
+
+    def today(config):
+        return {**config, "augment": "crop_flip" if config["augment"] is True else "none"}
+
+    with pytest.raises(RunError, match='augment "crop_flip" -> "none"'):
+        RunDirectory(tmp_path, {"augment": "none"}, today=today)
+    RunDirectory(tmp_path, {"augment": "crop_flip"}, today=today).close()
+    assert read_config(tmp_path) == {"augment": "crop_flip"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "goes_on"),
+    [
+        ({"epochs": 2.0}, {"epochs": 3.5}, True),
+        ({"epochs": 2.0}, {"epochs": 1.0}, False),
+        ({"max_steps": 5}, {"max_steps": 9}, True),
+        ({"max_steps": 0}, {"max_steps": 9}, False),
+        ({"max_steps": 9}, {"max_steps": 0}, False),
+        ({"epochs": 2.0, "seed": 1}, {"epochs": 3.0, "seed": 2}, False),
+        ({"rate": 2.0}, {"rate": 3.0}, False),
+    ],
+)
+def test_a_run_goes_on_for_longer(before, now, goes_on, tmp_path, caplog):
+    RunDirectory(tmp_path, before).close()
+    if not goes_on:
+        with pytest.raises(RunError, match="was made with other settings"):
+            RunDirectory(tmp_path, now)
+        return
+    with caplog.at_level("INFO"):
+        RunDirectory(tmp_path, now).close()
+    assert "from here on the learning rate follows the longer schedule" in caplog.text
+    assert read_config(tmp_path) == now
+
+
+def test_the_same_data_may_lie_elsewhere(tmp_path):
+    RunDirectory(tmp_path, {"dataset": "a.npz", "data_digest": "ab"}).close()
+    RunDirectory(tmp_path, {"dataset": "b.npz", "data_digest": "ab"}).close()
+    with pytest.raises(RunError, match='data_digest "ab" -> "cd"'):
+        RunDirectory(tmp_path, {"dataset": "b.npz", "data_digest": "cd"})
+    RunDirectory(tmp_path / "named", {"dataset": "planted"}).close()
+    with pytest.raises(RunError, match='dataset "planted" -> "digits"'):
+        RunDirectory(tmp_path / "named", {"dataset": "digits"})
+
+
 def test_restart_removes_the_results_of_the_run_before(tmp_path):
     RunDirectory(tmp_path, {"seed": 1}).close()
     results = ("grouped.keras", "grouping.json", "evaluation.json")

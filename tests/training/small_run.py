@@ -6,6 +6,7 @@ from keras import layers
 
 from splitnet_tf import data
 from splitnet_tf.recipe import SGD, CrossEntropy
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.training import Hook, Trainer, TrainOptions, TrainStep
 
@@ -61,8 +62,8 @@ def make_trainer(step, run, dataset, options, learning_rate=base_rate, valid=Non
         step,
         options,
         run,
-        lambda start: data.training_batches(dataset.train, 10, 1, start),
-        valid or (lambda: data.evaluation_batches(dataset.valid, 20)),
+        lambda start: data.training_batches(dataset.train, 10, 1, start, preprocessing=WHITEN),
+        valid or (lambda: data.evaluation_batches(dataset.valid, 20, preprocessing=WHITEN)),
         learning_rate=learning_rate,
         hooks=hooks,
     )

@@ -11,6 +11,7 @@ import pytest
 
 from splitnet_tf import data
 from splitnet_tf.errors import DataError
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.checkpoints import list_checkpoints
 from splitnet_tf.training import Trainer, TrainOptions
@@ -98,8 +99,10 @@ def test_batches_that_come_to_an_end_are_named(tmp_path, dataset):
         make_step(make_model()),
         TrainOptions(10),
         run,
-        lambda start: data.training_batches(dataset.train, 10, 1, start).take(3),
-        lambda: data.evaluation_batches(dataset.valid, 20),
+        lambda start: data.training_batches(dataset.train, 10, 1, start, preprocessing=WHITEN).take(
+            3
+        ),
+        lambda: data.evaluation_batches(dataset.valid, 20, preprocessing=WHITEN),
         learning_rate=lambda step: 0.1,
     )
     with pytest.raises(DataError, match="end before step 4; `train_batches` must go on"):
