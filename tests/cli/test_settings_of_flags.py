@@ -1,5 +1,8 @@
 """What the flags of ``group`` and ``split`` become: recipes, loops, models, data."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -8,11 +11,11 @@ from keras import layers
 import splitnet_tf as sn
 from splitnet_tf.cli import data_flags, device_flags, group, split, training_flags
 from splitnet_tf.cli.class_weight_flag import class_weights
-from splitnet_tf.data import evaluation_batches, planted_groups
+from splitnet_tf.data import Dataset, Split, evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
-from splitnet_tf.recipe.preprocessing import WHITEN
+from splitnet_tf.recipe.preprocessing import NONE, WHITEN
 from splitnet_tf.stages.base import base_model
 from splitnet_tf.stages.loop import Loop, rate_schedule
 
@@ -188,6 +191,25 @@ def test_augmentation(program, flag, augment):
     ].numpy()
     as_they_are = {image.tobytes() for image in plain}
     assert all(image.tobytes() in as_they_are for image in images) == (not augment)
+
+
+def test_classes_without_a_training_example_are_told(caplog):
+    few = dataclasses.replace(DATA, train=Split(DATA.train.images[:9], np.arange(9) % 7))
+    read(group, "--batch_size=4", then=lambda: data_flags.split_feeds(few, 0, WHITEN))
+    assert f"No training example of {DATA.class_names[7]} (1 of 8 classes)" in caplog.text
+
+
+def test_data_that_are_no_images_are_not_cropped(caplog):
+    ids = Split(np.arange(32, dtype="int32").reshape(8, 4), np.arange(8) % 2)
+    texts = Dataset("texts", ids, ids, ids, ("a", "b"))
+    with caplog.at_level("INFO"):
+        train, _, _ = read(
+            group, "--batch_size=8", then=lambda: data_flags.split_feeds(texts, 0, NONE)
+        )
+    assert caplog.text.count("The data are no images: `augment=none`.") == 1
+    x, y = next(iter(train.training()))
+    np.testing.assert_array_equal(np.sort(x, axis=0), ids.images)
+    assert x.dtype == "int32" and y.dtype == "int32"
 
 
 def test_a_restart_is_not_repeated_when_a_worker_is_lost(monkeypatch):

@@ -43,6 +43,40 @@ def test_data_of_ones_own(arrays, tmp_path):
     np.testing.assert_array_equal(found.test.labels, arrays["test_labels"])
 
 
+@pytest.mark.parametrize(
+    ("shape", "given", "read"),
+    [
+        ((4, 5, 3), "float64", "float32"),
+        ((4, 5, 3), "float32", "float32"),
+        ((7,), "int64", "int32"),
+        ((7,), "uint8", "int32"),
+        ((7, 2), "float16", "float32"),
+    ],
+)
+def test_floats_and_data_that_are_no_images(shape, given, read, arrays, tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "valid", "test"):
+        count = len(arrays[f"{split}_labels"])
+        arrays[f"{split}_images"] = rng.integers(0, 99, (count, *shape)).astype(given)
+    np.savez(tmp_path / "own.npz", **arrays)
+    found = data.load_arrays(tmp_path / "own.npz")
+    assert found.train.images.dtype == read and found.has_images == (len(shape) == 3)
+    np.testing.assert_array_equal(found.train.images, arrays["train_images"])
+
+
+def test_several_labels_an_example(arrays, tmp_path):
+    for split in ("train", "valid", "test"):
+        labels = np.eye(3, dtype=bool)[arrays[f"{split}_labels"]]
+        arrays[f"{split}_labels"] = labels | np.array([True, False, False])
+    np.savez(tmp_path / "own.npz", **arrays)
+    found = data.load_arrays(tmp_path / "own.npz")
+    assert found.multi_label and found.test.labels.sum() == arrays["test_labels"].sum()
+    arrays["test_labels"] = arrays["test_labels"].astype(int) + 1
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(DataError, match="labels of several classes must be 0 or 1, .4, 3."):
+        data.load_arrays(tmp_path / "own.npz")
+
+
 def test_a_digest_is_of_all_that_counts_but_the_name(arrays, tmp_path):
     def digest(name="own", **more):
         np.savez(tmp_path / f"{name}.npz", **{**arrays, **more})

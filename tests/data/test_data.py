@@ -179,6 +179,15 @@ def make(**changes):
     return Dataset("made", **{**settings, **changes})
 
 
+def test_classes_without_a_training_example():
+    assert make().absent_classes() == []
+    one = Split(X, Y)
+    assert make(train=one).absent_classes() == ["b", "c"]
+    several = [np.array(rows, np.int32) for rows in ([[1, 0, 1], [1, 0, 0]], [[0, 1, 0]] * 2)]
+    splits = {n: Split(X, labels) for n, labels in zip(("train", "valid"), several, strict=True)}
+    assert make(**splits, test=splits["valid"]).absent_classes() == ["b"]
+
+
 X, Y = np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int32)
 
 
