@@ -69,7 +69,7 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
     [
         ("--splits=1-1-1", True),
         ("--epochs 3 --splits 1-1 --model mlp", True),
-        ("--model=x.keras --splits=a-2:1,logits:1", True),
+        ("--model=x.keras --preprocessing=none --splits=a-2:1,logits:1", True),
         ("--ngroups1=1 --ngroups2=1 --ngroups3=1", True),
         ("--model=wrn-10-1 --epochs=3", False),
         ("--splits=1-1-2", False),
