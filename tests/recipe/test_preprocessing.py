@@ -69,7 +69,10 @@ def test_values_alone_and_as_stock_operations_around_a_model(text, tmp_path):
 @pytest.mark.parametrize(("kind", "mode"), [("scale11", "tf"), ("caffe", "caffe")])
 def test_as_keras_has_them(kind, mode):
     wanted = imagenet_utils.preprocess_input(images().astype("float32"), mode=mode)
-    np.testing.assert_array_equal(to_numpy(Preprocessing(kind)(images())), wanted)
+    found = to_numpy(Preprocessing(kind)(images()))
+    if keras.backend.backend() == "tensorflow":
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
     wanted = imagenet_utils.preprocess_input(images().astype("float32"), mode="torch")
     found = to_numpy(Preprocessing("standardize")(images()))
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
