@@ -196,17 +196,27 @@ def several_loss(
 
 def make_run(config: dict) -> RunDirectory:
     """The run folder that the flags name, see ``RunDirectory``."""
+    defaults = {flag.name: flag.default for flag in program_flags()}
+
+    def of_today(config: dict) -> dict:
+        return {**defaults, **today(config)}  # flags that were not there yet had no effect
+
     return RunDirectory(
-        FLAGS.train_dir, config, FLAGS.restart, free=FREE_FLAGS, today=today, results=RESULTS
+        FLAGS.train_dir, config, FLAGS.restart, free=FREE_FLAGS, today=of_today, results=RESULTS
     )
 
 
 def settings() -> dict:
     """Every flag of the program and its value: what ``config.json`` holds."""
+    return {flag.name: flag.value for flag in program_flags()}
+
+
+def program_flags() -> list[flags.Flag]:
+    """The flags that the program defines, without those of libraries."""
     others = ("absl", "etils", "tensorflow", "keras", "pytest")
-    return {
-        flag.name: flag.value
+    return [
+        flag
         for module, entries in sorted(FLAGS.flags_by_module_dict().items())
         if not module.startswith(others)
         for flag in entries
-    }
+    ]

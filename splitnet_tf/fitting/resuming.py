@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph.state import without_settings
 from splitnet_tf.storage.atomic import write_atomically
 
 # Raised by NumPy and zipfile on a damaged file; the second by zipfile on a changed version number.
@@ -84,7 +85,7 @@ def restore(model: keras.Model, path: Path) -> int:
 
 
 def _state(model: keras.Model) -> list:
-    return [*model.variables, *model.optimizer.variables]
+    return [*without_settings(model.variables), *model.optimizer.variables]
 
 
 def cut_log(path: Path, epochs: int) -> None:

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.state import mark_setting
 from splitnet_tf.grouping.regularizers import (
     balance,
     check_scaling,
@@ -110,12 +111,13 @@ class SplitLosses(keras.layers.Layer):
         self.strength = self.add_weight(
             name="strength", shape=(3,), initializer="ones", trainable=False
         )
-        self.gammas = self.add_weight(
+        gammas = self.add_weight(
             name="gammas",
             shape=(3,),
             initializer=keras.initializers.Constant(self._values),
             trainable=False,
         )
+        self.gammas = mark_setting(gammas)
         self.built = True
 
     def load_own_variables(self, store):

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph.state import without_settings
 from splitnet_tf.runs.names import GROUPING, SELECTION, SMALLER
 from splitnet_tf.runs.run_folder import read_config
 from splitnet_tf.storage.digests import digest
@@ -31,7 +32,7 @@ def base_digest(base: keras.Model, cut: str) -> str:
 
     def parts() -> Iterator[str | np.ndarray]:
         yield cut
-        for weight in base.weights:
+        for weight in without_settings(base.weights):
             yield f"{_NESTED.sub('', weight.path)} {weight.shape}"
             yield keras.ops.convert_to_numpy(weight)
 

@@ -103,10 +103,8 @@ class RunDirectory:
         config = json.loads(json.dumps(config))
         if self.config.exists():
             found = read_config(self.path)
-            # What runs made before a setting was there do not name, they had like this.
             earlier = {
-                "bfloat16": False if "bfloat16" in config else None,
-                "optimizer": "sgd" if "optimizer" in config else None,
+                # Runs made before data had digests have those of now.
                 "data_digest": config.get("data_digest"),
                 **self._today(found),
             }

@@ -14,6 +14,7 @@ import keras
 from splitnet_tf.data.feeds import Feed
 from splitnet_tf.errors import ArgumentError, PlanError
 from splitnet_tf.graph import logits_model
+from splitnet_tf.graph.state import without_settings
 from splitnet_tf.recipe.losses import HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
@@ -161,7 +162,7 @@ def phase_settings(
       class_weight: weight of each class, by its number.
       **more: other settings by name.
     """
-    weights = [w for w in model.weights if id(w) not in noise]
+    weights = [w for w in without_settings(model.weights) if id(w) not in noise]
     weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in weights])
     settings = {**dataclasses.asdict(phase), **dataclasses.asdict(loop), **more}
     if class_weight:

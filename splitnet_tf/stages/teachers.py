@@ -11,6 +11,7 @@ import numpy as np
 
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph import logits_model, plain_copy
+from splitnet_tf.graph.state import without_settings
 from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
 from splitnet_tf.runs.names import CHECKPOINTS
 from splitnet_tf.stages.run_files import model_file
@@ -60,7 +61,7 @@ def best_before(grouped: keras.Model, folder: Path) -> keras.Model:
         )
     arrays, state = read_checkpoint(found[-1])
     # A checkpoint begins with the variables of the model that was trained, the grouped one.
-    own = [keras.ops.convert_to_numpy(v) for v in grouped.variables]
+    own = [keras.ops.convert_to_numpy(v) for v in without_settings(grouped.variables)]
     shapes = [value.shape for value in own]
     if [array.shape for array in arrays[: len(own)]] != shapes:
         raise RunError(
@@ -76,5 +77,5 @@ def best_before(grouped: keras.Model, folder: Path) -> keras.Model:
 
 
 def _assign(model: keras.Model, values: Sequence[np.ndarray]) -> None:
-    for variable, value in zip(model.variables, values, strict=False):
+    for variable, value in zip(without_settings(model.variables), values, strict=False):
         variable.assign(value)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.graph.kernels import is_kernel
+from splitnet_tf.graph.state import without_settings
 from splitnet_tf.recipe.losses import HeadLosses, by_output, output_names
 from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
@@ -148,7 +149,7 @@ class TrainStep(BaseTrainStep):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        return [*self.model.variables, *self.optimizer.variables]
+        return [*without_settings(self.model.variables), *self.optimizer.variables]
 
     def _run(self, x, y, rate, sample_weight):
         model, optimizer = self.model, self.optimizer

@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.json_files import read_json, write_json
 from tests.cli.forked import run
 from tests.cli.small_programs import COMMON, GROUP, same_weights, small_model
 
@@ -73,3 +73,24 @@ def test_a_split_of_an_empty_group_names_its_flags_and_leaves_no_folder(group, t
     group("--model=small.keras", *EMPTY, "--method=balanced")
     found = read_json(base / "result.json")["off_block_energy"]
     assert found == pytest.approx(sum(shares.values()) / len(shares), rel=1e-5)
+
+
+def test_a_run_from_before_a_flag_was_there_goes_on(group, tmp_path):
+    """As an earlier version wrote it: without later flags, the augmentation a switch."""
+    command = [
+        "--model=small.keras",
+        "--preprocessing=whiten",
+        "--max_steps=4",
+        "--warmup_epochs=0",
+    ]
+    group(*command)
+    file = tmp_path / "group" / "config.json"
+    config = read_json(file)
+    later = ("teacher", "teacher_weight", "temperature", "optimizer", "class_weight")
+    for name in (*later, "preprocessing", "bfloat16"):
+        del config[name]
+    write_json(file, {**config, "augment": True})
+    assert "resumed from" in group(*command)
+    write_json(file, {**config, "augment": True})
+    printed = group(*command, "--optimizer=adamw", code=1)
+    assert 'optimizer "sgd" -> "adamw"' in printed

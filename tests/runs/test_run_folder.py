@@ -19,11 +19,15 @@ def test_other_settings_are_refused_with_the_difference(tmp_path, dataset):
 
 
 def test_folders_from_before_a_setting_was_there_go_on(tmp_path):
-    now = {"seed": 1, "bfloat16": False, "optimizer": "sgd", "data_digest": "ab"}
+    now = {"seed": 1, "bfloat16": False, "data_digest": "ab"}
     RunDirectory(tmp_path, {"seed": 1}).close()
+
+    def today(config):
+        return {"bfloat16": False, **config}
+
     with pytest.raises(RunError, match=r"other settings \(bfloat16 false -> true\)"):
-        RunDirectory(tmp_path, {**now, "bfloat16": True})
-    RunDirectory(tmp_path, now).close()
+        RunDirectory(tmp_path, {**now, "bfloat16": True}, today=today)
+    RunDirectory(tmp_path, now, today=today).close()
     with pytest.raises(RunError, match=r'data_digest "ab" -> "cd"'):
         RunDirectory(tmp_path, {**now, "data_digest": "cd"})
 
