@@ -150,7 +150,11 @@ WRONG_USAGE = [
             ("split_forward", "--rows=deep", "it is for --cases=devices."),
             ("input_pipeline", "--figure=x.png", "--figure has no effect with --cases=input_pip"),
             ("input_pipeline", "--devices=/CPU:0", "--devices has no effect with --cases=input"),
-            ("input_pipeline", "--splits=2-2", "is for --cases=grouping_step,split_forward,conver"),
+            (
+                "input_pipeline",
+                "--splits=2-2",
+                "is for --cases=grouping_step,split_forward,take_forward,conver",
+            ),
             ("conversion", "--batch_size=100", "--batch_size has no effect with --cases=convers"),
         )
     ),

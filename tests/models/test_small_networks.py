@@ -115,7 +115,7 @@ def test_an_mlp_by_its_sizes():
         (lambda: models.build("mlp-784-10", 100), "has 10 classes, the data 100; change"),
         (lambda: models.build("mlp-784-0-10"), "each 1 or more; got [(]784, 0, 10[)]"),
         (lambda: models.build("resnet-21"), "depth must be one of 18, 34, 50; got 21"),
-        (lambda: parse_splits("2-2", "lenet"), "model 'lenet' has no short form"),
+        (lambda: parse_splits("2-2", "convnet"), "model 'convnet' has no short form"),
     ],
 )
 def test_wrong_settings_are_named(call, sentence):

@@ -126,7 +126,8 @@ class Program:
         self.out, self.err = folder / "out", folder / "err"
         for file in (self.out, self.err):
             file.write_text("")
-        self.process = start(name, ["--dataset=planted", *own, *flags], self.out, self.err)
+        own += ["--dataset=planted", "--preprocessing=whiten"]
+        self.process = start(name, [*own, *flags], self.out, self.err)
         self.name = name
 
     def wait_until_busy(self, workers):
