@@ -37,7 +37,7 @@ def choose_model(
       ArgumentError: the name is unknown, or the model does not fit.
       PlanError: the file does not hold a classifier.
     """
-    if not name.endswith(".keras"):
+    if not _is_file(name):
         try:
             return models.build(name, num_classes, input_shape, **settings)
         except ValueError as error:
@@ -65,7 +65,7 @@ def model_settings(name: str) -> dict[str, Any]:
     Raises:
       ArgumentError: the name is unknown.
     """
-    if name.endswith(".keras"):
+    if _is_file(name):
         return {}
     try:
         return models.settings_of(name)
@@ -115,6 +115,12 @@ def _takes(shape: tuple, wanted: tuple) -> bool:
     return len(shape) == len(wanted) and all(
         a is None or a == b for a, b in zip(shape[1:], wanted[1:], strict=True)
     )
+
+
+def _is_file(name: str) -> bool:
+    """True for a ``.keras`` file, and for others that hold a model, which are refused by name."""
+    known = name.endswith((".keras", ".h5", ".hdf5"))
+    return known or (Path(name) / "saved_model.pb").is_file()
 
 
 def _reason(error: ValueError) -> str:

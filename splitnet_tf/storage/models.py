@@ -74,7 +74,10 @@ def load_model(path: str | Path, custom_objects: Mapping[str, Any] | None = None
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise RunError(f"Model file {path} must be a .keras file; other formats are not loaded.")
+        how = "load it with Keras and save it as .keras"
+        if (path / "saved_model.pb").is_file():
+            how = "a SavedModel keeps no layers: save the model that it was made of as .keras"
+        raise RunError(f"Model file {path} must be a .keras file; {how}.")
     if not path.is_file():
         raise RunError(f"Model file {path} does not exist.")
     try:

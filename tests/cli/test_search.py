@@ -3,15 +3,18 @@
 import json
 
 from tests.cli.forked import run
-from tests.cli.small_programs import COMMON, small_model
+from tests.cli.small_programs import small_model
 
 
 def test_a_search_and_what_it_leaves(tmp_path):
     small_model(tmp_path / "small.keras", dropout=0.0)
-    plain = ["--model=small.keras", "--splits=second:1", "--train_dir=plain"]
-    assert run("group", [*COMMON, *plain], tmp_path / "out", cwd=tmp_path)[0] == 0
-    command = ["--dataset=planted", "--batch_size=32", "--max_steps=8", "--model=plain/model.keras"]
-    command += ["--train_dir=search", "--max_accuracy_drop=100", "--figure=search.png"]
+    command = ["--dataset=planted", "--batch_size=32", "--max_steps=4", "--model=small.keras"]
+    command += [
+        "--preprocessing=whiten",
+        "--train_dir=search",
+        "--max_accuracy_drop=100",
+        "--figure=search.png",
+    ]
     printed = []
     for _ in range(2):
         code, text = run("search", command, tmp_path / "out", cwd=tmp_path)

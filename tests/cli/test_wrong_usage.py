@@ -85,6 +85,7 @@ WRONG_USAGE = [
     ("cost", ["--model=vgg"], 2, "--model=vgg: model must be one of"),
     ("cost", ["--splits=2-2-1"], 1, "'logits' has 1 groups, fewer than the 2"),
     ("cost", ["--model=none.keras"], 1, "none.keras does not exist"),
+    ("cost", ["--model=old.h5"], 1, "old.h5 must be a .keras file; load it with Keras and save"),
     ("cost", ["--model=InceptionV3", "--image_size=40"], 2, "Input size must be at least 75x75"),
     ("cost", ["--table=2", "--model=mlp"], 2, "--model has no effect with --table"),
     ("cost", ["--model=mlp", "--suggest", "--splits=2-2"], 2, "--splits has no effect with --s"),

@@ -117,12 +117,26 @@ def multi_label():
     return keras.Model(inputs, head(layers.Flatten()(x), "sigmoid"))
 
 
+def resnext():
+    """A convolution of several groups and a group norm, above the cut."""
+    inputs = keras.Input((16, 16, 3))
+    x = layers.Rescaling(1.0 / 255)(inputs)
+    x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(x)
+    y = layers.Conv2D(16, 1, use_bias=False, name="narrow")(x)
+    y = layers.ReLU()(layers.BatchNormalization(momentum=0.8)(y))
+    y = layers.Conv2D(16, 3, padding="same", groups=8)(y)
+    y = layers.Conv2D(16, 1)(layers.ReLU()(layers.GroupNormalization(8)(y)))
+    x = layers.ReLU()(layers.Add()([x, y]))
+    return keras.Model(inputs, head(layers.GlobalAveragePooling2D()(x)))
+
+
 # Builder, data, epochs, rate.
 TUTORIALS = {
     "scratch": (scratch, coloured, 4, 0.01),
     "transfer": (transfer, coloured, 8, 0.01),
     "text": (text, texts, 6, 0.01),
     "vit": (vit, coloured, 4, 0.01),
+    "resnext": (resnext, coloured, 8, 0.01),
     "multi_label": (multi_label, quarters, 8, 0.01),
 }
 

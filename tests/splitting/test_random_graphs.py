@@ -142,7 +142,7 @@ def settle(model, seed):
         weight.assign(np.exp(noise) if positive else noise)
 
 
-@settings(max_examples=max(20, settings.default.max_examples))
+@settings(max_examples=max(12, settings.default.max_examples))
 @given(networks())
 def test_random_graphs_are_split_exactly_or_refused(network):
     model, sections, seed = network

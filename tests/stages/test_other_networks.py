@@ -66,10 +66,10 @@ NETWORKS = {
     "text": (text, [("dense", 2)]),
     "transformer": (transformer, [("dense", 2)]),
 }
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("resnext", "transformer")]
 
 
-@pytest.mark.parametrize("name", ["text", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_grouped_trained_cut_and_finetuned(name, arrays, tmp_path):
     make, sections = NETWORKS[name]
     data = arrays if name != "text" else [sentences(n, i) for i, n in enumerate((1280, 160, 160))]
