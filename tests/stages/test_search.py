@@ -41,9 +41,6 @@ def test_the_smallest_tree_within_the_drop(trained, arrays, tmp_path):
     assert f"cut from {found.best.start} ({tmp_path}" in printed
     found.draw(tmp_path / "search.png")
     assert (tmp_path / "search.png").stat().st_size > 5000
-    again = search_cuts(trained, *arrays[:2], **how)  # goes on, which means that nothing is left
-    same = [(t.start, t.accuracy, t.params) for t in found.trials]
-    assert [(t.start, t.accuracy, t.params) for t in again.trials] == same
 
 
 def test_the_best_of_trials():
