@@ -18,7 +18,7 @@ from tests.drawn import Drawn
 from tests.sparsity.zeros import check_shrink, settle
 
 # Three times as many as elsewhere, which is little on JAX, but no more than the long profile draws.
-EXAMPLES = min(2 * settings.default.max_examples, max(settings.default.max_examples, 24))
+EXAMPLES = min(3 * settings.default.max_examples, max(settings.default.max_examples, 36))
 FREED = {"channels": 0, "layers": 0, "windows": 0, "models": 0}
 
 
