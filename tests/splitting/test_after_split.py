@@ -80,6 +80,7 @@ def test_keras_files(tree):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports need TensorFlow")
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [quantized, with_lora])
 def test_exports_after_it(tree, step):
     distance, size = exported(step(tree), "onnx", X)

@@ -21,6 +21,7 @@ def trained(arrays):
     return network
 
 
+@pytest.mark.slow
 def test_the_smallest_tree_within_the_drop(trained, arrays, tmp_path):
     arrays = [(x[:160], y[:160]) for x, y in arrays]
     before = trained.get_weights()
