@@ -26,6 +26,7 @@ from splitnet_tf.errors import ArgumentError, DataError
 from splitnet_tf.recipe.augmentation import CROP_FLIP
 from splitnet_tf.recipe.distillation import with_answers
 from splitnet_tf.recipe.preprocessing import Preprocessing
+from splitnet_tf.storage.digests import digest_arrays
 
 EVALUATION_BATCH = 200
 
@@ -49,6 +50,13 @@ class Feed(abc.ABC):
     def labels(self) -> np.ndarray | None:
         """All labels of the training data where they are in memory, else None."""
         return None
+
+    def settings(self) -> dict[str, Any]:
+        """Settings of a run that may go on with the same data only.
+
+        None for data in batches, which cannot be told apart.
+        """
+        return {}
 
     def inputs(self, count: int | None = None) -> Iterator[Any]:
         """The inputs of the first ``count`` batches of the evaluation, all by default."""
@@ -102,6 +110,11 @@ class SplitFeed(Feed):
     def labels(self) -> np.ndarray | None:
         return self._split.labels
 
+    def settings(self) -> dict[str, Any]:
+        arrays = (self._split.images, self._split.labels)
+        own = {"batch_size": self._batch_size, "augment": self._augment}
+        return {"data_digest": digest_arrays(arrays), **own}
+
 
 class ArrayFeed(Feed):
     """Arrays in memory; the order of an epoch is a function of the seed and the epoch.
@@ -137,6 +150,10 @@ class ArrayFeed(Feed):
     def labels(self) -> np.ndarray | None:
         y = self._arrays[1]
         return y if isinstance(y, np.ndarray) else None
+
+    def settings(self) -> dict[str, Any]:
+        arrays = keras.tree.flatten(self._arrays)
+        return {"data_digest": digest_arrays(arrays), "batch_size": self._batch_size}
 
     def training(self, start_step: int = 0) -> tf.data.Dataset:
         orders = functools.lru_cache(2)(
@@ -255,6 +272,9 @@ class WeightedFeed(Feed):
     def labels(self) -> np.ndarray | None:
         return self._feed.labels()
 
+    def settings(self) -> dict[str, Any]:
+        return self._feed.settings()
+
     def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
         return self._feed.evaluation(batch_size)
 
@@ -292,6 +312,9 @@ class TaughtFeed(Feed):
 
     def labels(self) -> np.ndarray | None:
         return self._feed.labels()
+
+    def settings(self) -> dict[str, Any]:
+        return self._feed.settings()
 
     def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
         return self._feed.evaluation(batch_size)

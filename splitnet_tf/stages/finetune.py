@@ -23,7 +23,7 @@ from splitnet_tf.runs.names import PLAIN, TREE
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.splitting import SplitTree, is_tree
 from splitnet_tf.stages.accuracy import at_start, check_labels, tested
-from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase
+from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase, training_values
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
@@ -107,14 +107,15 @@ def finetune(
     test = None if test is None else feed_of(test)
     feed, loss = taught(feed, loss, network, phase, teacher, teaching, grouping)
     config = phase_settings(
+        run,
         phase,
         loop,
         network,
-        class_weight=class_weight,
+        feed,
+        loss,
         seed=seed,
-        steps_per_epoch=feed.steps_per_epoch,
-        loss=type(loss).__name__,
-        **recorded(preprocessing),
+        class_weight=class_weight,
+        preprocessing=preprocessing,
         **teaching_settings(teacher, teaching),
     )
     with run_folder(run, config, restart) as folder:
@@ -182,13 +183,7 @@ def train_network(
         accuracy = found.best_accuracy
     if placed is not None:
         placed.gather()
-    return GroupResult(
-        steps=found.step,
-        epochs=found.step / train.steps_per_epoch,
-        stopped=found.stopped,
-        rollbacks=found.rollbacks,
-        valid_accuracy=accuracy,
-    )
+    return GroupResult(**{**training_values(found, train), "valid_accuracy": accuracy})
 
 
 def check_placing(devices: Sequence[str], trunk: str, loop: Loop) -> None:

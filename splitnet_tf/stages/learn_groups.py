@@ -31,9 +31,11 @@ from splitnet_tf.stages.loop import (
     run_folder,
     total_steps,
     train_phase,
+    training_values,
 )
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
+from splitnet_tf.storage.digests import digest_arrays
 from splitnet_tf.storage.models import save_model
 
 
@@ -135,20 +137,23 @@ def learn_groups(
     loss = loss or classifier_loss(grouped, recipe.label_smoothing)
     check_labels(feed, grouped, loss)
     warmup = warmup_steps(recipe, loop, feed.steps_per_epoch)
+    labels = given.labels if given else None
     noise = [id(a.logits) for a in losses.assignments()]
     config = phase_settings(
+        run,
         recipe,
         loop,
         grouped,
-        noise,
-        class_weight,
+        feed,
+        loss,
         seed=seed,
+        class_weight=class_weight,
+        preprocessing=preprocessing,
+        noise=noise,
         method=method,
-        steps_per_epoch=feed.steps_per_epoch,
-        loss=type(loss).__name__,
         given=given.method("") if given else None,
+        given_digest=digest_arrays([labels]) if labels is not None else None,
         split_pace=split_pace,
-        **recorded(preprocessing),
         **{name: getattr(losses, name) for name in ("gamma1", "gamma2", "gamma3", "scaling")},
     )
     with run_folder(run, config, restart) as folder:
@@ -194,11 +199,7 @@ def learn_groups(
         grouping = _read(grouped, method, class_names, given, folder.path if run else None)
         grouping.save(folder.path / GROUPING)
         result = GroupResult(
-            steps=found.step,
-            epochs=found.step / feed.steps_per_epoch,
-            stopped=found.stopped,
-            rollbacks=found.rollbacks,
-            valid_accuracy=found.valid_accuracy,
+            **training_values(found, feed),
             **recorded(preprocessing),
             # Of the groups that are written, which may be read otherwise than training did.
             off_block_energy=float(np.mean(list(off_block_energy(grouped, grouping).values()))),

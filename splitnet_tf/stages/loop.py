@@ -18,9 +18,11 @@ from splitnet_tf.graph.state import without_settings
 from splitnet_tf.recipe.losses import HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.recipe.schedules import Schedule, rate_of
-from splitnet_tf.runs import RunDirectory
+from splitnet_tf.runs import RunDirectory, read_config
 from splitnet_tf.runs.names import RESULTS
+from splitnet_tf.stages.preprocessing import recorded
 from splitnet_tf.storage.digests import digest_arrays
 from splitnet_tf.training import Trainer, TrainOptions, TrainResult, TrainStep
 from splitnet_tf.training.hooks import Hook
@@ -148,26 +150,51 @@ def run_folder(
 
 
 def phase_settings(
+    run: RunDirectory | str | Path | None,
     phase: Phase,
     loop: Loop,
     model: keras.Model,
-    noise: Collection[int] = (),
+    train: Feed,
+    loss: keras.losses.Loss,
+    *,
+    seed: int,
     class_weight: Mapping[int, float] | None = None,
+    preprocessing: Preprocessing | str | None = None,
+    noise: Collection[int] = (),
     **more,
 ) -> dict[str, Any]:
     """Settings for the ``config.json`` of a run from Python.
 
     Args:
-      noise: ``id`` of weights that need not be the same when a run goes on.
+      run: a folder that is there already has its settings, which are returned.
+      train: the training data, which a run does not go on without.
       class_weight: weight of each class, by its number.
+      noise: ``id`` of weights that need not be the same when a run goes on.
       **more: other settings by name.
     """
-    weights = [w for w in without_settings(model.weights) if id(w) not in noise]
-    weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in weights])
-    settings = {**dataclasses.asdict(phase), **dataclasses.asdict(loop), **more}
+    if isinstance(run, RunDirectory):
+        return read_config(run.path)
+    settings = {"model": model.name, **dataclasses.asdict(phase), **dataclasses.asdict(loop)}
+    settings |= {"seed": seed, "steps_per_epoch": train.steps_per_epoch}
+    settings |= {"loss": type(loss).__name__, **recorded(preprocessing), **more}
     if class_weight:
         settings["class_weight"] = [f"{k}: {w:g}" for k, w in sorted(class_weight.items())]
-    return {"model": model.name, "starting_weights": weights, **settings}
+    if run is not None:  # nothing goes on from a folder that is removed
+        weights = [w for w in without_settings(model.weights) if id(w) not in noise]
+        weights = digest_arrays([keras.ops.convert_to_numpy(w) for w in weights])
+        settings |= {"starting_weights": weights, **train.settings()}
+    return settings
+
+
+def training_values(found: TrainResult, train: Feed) -> dict[str, Any]:
+    """Values of a ``runs.Result`` from the end of a training."""
+    return {
+        "steps": found.step,
+        "epochs": found.step / train.steps_per_epoch,
+        "stopped": found.stopped,
+        "rollbacks": found.rollbacks,
+        "valid_accuracy": found.valid_accuracy,
+    }
 
 
 def train_phase(

@@ -125,16 +125,17 @@ def shrink(
     test = feed_of(test)
     feed, loss = taught(feed, loss, small, phase, teacher, teaching, None)
     config = phase_settings(
+        run,
         phase,
         loop,
         model,
-        class_weight=class_weight,
+        feed,
+        loss,
         seed=seed,
+        class_weight=class_weight,
+        preprocessing=preprocessing,
         gather=gather,
-        steps_per_epoch=feed.steps_per_epoch,
-        loss=type(loss).__name__,
         base_digest=base_digest(model, selection.to_json()),
-        **recorded(preprocessing),
         **teaching_settings(teacher, teaching),
     )
     notes = notes_of(preprocessing)
@@ -170,11 +171,7 @@ def shrink(
         stages["finetuned"] = of_small(test.evaluation()).top1
         save_model(small, folder.path / SMALL, notes)
         result = ShrinkResult(
-            steps=done.steps,
-            epochs=done.epochs,
-            stopped=done.stopped,
-            rollbacks=done.rollbacks,
-            valid_accuracy=done.valid_accuracy,
+            **done.to_document(),
             **recorded(preprocessing),
             test_accuracy=stages,
             params={"before": before.params, "after": after.params},

@@ -37,6 +37,7 @@ from splitnet_tf.stages.loop import (
     run_folder,
     total_steps,
     train_phase,
+    training_values,
 )
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
@@ -126,14 +127,15 @@ def sparsify(
     warmup, ramp = strength_steps(recipe, loop, feed.steps_per_epoch)
     check_targets(sparse, recipe)
     config = phase_settings(
+        run,
         recipe,
         loop,
         model,
-        class_weight=class_weight,
+        feed,
+        loss,
         seed=seed,
-        steps_per_epoch=feed.steps_per_epoch,
-        loss=type(loss).__name__,
-        **recorded(preprocessing),
+        class_weight=class_weight,
+        preprocessing=preprocessing,
         **_strengths(recipe),
     )
     hook = SparsityHook(
@@ -169,11 +171,7 @@ def sparsify(
         write_json(folder.path / CHANGES, changes.to_json())
         counts = zero_counts(terms, {v.path: v for v in sparse.trainable_variables})
         result = SparseResult(
-            steps=found.step,
-            epochs=found.step / feed.steps_per_epoch,
-            stopped=found.stopped,
-            rollbacks=found.rollbacks,
-            valid_accuracy=found.valid_accuracy,
+            **training_values(found, feed),
             **recorded(preprocessing),
             zero_groups={f"{c.structure}/{c.name}": c.zero for c in counts},
             groups={f"{c.structure}/{c.name}": c.count for c in counts},

@@ -142,15 +142,16 @@ def split(
     test = feed_of(test)
     feed, loss = taught(feed, loss, grouped, phase, teacher, teaching, grouping)
     config = phase_settings(
+        run,
         phase,
         loop,
         grouped,
-        class_weight=class_weight,
+        feed,
+        loss,
         seed=seed,
-        steps_per_epoch=feed.steps_per_epoch,
-        loss=type(loss).__name__,
+        class_weight=class_weight,
+        preprocessing=preprocessing,
         base_digest=base_digest(grouped, grouping.to_json()),
-        **recorded(preprocessing),
         **teaching_settings(teacher, teaching),
     )
     notes = notes_of(preprocessing)
@@ -191,11 +192,7 @@ def split(
 def _result(grouped, grouping, tree, stages, finetuned) -> SplitResult:
     whole, parts = cost(grouped), cost(tree.model)
     return SplitResult(
-        steps=finetuned.steps,
-        epochs=finetuned.epochs,
-        stopped=finetuned.stopped,
-        rollbacks=finetuned.rollbacks,
-        valid_accuracy=finetuned.valid_accuracy,
+        **finetuned.to_document(),
         test_accuracy=stages,
         off_block_energy=off_block_energy(grouped, grouping),
         params={"before": whole.params, "after": parts.params},

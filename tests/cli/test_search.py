@@ -26,6 +26,10 @@ def test_a_search_and_what_it_leaves(tmp_path):
     assert found["best"] == "first" and (tmp_path / "search.png").is_file()
     assert "The smallest tree within the drop is cut from first (search/first-2/split)." in text
     assert "resumed" not in printed[0] and "resumed" in printed[1]
+    code, text = run("search", [*command, "--augment=none"], tmp_path / "out", cwd=tmp_path)
+    assert code == 1 and 'other settings (augment "crop_flip" -> "none")' in text, text[-2000:]
+    code, text = run("search", [*command, "--seed=1"], tmp_path / "out", cwd=tmp_path)
+    assert code == 1 and "data_digest" in text  # planted data are those of the seed
     code, text = run("search", [*command, "--max_params=3"], tmp_path / "out", cwd=tmp_path)
     assert code == 2 and "--max_params=3" in text and "the smallest tree has" in text
     code, text = run("search", [*command, "--max_flops=-1x"], tmp_path / "out", cwd=tmp_path)

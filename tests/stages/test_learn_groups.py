@@ -306,6 +306,17 @@ def test_what_changes_a_training_is_a_setting_of_its_run(arrays, tmp_path, other
     sn.learn_groups(group(make_network()), train, valid, QUICK, **more)
 
 
+@pytest.mark.parametrize("of", ["x", "y"])
+def test_a_run_goes_on_with_its_own_arrays_only(arrays, tmp_path, of):
+    (x, y), valid, _ = arrays
+    more = {"loop": sn.Loop(max_steps=1), "run": tmp_path}
+    sn.finetune(make_network(), (x, y), valid, PHASE, **more)
+    sn.finetune(make_network(), (x.copy(), y.copy()), valid, PHASE, **more)
+    other = (x[::-1], y) if of == "x" else (x, y[::-1])
+    with pytest.raises(sn.RunError, match="other settings .data_digest"):
+        sn.finetune(make_network(), other, valid, PHASE, **more)
+
+
 @pytest.mark.parametrize("wrong", [lambda y: y + 1, lambda y: y - 1])
 def test_labels_that_the_model_has_no_logit_for_are_refused_before_the_training(arrays, wrong):
     (x, y), valid, _ = arrays
