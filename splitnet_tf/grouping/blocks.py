@@ -146,6 +146,8 @@ def tell_energy(shares: Mapping[str, float]) -> None:
     Args:
       shares: from ``off_block_energy``.
     """
+    if not shares:
+        return
     mean, worst = float(np.mean(list(shares.values()))), max(shares, key=shares.__getitem__)
     sentence = (
         f"A cut by these groups takes away {100 * mean:.2g}% of the split kernels' energy (squared "

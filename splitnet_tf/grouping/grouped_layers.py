@@ -201,9 +201,8 @@ class GroupedConv3D(GroupedKernel, keras.layers.Conv3D):
     """``keras.layers.Conv3D`` with assignment variables."""
 
 
-@keras.saving.register_keras_serializable(package="splitnet_tf")
-class GroupedSeparableConv1D(GroupedKernel, keras.layers.SeparableConv1D):
-    """``keras.layers.SeparableConv1D``; its pointwise kernel is the one to split."""
+class _Separable(GroupedKernel):
+    """Mixin of separable convolutions, whose pointwise kernel is the one to split."""
 
     @property
     def kernel(self):
@@ -211,12 +210,13 @@ class GroupedSeparableConv1D(GroupedKernel, keras.layers.SeparableConv1D):
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class GroupedSeparableConv2D(GroupedKernel, keras.layers.SeparableConv2D):
-    """``keras.layers.SeparableConv2D``; its pointwise kernel is the one to split."""
+class GroupedSeparableConv1D(_Separable, keras.layers.SeparableConv1D):
+    """``keras.layers.SeparableConv1D`` with assignment variables."""
 
-    @property
-    def kernel(self):
-        return self.pointwise_kernel
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class GroupedSeparableConv2D(_Separable, keras.layers.SeparableConv2D):
+    """``keras.layers.SeparableConv2D`` with assignment variables."""
 
 
 class _Transposed(GroupedKernel):

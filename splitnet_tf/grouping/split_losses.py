@@ -6,6 +6,7 @@ import math
 import numbers
 
 import keras
+import numpy as np
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
@@ -43,10 +44,13 @@ def _gamma(index: int) -> property:
     """Property ``gamma1``, ``gamma2`` or ``gamma3`` of ``SplitLosses``."""
 
     def read(self):
+        if self.built:  # weights may have been put back, with the gammas among them
+            found = ops.convert_to_numpy(self.gammas)[index]
+            return self._values[index] if found == np.float32(self._values[index]) else float(found)
         return self._values[index]
 
     def write(self, value):
-        values = list(self._values)
+        values = [self.gamma1, self.gamma2, self.gamma3]
         values[index] = _checked_gamma(f"gamma{index + 1}", value)
         self._values = tuple(values)
         if self.built:
@@ -121,10 +125,8 @@ class SplitLosses(keras.layers.Layer):
         self.built = True
 
     def load_own_variables(self, store):
-        if len(store) == 1:  # a file of 0.1.0, which has the gammas in its settings alone
-            self.strength.assign(store["0"])
-            return
-        super().load_own_variables(store)
+        """Loads ``strength``; the gammas are settings of the layer, not of a file of weights."""
+        self.strength.assign(store["0"])
 
     def register(self, layer) -> None:
         """Counts ``layer`` among the layers whose kernels and spaces are regularized."""
@@ -174,9 +176,10 @@ class SplitLosses(keras.layers.Layer):
         if self.losses:  # the reporting layer is used in several places
             return inputs
         least = _mean([least_balance(*a.logits.shape, self.scaling) for a in self.assignments()])
-        for i, term in enumerate(self.terms().values()):
-            excess = term - least if i == TERMS.index("balance") else term
-            self.add_loss(self.strength[i] * self.gammas[i] * excess)
+        for i, (term, less) in enumerate(
+            zip(self.terms().values(), (0.0, 0.0, least), strict=True)
+        ):
+            self.add_loss(self.strength[i] * self.gammas[i] * (term - less))
         return inputs
 
     def compute_output_shape(self, input_shape):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from splitnet_tf.graph.kernel_rules import ConvTransposeRule
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.sparsity.narrowing import Narrowing
 from splitnet_tf.sparsity.removal import UNFOLDED, Remains
@@ -136,7 +137,8 @@ def kernel_changes(
             kernel = ops.convert_to_numpy(variable)[np.ix_(*index)]
             if name in narrowed and name in stays:
                 after, kernel = narrowed[name].shape(after), narrowed[name].kernel(kernel)
-            zero = kernel == 0
+            zero, outs = kernel == 0, traced.rule(call).kernel_axes[1] % kernel.ndim
+            others = tuple(a for a in range(kernel.ndim) if a != outs)
             found.append(
                 KernelChange(
                     name,
@@ -145,8 +147,8 @@ def kernel_changes(
                     before,
                     after if name in stays else None,
                     _places(traced, call.layer_name),
-                    int(zero.all(axis=tuple(range(zero.ndim - 1))).sum()) if name in stays else 0,
-                    int(zero.all(axis=-1).sum()) if name in stays else 0,
+                    int(zero.all(axis=others).sum()) if name in stays else 0,
+                    int(zero.all(axis=outs).sum()) if name in stays else 0,
                 )
             )
     return tuple(found)
@@ -157,8 +159,9 @@ def _places(traced: Trace, layer: str) -> int | None:
     total = 0
     for call in traced.graph.calls:
         if call.layer_name == layer:
-            made = call.outputs[0]
-            shape, axis = traced.graph.shapes[made], traced.layouts[made].axis
+            transposed = isinstance(traced.rule(call), ConvTransposeRule)
+            side = call.inputs[0] if transposed else call.outputs[0]
+            shape, axis = traced.graph.shapes[side], traced.layouts[side].axis
             places = [n for i, n in enumerate(shape) if i not in (0, axis)]
             if None in places:
                 return None

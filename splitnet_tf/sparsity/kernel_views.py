@@ -86,9 +86,7 @@ def kernel_view(traced: Trace, call: Call) -> KernelView:
         kernel.sum(axis=window),
         used.any(axis=window),
         (used & border[..., None, None]).any(axis=window),
-        np.zeros(kernel.shape[-1])
-        if bias is None
-        else ops.convert_to_numpy(bias).astype("float64"),
+        bias.astype("float64"),
     )
 
 

@@ -130,7 +130,8 @@ def structure_groups(
         parts = _of_layer(structure, traced, call)
         if parts is None and names is not None:
             raise ArgumentError(
-                f"`{structure}`: layer '{name}' has no such groups; each would be a single weight."
+                f"`{structure}`: layer '{name}' has no such groups: each would be a single weight, "
+                "or the kernel is not a matrix of filters and columns."
             )
         if parts is not None:
             found.append(Groups(structure, name, *parts))
@@ -159,15 +160,17 @@ def _of_layer(structure: str, traced: Trace, call: Call):
     if isinstance(rule, SeparableConvRule):
         return _of_separable(structure, *kernels)
     shape = tuple(kernels[0].shape)
-    *window, channels, filters = shape
-    axes = _AXES[structure](len(shape))
+    window, *ends = range(len(shape) - 2), *(a % len(shape) for a in rule.kernel_axes)
+    channels, filters = (shape[a] for a in ends)
+    axes = tuple(sorted(_AXES[structure](window, *ends)))
     depthwise = isinstance(rule, DepthwiseConvRule)
     if depthwise and structure == "filters":  # out is in x multiplier
         axes = (len(shape) - 2, len(shape) - 1)
     blocks = channels if depthwise else getattr(call.op, "groups", 1)
-    if (structure == "filters2d" and not window) or (
-        structure == "shapes" and blocks > 1 and traced.size(call.outputs[0]) == blocks
-    ):
+    if structure == "filters2d" and not window:
+        return None
+    single = blocks > 1 and traced.size(call.outputs[0]) == blocks
+    if structure == "shapes" and (single or ends[0] > ends[1]):  # a transposed one is not lowered
         return None
     grid = tuple(shape[a] for a in axes)
     groups = np.arange(np.prod(grid, dtype=int)).reshape(grid)
@@ -183,12 +186,13 @@ def _of_layer(structure: str, traced: Trace, call: Call):
     return grid, (Part(kernels[0].path, axes, groups, shape),)
 
 
-_AXES: dict[str, Callable[[int], tuple[int, ...]]] = {
-    "filters": lambda rank: (rank - 1,),
-    "channels": lambda rank: (rank - 2,),
-    "shapes": lambda rank: tuple(range(rank - 1)),
-    "filters2d": lambda rank: (rank - 2, rank - 1),
-    "depth": lambda rank: (),
+# Of a kernel's axes: those of the window, that of the inputs, that of the outputs.
+_AXES: dict[str, Callable[[Sequence[int], int, int], tuple[int, ...]]] = {
+    "filters": lambda window, ins, outs: (outs,),
+    "channels": lambda window, ins, outs: (ins,),
+    "shapes": lambda window, ins, outs: (*window, ins),
+    "filters2d": lambda window, ins, outs: (ins, outs),
+    "depth": lambda window, ins, outs: (),
 }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from splitnet_tf.graph.calls import Call
 from splitnet_tf.graph.kernel_rules import (
     ConvRule,
-    ConvTransposeRule,
     DepthwiseConvRule,
     SeparableConvRule,
 )
@@ -121,13 +120,12 @@ def fixed_spaces(traced: Trace) -> dict[int, str]:
 
 
 def kernels_of(traced: Trace, call: Call) -> list[keras.Variable]:
-    """Kernels (window..., in, out) of a call's layer: one, or the two of a separable convolution.
+    """Kernels of a call's layer: one, or the two of a separable convolution.
 
-    Layers that no rule describes and transposed convolutions have none here.
+    Their axes are (window..., in, out) but for ``rule.kernel_axes``. Layers that no rule describes
+    have none.
     """
     rule = traced.rule(call)
-    if isinstance(rule, ConvTransposeRule):
-        return []
     if isinstance(rule, SeparableConvRule):
         return [call.op.depthwise_kernel, call.op.pointwise_kernel]
     if rule.kernel or isinstance(rule, DepthwiseConvRule):

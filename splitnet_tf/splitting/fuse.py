@@ -147,7 +147,7 @@ def _fused_call(calls: tuple[Call, ...], traced: Trace, feeds: list):
             return _apply(copy_layer(op, name, sizes), x, _beside(weights))
         if type(op) is layers.Dense and len(shape) == 2:
             return _batched_dense(first, count, shape, x, weights)
-    if first.name in traced.divisible and getattr(op, "groups", 0) > 1:
+    if first.name in traced.divisible and hasattr(op, "groups"):
         sizes = {"groups": count * op.groups}
         if hasattr(op, "filters"):
             sizes["filters"] = count * op.filters

@@ -8,6 +8,8 @@ a layer that needs its channels in their original order, a branch takes its own 
 
 from __future__ import annotations
 
+import dataclasses
+
 import keras
 import numpy as np
 from keras import ops
@@ -59,6 +61,7 @@ def split_model(
     """
     plan = plan or SplitPlan.from_sections(model, grouping.sections)
     traced = plan.trace_of(model)
+    plan = dataclasses.replace(plan, trace=traced)
     check_grouping(plan, grouping)
     if any(isinstance(call.op, GroupedKernel) for call in traced.graph.calls):
         tell_energy(off_block_energy(model, grouping, plan))

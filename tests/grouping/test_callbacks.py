@@ -121,6 +121,22 @@ def test_gammas_set_between_two_fits_act(data):
     assert losses.gamma3 == 10
 
 
+def test_gammas_are_those_that_act_when_weights_are_put_back():
+    losses, other = (sn.grouping.SplitLosses(gamma1=g) for g in (5.0, 1.0))
+    for layer in (losses, other):
+        layer.build()
+    store = {}
+    other.strength.assign([0.0, 1.0, 1.0])
+    other.save_own_variables(store)
+    losses.load_own_variables(store)  # as load_weights does: settings are no weights
+    assert losses.gamma1 == 5 and to_numpy(losses.gammas)[0] == 5
+    np.testing.assert_array_equal(to_numpy(losses.strength), [0, 1, 1])
+    losses.set_weights(other.get_weights())  # as EarlyStopping does
+    assert losses.gamma1 == losses.get_config()["gamma1"] == to_numpy(losses.gammas)[0] == 1
+    losses.gamma2 = 0.1
+    assert (losses.gamma1, losses.gamma2) == (1, 0.1)
+
+
 def test_gammas_of_files_of_the_first_version():
     losses = sn.grouping.SplitLosses(gamma2=3.0)
     losses.build()

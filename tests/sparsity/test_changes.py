@@ -1,8 +1,11 @@
 """The printed difference, its JSON form, and its counts against those of the shrunk model."""
 
 import json
+import math
 
+import keras
 import numpy as np
+from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.sparsity import apply_selection, random_selection, shrink_model
@@ -69,3 +72,23 @@ def test_layers_that_go():
     assert lines[3].endswith("1 filters")
     assert changes.kernels[4].multiply_adds(True) == 0
     assert np.isclose(changes.total("weights", True), sum(k.weights(True) for k in changes.kernels))
+
+
+def test_transposed_convolutions_count():
+    """Each weight acts at every position of the input."""
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, name="c1")(inputs)
+    x = layers.Conv2DTranspose(10, 3, strides=2, name="up")(x)
+    x = layers.Flatten()(layers.Conv2D(4, 3, name="c2")(x))
+    model = keras.Model(inputs, layers.Dense(2, name="logits", use_bias=False)(x))
+    keras.utils.set_random_seed(1)
+    apply_selection(model, random_selection(model, 0.5, seed=1))
+    shrunk = shrink_model(model)
+    images = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    np.testing.assert_allclose(shrunk.model(images), model(images), rtol=1e-4, atol=1e-5)
+    up = next(k for k in shrunk.changes.kernels if k.layer == "up")
+    assert up.before == (3, 3, 10, 8) and up.after == (3, 3, 5, 4) and up.places == 4 * 4
+    for after, of in ((False, model), (True, shrunk.model)):
+        kernels = [layer.kernel for layer in of.layers if hasattr(layer, "kernel")]
+        assert shrunk.changes.total("weights", after) == sum(math.prod(k.shape) for k in kernels)
+        assert 2 * shrunk.changes.total("multiply_adds", after) == sn.cost(of).flops

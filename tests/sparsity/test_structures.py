@@ -75,7 +75,7 @@ def test_groups_of_a_dense_layer_are_units_and_inputs():
     assert members(units)[2] == [("fc1/kernel", (c, 2)) for c in range(4)]
     assert members(inputs)[1] == [("fc1/kernel", (1, n)) for n in range(5)]
     assert members(one(net, "shapes", "fc1")) == members(inputs)
-    with pytest.raises(ArgumentError, match="'fc1' has no such groups; each would be a single"):
+    with pytest.raises(ArgumentError, match="'fc1' has no such groups: each would be a single"):
         structure_groups(net, "filters2d", ["fc1"])
     assert structure_groups(net, "filters2d") == ()
 
@@ -197,11 +197,35 @@ def test_wrong_names():
         structure_groups(convolution(), "spaces", ["conv9"])
 
 
-def test_a_transposed_convolution_has_no_groups():
+TRANSPOSED = {
+    "filters": ((5,), lambda m, k, n, c: n),
+    "channels": ((4,), lambda m, k, n, c: c),
+    "filters2d": ((5, 4), lambda m, k, n, c: n * 4 + c),
+    "depth": ((), lambda m, k, n, c: 0),
+}
+
+
+@pytest.mark.parametrize("structure", TRANSPOSED)
+def test_groups_of_a_transposed_convolution(structure):
+    """Its kernel has the axes (window, out, in)."""
     inputs = keras.Input((6, 6, 4))
-    x = layers.Conv2DTranspose(5, 3, name="up")(inputs)
+    x = layers.Conv2DTranspose(5, 2, name="up")(inputs)
     model = keras.Model(inputs, layers.Dense(2, name="logits")(layers.GlobalMaxPooling2D()(x)))
-    assert [g.name for g in structure_groups(model, "channels")] == ["logits"]
+    shape, number = TRANSPOSED[structure]
+    groups = one(model, structure, "up")
+    expected = [[] for _ in range(groups.count)]
+    for place in itertools.product(range(2), range(2), range(5), range(4)):
+        expected[number(*place)].append(("up/kernel", place))
+    assert groups.shape == shape and members(groups) == [sorted(g) for g in expected]
+    with pytest.raises(ArgumentError, match="layer 'up' has no such groups"):
+        structure_groups(model, "shapes", ["up"])
+
+
+def test_what_makes_the_output_by_a_transposed_convolution_is_last():
+    inputs = keras.Input((6, 6, 4))
+    x = layers.Conv2D(3, 3, name="c2")(layers.Conv2D(3, 3, name="c1")(inputs))
+    model = keras.Model(inputs, layers.Conv2DTranspose(2, 3, name="up")(x))
+    assert [g.name for g in structure_groups(model, "filters")] == ["c1", "c2"]
 
 
 def test_a_shared_layer_is_counted_once():

@@ -25,6 +25,7 @@ UNITS = {
     "conv of groups": (lambda x: layers.Conv2D(12, 3, groups=4)(x), 4, 3),
     "two filters a channel": (lambda x: layers.Conv2D(16, 3, groups=8)(x), 8, 2),
     "group norm": (lambda x: layers.GroupNormalization(4)(x), 4, 2),
+    "group norm of a run each": (lambda x: layers.GroupNormalization(2)(x), 2, 4),
     "group norm across groups": (
         lambda x: layers.GroupNormalization(6)(layers.Conv2D(12, 3, groups=4)(x)),
         2,
@@ -137,7 +138,7 @@ def test_units_of_unequal_size_cannot_be_joined():
         sn.SplitPlan.from_sections(model, [("stem", 2)])
 
 
-@pytest.mark.parametrize("kind", ["conv of groups", "group norm"])
+@pytest.mark.parametrize("kind", ["conv of groups", "group norm", "group norm of a run each"])
 def test_fused_branches_in_units(kind):
     inputs = keras.Input((8, 8, 4))
     x = UNITS[kind][0](layers.Conv2D(8, 1, name="stem")(inputs))
