@@ -14,8 +14,8 @@ from splitnet_tf.data.feeds import Feed, SplitFeed
 from splitnet_tf.errors import RunError
 from splitnet_tf.recipe.augmentation import NONE, augmentation
 from splitnet_tf.recipe.preprocessing import KINDS, Preprocessing
-from splitnet_tf.runs import base_places, read_config
-from splitnet_tf.runs.names import CONFIG
+from splitnet_tf.stages.run_data import data_file, is_other, settings_of
+from splitnet_tf.stages.run_files import folder_of
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
@@ -82,25 +82,15 @@ def take_from_run(base: str, run: str | None = None) -> None:
       base: file or run folder that the program starts from.
       run: run folder of the program itself: where it goes on, its own settings come first.
     """
-    folder = Path(base) if Path(base).is_dir() else Path(base).parent
-    own, of_base = (_config(p) for p in (Path(run) if run else None, folder))
+    folder = folder_of(base)
+    own, of_base = settings_of(Path(run) if run else None), settings_of(folder)
     for name, default in OF_RUN.items():
         if FLAGS[name].present:
             continue
         value = own.get(name, of_base.get(name, default))
         if name == "dataset" and str(value).endswith(".npz"):
-            value = _found(folder, Path(value))
+            value = data_file(folder, value)
         setattr(FLAGS, name, default if value is None else value)
-
-
-def _config(folder: Path | None) -> dict[str, Any]:
-    """Settings of a run folder; none where it has none, or is a run from Python."""
-    return read_config(folder) if folder and (folder / CONFIG).is_file() else {}
-
-
-def _found(folder: Path, file: Path) -> str:
-    """The path of a data file, as either it or the run may have been moved."""
-    return str(next((p for p in base_places(folder, file) if p.is_file()), file))
 
 
 def load_data(base: str | None = None) -> Dataset:
@@ -113,20 +103,14 @@ def load_data(base: str | None = None) -> Dataset:
       RunError: the file of the data has changed since the run was made.
     """
     dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, FLAGS.seed)
-    if base is not None:
-        folder = Path(base) if Path(base).is_dir() else Path(base).parent
-        _check_digest(folder, dataset)
+    if base is not None and is_other(folder_of(base), FLAGS.dataset, dataset):
+        folder = folder_of(base)
+        sentence = f"`dataset={FLAGS.dataset}` holds other data than {folder} was trained on"
+        if not FLAGS["dataset"].present:
+            how = "give the data as they were, or `dataset` to use it anyway"
+            raise RunError(f"{sentence}; {how}.")
+        logging.warning("%s.", sentence)
     return dataset
-
-
-def _check_digest(folder: Path, dataset: Dataset) -> None:
-    wanted = _config(folder).get("data_digest")
-    if wanted is None or not FLAGS.dataset.endswith(".npz") or wanted == dataset.digest():
-        return
-    sentence = f"`dataset={FLAGS.dataset}` holds other data than {folder} was trained on"
-    if not FLAGS["dataset"].present:
-        raise RunError(f"{sentence}; give the data as they were, or `dataset` to use it anyway.")
-    logging.warning("%s.", sentence)
 
 
 def data_settings(dataset: Dataset, preprocessing: Preprocessing) -> dict:

@@ -9,7 +9,7 @@ from absl import flags
 
 from splitnet_tf.cli.define import Number, define_float, define_list, define_text
 from splitnet_tf.recipe.preprocessing import Preprocessing
-from splitnet_tf.stages.preprocessing import check_same, known_of
+from splitnet_tf.stages.preprocessing import check_same, known_of, takes_images
 from splitnet_tf.stages.teachers import BEFORE, load_teacher
 from splitnet_tf.stages.teaching import Teaching, check_teacher
 
@@ -87,5 +87,5 @@ def teacher(
     found = load_teacher(FLAGS.teacher, grouped, base)
     check_teacher(found, network)
     if FLAGS.teacher != BEFORE:
-        check_same(known_of("teacher", FLAGS.teacher), preprocessing, len(network.input_shape) == 4)
+        check_same(known_of("teacher", FLAGS.teacher), preprocessing, takes_images(network))
     return found

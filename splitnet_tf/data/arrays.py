@@ -115,8 +115,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             what = "names" if kind == "U" else "integers"
             raise ValueError(f"'{name}' must be a row of {what}; it is {array.dtype} {array.shape}")
         whole = part == "labels" or part == "images" and array.dtype.kind in "iu"
-        if whole and array.size and int(array.max()) > np.iinfo(np.int32).max:
-            raise ValueError(f"'{name}' has a number of {array.max()}, beyond those of int32")
+        for end in (array.min(), array.max()) if whole and array.size else ():
+            if not np.iinfo(np.int32).min <= int(end) <= np.iinfo(np.int32).max:
+                raise ValueError(f"'{name}' has a number of {end}, beyond those of int32")
     if "superclasses" in arrays:
         supers, count = arrays["superclasses"], len(arrays["superclass_names"])
         if len(supers) != len(arrays["class_names"]) or supers.min() < 0 or supers.max() >= count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections import Counter
 
@@ -131,7 +132,10 @@ class Dataset:
 
     def digest(self) -> str:
         """Digests images, labels, class names and superclasses, without the name: 16 digits."""
+        return self._digest
 
+    @functools.cached_property
+    def _digest(self) -> str:
         def parts():
             for split in (self.train, self.valid, self.test):
                 yield f"{split.images.shape}"

@@ -150,7 +150,7 @@ def evaluation_batches(
     """
     if batch_size < 1:
         raise DataError(f"batch_size must be 1 or more; got {batch_size}.")
-    data = tf.data.Dataset.from_tensor_slices((split.images, split.labels))
+    data = tf.data.Dataset.from_tensor_slices((split.images, split.batch_labels(slice(None))))
 
     @tf.autograph.experimental.do_not_convert
     def prepare(images, labels):

@@ -17,6 +17,7 @@ from splitnet_tf.recipe.augmentation import CropAndFlip
 KINDS = ("whiten", "none", "scale01", "scale11", "standardize", "caffe")
 # Kinds that take pixels from 0 to 255.
 _OF_PIXELS = ("scale01", "scale11", "standardize", "caffe")
+MOST_CHANNELS = 256
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)
@@ -69,6 +70,10 @@ class Preprocessing:
             given = tuple(float(v) for v in getattr(self, name)) or default
             constants.append(given)
             object.__setattr__(self, name, given)
+        if max(map(len, constants)) > MOST_CHANNELS:  # what a model file keeps has bounds
+            raise ArgumentError(
+                f"`preprocessing={self.kind}`: constants of at most {MOST_CHANNELS} channels."
+            )
         for given, default in zip(constants, self._defaults(), strict=True):
             if bool(given) != bool(default) or not np.all(np.isfinite(given)):
                 raise ArgumentError(
@@ -165,7 +170,7 @@ class Preprocessing:
             )
         if self.of_pixels and np.issubdtype(inputs.dtype, np.floating):
             low, high = float(inputs.min()), float(inputs.max())
-            if high <= 1:
+            if low < 0 or high <= 1:
                 raise ArgumentError(
                     f"`preprocessing={self}` is for pixels from 0 to 255; these images are from "
                     f"{low:.3g} to {high:.3g}: use `preprocessing=none`, or give pixels."

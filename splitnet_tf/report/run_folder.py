@@ -8,7 +8,14 @@ from typing import Any
 
 from splitnet_tf.errors import GroupingError, RunError
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.runs import GroupResult, ShrinkResult, SparseResult, SplitResult, read_config
+from splitnet_tf.runs import (
+    GroupResult,
+    ShrinkResult,
+    SparseResult,
+    SplitResult,
+    is_shrink,
+    read_config,
+)
 from splitnet_tf.runs.json_lines import read_lines
 from splitnet_tf.runs.names import (
     CHANGES,
@@ -18,7 +25,6 @@ from splitnet_tf.runs.names import (
     METRICS,
     PLAIN,
     RESULT,
-    SMALLER,
     SPARSE,
     TIMING,
     TREES,
@@ -99,7 +105,7 @@ def _kind(path: Path, config: dict[str, Any]) -> str:
     """The kind of a folder, by its models or, before there are any, by its settings."""
     if any((path / name).is_file() for name in TREES) or "recalibrate_batches" in config:
         return SPLIT
-    if any((path / name).is_file() for name in SMALLER) or "gather" in config:
+    if is_shrink(path) or "gather" in config:
         return SHRINK
     return SPARSIFY if (path / SPARSE).is_file() or "target_flops" in config else GROUP
 

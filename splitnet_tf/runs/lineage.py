@@ -59,6 +59,11 @@ def base_places(folder: Path, base: Path) -> Iterator[Path]:
         yield base
 
 
+def is_shrink(folder: Path) -> bool:
+    """True for a run folder that holds a smaller model."""
+    return any((folder / name).is_file() for name in SMALLER)
+
+
 def may_be_base(folder: Path, file: Path) -> bool:
     """Returns True when the split or shrink in a run folder may have been made of a model file.
 
@@ -68,8 +73,7 @@ def may_be_base(folder: Path, file: Path) -> bool:
         wanted = read_config(folder).get("base_digest")
         if wanted is None:
             return True
-        shrunk = any((folder / name).is_file() for name in SMALLER)
-        cut = (folder / (SELECTION if shrunk else GROUPING)).read_text(encoding="utf-8")
+        cut = (folder / (SELECTION if is_shrink(folder) else GROUPING)).read_text(encoding="utf-8")
         parse_json(cut)  # its checksum
         return wanted == base_digest(load_model(file), cut)
     except (RunError, ValueError, OSError):

@@ -70,10 +70,14 @@ class RunDirectory:
             for old in (self.checkpoints, self.tensorboard):
                 if old.exists():
                     shutil.rmtree(old)
-            results = (self.path / name for name in self._results)
-            for old in (self.metrics, self.timing, self.config, *results):
+            for old in (self.metrics, self.timing, self.config):
                 old.unlink(missing_ok=True)
+            self._remove_results()
         self._settle(config)
+
+    def _remove_results(self) -> None:
+        for name in self._results:
+            (self.path / name).unlink(missing_ok=True)
 
     @property
     def config(self) -> Path:
@@ -124,6 +128,7 @@ class RunDirectory:
                     lengths,
                 )
                 different = []
+                self._remove_results()  # of the shorter run, or they would pass for this one's
             changed = [
                 f"{key} {json.dumps(earlier.get(key))} -> {json.dumps(config.get(key))}"
                 for key in different

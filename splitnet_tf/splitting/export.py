@@ -27,6 +27,7 @@ FORMATS = {
     "onnx": (".onnx", "onnx", ("onnx", "tf2onnx")),
     "litert": (".tflite", "litert", ()),
 }
+OPEN_SIZE = 96  # of axes that a model leaves open, where it is tried
 
 
 def write_tree(
@@ -139,12 +140,11 @@ def _write(
     if kind is None:
         save_model(model, folder / file, notes)
         return
-    if name == "onnx":  # Keras takes only models that have been called once
-        shapes = [[1 if n is None else n for n in x.shape] for x in model.inputs]
-        zeros = [np.zeros(n, x.dtype) for n, x in zip(shapes, model.inputs, strict=True)]
-        model(keras.tree.pack_sequence_as(model.input, zeros), training=False)
     try:
         with _quiet():
+            if name == "onnx":  # Keras takes only models that have been called once
+                zeros = [np.zeros(example_shape(x, 1), x.dtype) for x in model.inputs]
+                model(keras.tree.pack_sequence_as(model.input, zeros), training=False)
             model.export(str(folder / file), format=kind, verbose=False)
     except OSError:
         raise
@@ -154,6 +154,11 @@ def _write(
             f"Model '{model.name}' cannot be exported as {name} ({type(error).__name__}: "
             f"{reason[:160]}); leave that format out."
         ) from error
+
+
+def example_shape(x: keras.KerasTensor, count: int) -> tuple[int, ...]:
+    """Shape of ``count`` examples of an input; axes that it leaves open are ``OPEN_SIZE``."""
+    return count, *(OPEN_SIZE if n is None else n for n in x.shape[1:])
 
 
 @contextlib.contextmanager

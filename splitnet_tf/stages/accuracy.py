@@ -59,7 +59,7 @@ def at_start(
     found = accuracy_of(model, valid, loss)
     logging.info("Before the first step: validation accuracy %.2f%%.", 100 * found.top1)
     plain = predicted_accuracy(trained or model, valid, loss)
-    if plain is not None and abs(plain - found.top1) > ROUNDING:
+    if plain is not None and abs(plain - found.top1) > max(ROUNDING, 1.5 / found.images):
         logging.warning(
             "The accuracy before the first step is %.2f%%, but %.2f%% by keras.Model.predict on "
             "the same data: please report the model's layers.",

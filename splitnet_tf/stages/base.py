@@ -21,7 +21,7 @@ from splitnet_tf.stages.networks import (
     choose_model,
     model_settings,
 )
-from splitnet_tf.stages.run_files import model_file
+from splitnet_tf.stages.run_files import folder_of, model_file
 from splitnet_tf.storage.models import load_model
 
 Sections = Sequence[tuple[str, int]]
@@ -153,7 +153,7 @@ def load_grouped(
     path = Path(base)
     model = load_model(model_file("base", path, (GROUPED,)))
     check_fits(f"`base={path}`", model, dataset)
-    file = Path(grouping or (path if path.is_dir() else path.parent) / GROUPING)
+    file = Path(grouping or folder_of(path) / GROUPING)
     try:
         found = Grouping.load(file)
     except GroupingError:

@@ -18,9 +18,9 @@ import numpy as np
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.splitting import SplitTree, WholeModel
+from splitnet_tf.splitting.export import example_shape
 
 EXAMPLES = 4  # that each file is run on
-UNKNOWN_SIZE = 96  # of axes that a model leaves open
 # Largest difference relative to the largest output, by the narrowest type that a layer computes in.
 TOLERANCES = {"bfloat16": 3e-2, "float16": 1e-2}
 TOLERANCE = 1e-4
@@ -168,7 +168,7 @@ def drawn_inputs(model: keras.Model, seed: int = 0) -> Any:
     high = min([n for n in sizes if isinstance(n, int)], default=256)
     drawn = []
     for x in model.inputs:
-        shape = (EXAMPLES, *(UNKNOWN_SIZE if n is None else n for n in x.shape[1:]))
+        shape = example_shape(x, EXAMPLES)
         if keras.backend.is_float_dtype(x.dtype):
             values = rng.normal(size=shape)
         elif keras.backend.is_int_dtype(x.dtype):

@@ -20,16 +20,21 @@ from splitnet_tf.graph import logits_model
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.recipe.preprocessing import Preprocessing
-from splitnet_tf.runs import ShrinkResult, SplitResult, base_places, may_be_base, read_config
+from splitnet_tf.runs import (
+    ShrinkResult,
+    SplitResult,
+    base_places,
+    is_shrink,
+    may_be_base,
+    read_config,
+)
 from splitnet_tf.runs.names import (
     CONFIG,
     GROUPED,
     GROUPING,
     SHRINK_STAGES,
-    SMALL,
     SMALLER,
     STAGES,
-    TREE,
     TREES,
     WHOLE,
 )
@@ -41,8 +46,11 @@ from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
 from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
-# File of a finished model to its name in a comparison, and the name of what it was made of.
-KINDS = {TREE: ("split", "unsplit"), SMALL: ("shrunk", "whole")}
+# File of a model to its name in a comparison, and the name of what it was made of.
+KINDS = {
+    **dict.fromkeys(TREES, ("split", "unsplit")),
+    **dict.fromkeys(SMALLER, ("shrunk", "whole")),
+}
 MOST_CONFUSED = 5
 SPEED_BATCHES = 10
 
@@ -192,7 +200,7 @@ def evaluate_run(
         Comparison(found),
         dataset.class_names,
         groups,
-        stages_of(file.parent),
+        stages_of(file.parent) if file.name in KINDS else {},
     )
 
 
@@ -217,7 +225,7 @@ def _unsplit(file: Path, compare: str | Path | None) -> Path | None:
     if compare is not None:
         return model_file("compare", Path(compare))
     # A grouping was made of something, too, but is itself unsplit.
-    return unsplit_of(file.parent) if file.name in (*TREES, *SMALLER) else None
+    return unsplit_of(file.parent) if file.name in KINDS else None
 
 
 def unsplit_of(folder: Path) -> Path | None:
@@ -228,7 +236,7 @@ def unsplit_of(folder: Path) -> Path | None:
     if not isinstance(base, str) or not base:
         return None
     places = base_places(folder, Path(base))
-    names = WHOLE if _is_shrink(folder) else (GROUPED,)
+    names = WHOLE if is_shrink(folder) else (GROUPED,)
     files = (f for p in places for f in ([p] if p.is_file() else [p / name for name in names]))
     there = [file for file in files if file.is_file()]
     found = next((p for p in there if may_be_base(folder, p)), None)
@@ -242,7 +250,7 @@ def unsplit_of(folder: Path) -> Path | None:
 
 def stages_of(folder: Path) -> dict[str, float]:
     """Test accuracy at each stage of a split or a shrink; empty for other folders."""
-    kind, stages = (ShrinkResult, SHRINK_STAGES) if _is_shrink(folder) else (SplitResult, STAGES)
+    kind, stages = (ShrinkResult, SHRINK_STAGES) if is_shrink(folder) else (SplitResult, STAGES)
     if kind is SplitResult and not any((folder / name).is_file() for name in TREES):
         return {}
     try:
@@ -250,7 +258,3 @@ def stages_of(folder: Path) -> dict[str, float]:
     except FileNotFoundError:
         return {}
     return {stage: found[stage] for stage in stages if stage in found}
-
-
-def _is_shrink(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in SMALLER)

@@ -11,11 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from splitnet_tf.data import Dataset, load_dataset
+from splitnet_tf.data import Dataset
 from splitnet_tf.errors import DataError, RunError
 from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
-from splitnet_tf.runs import read_config
-from splitnet_tf.runs.names import CONFIG, SMALL, TREE
+from splitnet_tf.runs.names import RESULTS, SMALL, TREE
 from splitnet_tf.splitting import SplitTree, WholeModel, is_tree
 from splitnet_tf.splitting.export import write_tree
 from splitnet_tf.splitting.raw_inputs import with_front
@@ -25,7 +24,13 @@ from splitnet_tf.stages.check_exported import (
     drawn_inputs,
     first_examples,
 )
-from splitnet_tf.stages.preprocessing import known_of, notes_of, preprocessing_known
+from splitnet_tf.stages.preprocessing import (
+    known_of,
+    notes_of,
+    preprocessing_known,
+    takes_images,
+)
+from splitnet_tf.stages.run_data import run_dataset
 from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
@@ -100,7 +105,7 @@ def export_tree(
             preprocessing = Preprocessing.parse(preprocessing)
         if inputs is not None and dtype is None:
             dtype = str(np.asarray(keras.tree.flatten(inputs)[0]).dtype)
-        if include_preprocessing:
+        if include_preprocessing and (preprocessing != NONE or len(tree.model.inputs) == 1):
             dtype = dtype or ("uint8" if preprocessing.of_pixels else "float32")
             tree = with_front(tree, preprocessing, dtype)
         more = _about(tree, preprocessing, include_preprocessing, value_range)
@@ -171,9 +176,9 @@ def export_run(
     file = model_file("base", base, (TREE, SMALL))
     model = load_model(file)
     known = known_of("base", base, (TREE, SMALL))
-    found = preprocessing_known(known, preprocessing, len(model.input_shape) == 4)
+    found = preprocessing_known(known, preprocessing, takes_images(model))
     how = {"preprocessing": found, "include_preprocessing": include_preprocessing}
-    dataset = _dataset(file.parent)
+    dataset = _dataset(file)
     if dataset is None:
         return export_tree(model, folder, formats, check=check, **how)
     raw = dataset.test.images[:EXAMPLES]
@@ -192,15 +197,16 @@ def export_run(
     )
 
 
-def _dataset(folder: Path) -> Dataset | None:
-    """The data of a run; None where its folder names none, or they cannot be read."""
-    if not (folder / CONFIG).is_file():
+def _dataset(file: Path) -> Dataset | None:
+    """The data of the run that wrote a model; None where there are none that can be read."""
+    if file.name not in RESULTS:  # a file that only lies there
         return None
     try:
-        config = read_config(folder)
-        return load_dataset(config["dataset"], config.get("data_dir"), config.get("seed", 0))
-    except (KeyError, DataError, RunError) as error:
+        return run_dataset(file.parent)
+    except (DataError, RunError) as error:
         logging.warning(
-            "The run's data cannot be read to check with (%s); inputs are drawn.", error
+            "The run's data cannot be read (%s): inputs are drawn to check with, and raw inputs "
+            "are taken to be bytes for pixels, float32 otherwise.",
+            str(error).rstrip("."),
         )
         return None

@@ -223,6 +223,11 @@ def preprocessing_known(
         return None
 
 
+def takes_images(model: keras.Model) -> bool:
+    """True for a model with one input, of images."""
+    return len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
+
+
 def check_same(known: Known, preprocessing: Preprocessing, images: bool) -> None:
     """Raises ArgumentError where a model, such as a teacher, takes inputs prepared otherwise."""
     try:

@@ -19,6 +19,12 @@ _KINDS = {
 }
 
 
+def folder_of(path: str | Path) -> Path:
+    """The folder that a path names, or that a file lies in."""
+    path = Path(path)
+    return path if path.is_dir() else path.parent
+
+
 def model_file(argument: str, path: str | Path, names: Sequence[str] = FINISHED) -> Path:
     """The model of a run folder that an argument names, or the file itself.
 

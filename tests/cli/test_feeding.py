@@ -16,6 +16,7 @@ from keras import layers
 import splitnet_tf as sn
 from splitnet_tf.cli.data_flags import today
 from splitnet_tf.data import Dataset, Split, save_arrays
+from splitnet_tf.stages.export import export_run
 from splitnet_tf.storage.models import model_notes
 from tests.cli.forked import run as run_program
 from tests.conftest import ROOT
@@ -304,3 +305,31 @@ def test_no_chatter_of_libraries_stands_between_the_lines(chain):
         check=True,
     )
     assert done.stderr == "" and done.stdout.startswith("Table 2")
+
+
+def test_a_moved_run_is_exported_on_its_own_data(chain, tmp_path, caplog):
+    folder, _ = chain
+    shutil.copytree(folder / "split", tmp_path / "split")
+    (folder / "colours.npz").rename(tmp_path / "colours.npz")
+    try:
+        manifest = export_run(tmp_path / "split", tmp_path / "out", ["keras"], check=False)
+        assert manifest["expects"] == {"dtype": "uint8", "range": [0, 255]}
+    finally:
+        (tmp_path / "colours.npz").rename(folder / "colours.npz")
+    shutil.copytree(folder, tmp_path / "copy")
+    (folder / "colours.npz").rename(folder / "away.npz")
+    try:
+        other = dataclasses.replace(colours(), class_names=tuple("wxyz"))
+        save_arrays(other, tmp_path / "copy" / "colours.npz")
+        manifest = export_run(tmp_path / "copy/split", tmp_path / "other", ["keras"], check=False)
+    finally:
+        (folder / "away.npz").rename(folder / "colours.npz")
+    assert manifest["expects"] == {"dtype": "float32", "range": None}
+    assert "holds other data than" in caplog.text and "float32 otherwise" in caplog.text
+
+
+def test_a_file_that_only_lies_in_a_run_folder_is_none_of_the_run_s(chain, tmp_path):
+    shutil.copytree(chain[0] / "split", tmp_path / "split")
+    trained(colours()).save(tmp_path / "split" / "mine.keras")
+    manifest = export_run(tmp_path / "split" / "mine.keras", tmp_path / "mine", ["keras"])
+    assert manifest["checked"]["inputs"] == "drawn inputs"

@@ -5,7 +5,10 @@ import json
 import pytest
 
 import splitnet_tf as sn
+from splitnet_tf.data import load_dataset
+from splitnet_tf.recipe import Preprocessing
 from splitnet_tf.runs import ShrinkResult, SparseResult, SplitResult
+from splitnet_tf.stages.evaluate_run import evaluate_run
 from splitnet_tf.storage.json_files import read_json
 from splitnet_tf.storage.models import load_model
 from tests.cli.forked import run_programs
@@ -91,3 +94,19 @@ def test_what_was_shrunk_is_grouped_and_split(chain, afterwards):
     assert "The tree computes what the masked model computes" in afterwards["split"][1]
     small, split = ShrinkResult.read(chain / "small"), SplitResult.read(chain / "split")
     assert split.params["before"] == small.params["after"] > split.params["after"]
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "stages"),
+    [
+        ("small/shrunk.keras", {"shrunk", "whole"}, True),
+        ("small/mine.keras", {"model"}, False),
+    ],
+)
+def test_other_files_of_a_shrink_are_evaluated(chain, file, names, stages, monkeypatch):
+    monkeypatch.chdir(chain)
+    if file.endswith("mine.keras"):
+        load_model("small/small.keras").save(file)
+    found = evaluate_run(file, load_dataset("digits"), preprocessing=Preprocessing("whiten"))
+    assert set(found.comparison.models) == names
+    assert ("right after the shrink" in str(found)) == stages

@@ -126,6 +126,7 @@ def with_(**more):
         (with_(train_labels=np.zeros(6)), "'train_labels' must be a row of integers"),
         (with_(train_labels=np.full(6, 2**32)), "a number of 4294967296, beyond"),
         (with_(train_labels=np.full(6, 2**64 - 1, np.uint64)), "a number of 18446744073709551615"),
+        (with_(train_labels=np.full(6, 1 - 2**32)), "a number of -4294967295, beyond"),
         (with_(train_labels=np.full(6, 3)), "labels must lie from 0 to 2"),
         (
             with_(test_images=np.zeros((4, 4, 5, 3))),

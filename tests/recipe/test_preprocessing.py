@@ -138,6 +138,7 @@ FLOATS = (images() / 255).astype("float32")
     [
         ("scale01", FLOATS, "is for pixels from 0 to 255; these images are from 0 to"),
         ("scale11", FLOATS * 2 - 1, "from -1 to"),
+        ("standardize", FLOATS * 6 - 3, "from -3 to"),
         ("standardize", FLOATS, "use `preprocessing=none`"),
         ("caffe", FLOATS, "is for pixels"),
         ("whiten", np.zeros((4, 9), "int32"), "is for images; data of shape .9,. are none"),

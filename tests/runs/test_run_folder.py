@@ -72,8 +72,10 @@ def test_a_run_goes_on_for_longer(before, now, goes_on, tmp_path, caplog):
         with pytest.raises(RunError, match="was made with other settings"):
             RunDirectory(tmp_path, now)
         return
+    (tmp_path / "result.json").write_text("of the shorter run")
     with caplog.at_level("INFO"):
-        RunDirectory(tmp_path, now).close()
+        RunDirectory(tmp_path, now, results=["result.json", "tree.keras"]).close()
+    assert not (tmp_path / "result.json").exists()
     assert "from here on the learning rate follows the longer schedule" in caplog.text
     assert read_config(tmp_path) == now
 

@@ -14,6 +14,7 @@ from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.splitting.export import FORMATS, write_tree
 from splitnet_tf.stages.check_exported import check_exported, drawn_inputs, first_examples
+from splitnet_tf.stages.export import export_run
 from tests.conftest import random_grouping, scramble, to_numpy
 
 RNG = np.random.default_rng(0)
@@ -183,3 +184,16 @@ def test_drawn_inputs_are_such_as_the_model_takes():
     assert np.isfinite(to_numpy(model(drawn))).all()
     again = first_examples(model, {name: np.repeat(x, 3, 0) for name, x in drawn.items()})
     assert {name: x.shape[0] for name, x in again.items()} == {"words": 4, "image": 4}
+
+
+def test_a_model_of_several_inputs_is_exported_by_its_file(tmp_path):
+    inputs = [keras.Input((5,), name=name) for name in ("one", "two")]
+    x = layers.Dense(3)(layers.Concatenate()(inputs))
+    model = keras.Model(inputs, x, name="two_inputs")
+    model.save(tmp_path / "mine.keras")
+    manifest = export_run(tmp_path / "mine.keras", tmp_path / "out", ["keras"])
+    assert [t["name"] for t in manifest["tree"]["inputs"]] == ["one", "two"]
+    assert manifest["checked"]["inputs"] == "drawn inputs"
+    again = keras.saving.load_model(tmp_path / "out" / manifest["tree"]["files"]["keras"])
+    x = [np.ones((2, 5), "float32"), np.arange(10, dtype="float32").reshape(2, 5)]
+    np.testing.assert_allclose(to_numpy(again(x)), to_numpy(model(x)), atol=1e-6)
