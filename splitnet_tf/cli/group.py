@@ -46,7 +46,7 @@ from splitnet_tf.stages.given import GivenClasses, given_classes
 from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups, warmup_steps
 from splitnet_tf.stages.loop import check_phase
 from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
-from splitnet_tf.stages.teaching import teaching_settings
+from splitnet_tf.stages.teaching import teacher_settings
 from splitnet_tf.storage.digests import digest_arrays
 
 FLAGS = flags.FLAGS
@@ -79,11 +79,11 @@ def main() -> None:
         raw=preprocessing == NONE,
         multi_label=dataset.multi_label,
     )
-    class_weights(dataset)
+    weights = class_weights(dataset)
     plan = SplitPlan.from_sections(plain, sections())
     check_grouping_flags(plan)
     program = learn if plan.kernels else train
-    found = program(dataset, plain, plan, preprocessing)
+    found = program(dataset, plain, plan, preprocessing, weights)
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
 
 
@@ -95,7 +95,11 @@ def preprocessing_of(dataset: Dataset, values: flags.FlagValues = FLAGS) -> Prep
 
 
 def learn(
-    dataset: Dataset, plain: keras.Model, plan: SplitPlan, preprocessing: Preprocessing
+    dataset: Dataset,
+    plain: keras.Model,
+    plan: SplitPlan,
+    preprocessing: Preprocessing,
+    weights: dict[int, float] | None,
 ) -> LearnedGroups:
     """Learns the groups of a network, as the flags say."""
     if FLAGS.teacher:
@@ -121,7 +125,7 @@ def learn(
         method=FLAGS.method,
         given=given,
         class_names=dataset.class_names,
-        class_weight=class_weights(dataset),
+        class_weight=weights,
         seed=FLAGS.seed,
         split_pace=10.0 if FLAGS.finetune else 1.0,
         picture_interval=FLAGS.group_summary_interval,
@@ -134,14 +138,18 @@ def learn(
 
 
 def train(
-    dataset: Dataset, plain: keras.Model, plan: SplitPlan, preprocessing: Preprocessing
+    dataset: Dataset,
+    plain: keras.Model,
+    plan: SplitPlan,
+    preprocessing: Preprocessing,
+    weights: dict[int, float] | None,
 ) -> Finetuned:
     """Trains a network of which no kernel is split, to compare with."""
     data, phase = split_feeds(dataset, FLAGS.seed, preprocessing), Phase(**phase_values())
     check_phase(phase, loop(), data[0].steps_per_epoch)
     taught = {"teacher": teacher(plain, preprocessing), "teaching": teaching()}
     config = run_settings(dataset, plain, classes_given(dataset, plan), preprocessing)
-    config.update(teaching_settings(**taught))
+    config.update(teacher_settings(taught["teacher"]))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
         plain,
@@ -150,7 +158,7 @@ def train(
         run=make_run(config),
         test=data[2],
         loop=loop(),
-        class_weight=class_weights(dataset),
+        class_weight=weights,
         loss=several_loss(dataset, plain, phase),
         **taught,
         measure_start="start_digest" in config,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from absl import flags
 
+from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.cli.data_flags import (
     define_data_flags,
     given_preprocessing,
@@ -26,11 +26,12 @@ from splitnet_tf.cli.define import (
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import define_training_flags, loop, phase_values, set_seeds
+from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.preprocessing import NONE
 from splitnet_tf.stages.base import base_model
 from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
-from splitnet_tf.stages.search import LEARNING, search_cuts
+from splitnet_tf.stages.search import search_cuts
 from splitnet_tf.storage.json_files import write_json
 
 FLAGS = flags.FLAGS
@@ -77,7 +78,9 @@ def main() -> None:
     )
     train, valid, _ = split_feeds(dataset, FLAGS.seed, preprocessing)
     phase = Phase(**phase_values())
-    learning = {"epochs": FLAGS.group_epochs, "rate": phase.rate, "final_rate": phase.rate}
+    # The same but for the length: trained weights need no warm-up, and the rate stays.
+    learning = {"epochs": FLAGS.group_epochs, "warmup_epochs": 0, "rate_warmup_epochs": 0}
+    learning |= {"schedule": "cosine", "final_rate": phase.rate}
     found = search_cuts(
         model,
         train,
@@ -86,7 +89,8 @@ def main() -> None:
         max_params=FLAGS.max_params,
         max_flops=FLAGS.max_flops,
         num_groups=FLAGS.num_groups,
-        recipe=dataclasses.replace(LEARNING, l2=phase.l2, **learning),
+        recipe=GroupingRecipe(**{**phase_values(), **learning}),
+        class_weight=class_weights(dataset),
         phase=phase,
         run=FLAGS.train_dir,
         loop=loop(),

@@ -15,9 +15,10 @@ from splitnet_tf.cli.data_flags import (
     split_feeds,
     take_from_run,
 )
-from splitnet_tf.cli.define import define_float, define_integer, define_text
+from splitnet_tf.cli.define import define_float, define_text
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
+    define_patience_flag,
     define_training_flags,
     loop,
     make_run,
@@ -72,14 +73,7 @@ def define_flags() -> None:
         "Gather the columns in use of a kernel, where they are neither whole channels nor a box of "
         "the window, and multiply by a smaller kernel.",
     )
-    define_integer(
-        "patience",
-        0,
-        "Evaluations without a better validation accuracy after which finetuning ends; 0 for "
-        "never.",
-        0,
-        1_000_000,
-    )
+    define_patience_flag()
 
 
 def main() -> None:

@@ -90,7 +90,11 @@ def define_sparsity_flags() -> None:
             1,
         )
     define_float(
-        "growth", 1.3, "Factor on the strength after an evaluation that misses a target.", 1, 100
+        "growth",
+        1.3,
+        "Factor on the strength after an evaluation that misses a target.",
+        1.001,
+        100,
     )
 
 

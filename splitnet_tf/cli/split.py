@@ -24,6 +24,7 @@ from splitnet_tf.cli.device_flags import (
 )
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
+    define_patience_flag,
     define_training_flags,
     loop,
     make_run,
@@ -44,7 +45,7 @@ from splitnet_tf.stages.finetune import check_placing
 from splitnet_tf.stages.loop import check_phase
 from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
 from splitnet_tf.stages.split import split
-from splitnet_tf.stages.teaching import teaching_settings
+from splitnet_tf.stages.teaching import teacher_settings
 
 FLAGS = flags.FLAGS
 
@@ -71,14 +72,7 @@ def define_flags() -> None:
         0,
         1_000_000,
     )
-    define_integer(
-        "patience",
-        0,
-        "Evaluations without a better validation accuracy after which finetuning ends; 0 for "
-        "never.",
-        0,
-        1_000_000,
-    )
+    define_patience_flag()
     define_float(
         "dropout_keep_prob",
         None,
@@ -118,7 +112,7 @@ def main() -> None:
         **data_settings(dataset, preprocessing),
         # Keeps checkpoints of one base and grouping out of the tree of another.
         "base_digest": base_digest(base, grouping.to_json()),
-        **teaching_settings(**taught),
+        **teacher_settings(taught["teacher"]),
     }
     run = make_run(config)
     RELAUNCH.append("--restart=false")  # it is done: after a lost worker the run goes on

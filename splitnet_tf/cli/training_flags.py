@@ -75,6 +75,18 @@ def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> No
     define_loop_flags()
 
 
+def define_patience_flag() -> None:
+    """``--patience`` of a finetuning."""
+    define_integer(
+        "patience",
+        0,
+        "Evaluations without a better validation accuracy after which finetuning ends; 0 for "
+        "never.",
+        0,
+        1_000_000,
+    )
+
+
 def define_loss_flags() -> None:
     """Flags of the optimizer, the loss and the augmentation."""
     define_class_weight_flag()

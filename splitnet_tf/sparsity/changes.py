@@ -69,6 +69,11 @@ class Changes:
         values = [getattr(k, what)(after) for k in self.kernels]
         return None if None in values else sum(values)
 
+    def totals(self, what: str) -> tuple[int, int] | None:
+        """Sums before and after, see ``total``; None where they are unknown."""
+        found = self.total(what, False), self.total(what, True)
+        return None if None in found else found
+
     def to_json(self) -> dict[str, Any]:
         """A document for a JSON file: each kernel, totals and what was left."""
         kernels = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,14 @@ class Search:
         """Accuracy that a trial has less than the whole network."""
         return self.whole.accuracy - trial.accuracy
 
+    def is_within(self, trial: Trial) -> bool:
+        """True for a trial that loses no more than allowed."""
+        return self.drop(trial) <= self.max_accuracy_drop + 1e-9  # accuracies are quotients
+
     @property
     def best(self) -> Trial | None:
         """The trial with the fewest parameters among those within the drop."""
-        within = [t for t in self.trials if self.drop(t) <= self.max_accuracy_drop]
+        within = [trial for trial in self.trials if self.is_within(trial)]
         return min(within, key=lambda t: (t.params, t.flops), default=None)
 
     def draw(self, figure: str | Path) -> None:
@@ -134,6 +138,7 @@ def search_cuts(
     run: str | Path | None = None,
     loop: Loop = Loop(),  # noqa: B008, as it is frozen
     exhaustive: bool = False,
+    class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 0,
     preprocessing: Preprocessing | str | None = None,
@@ -154,7 +159,7 @@ def search_cuts(
         Defaults to none: nothing is kept but the best tree.
       loop: see ``learn_groups``.
       exhaustive: bool, whether all cuts are tried, whatever they lose. Defaults to False.
-      batch_size, seed, preprocessing, restart: see ``learn_groups``.
+      class_weight, batch_size, seed, preprocessing, restart: see ``learn_groups``.
 
     Raises:
       ArgumentError: a drop out of its range, or no cut within the budget.
@@ -176,7 +181,7 @@ def search_cuts(
         folder = Path(run) / f"{cut.start}-{num_groups}" if run else None
         sections = [(cut.start, num_groups)]
         common = {"loop": loop, "seed": seed, "restart": restart}
-        common["preprocessing"] = preprocessing
+        common |= {"preprocessing": preprocessing, "class_weight": class_weight}
         tree = _try(model, sections, feeds, recipe, phase, folder, common)
         kept = folder / "split" if folder else None
         trial = Trial.of(evaluate_model(tree, feeds[1]), cut.start, num_groups, kept)
@@ -184,7 +189,7 @@ def search_cuts(
         if found.best is trial:
             found = dataclasses.replace(found, tree=tree)
         logging.info("%s: %.2f points lost.", cut.start, 100 * found.drop(trial))
-        if found.drop(trial) > max_accuracy_drop and not exhaustive:
+        if not found.is_within(trial) and not exhaustive:
             break
     return found
 

@@ -14,6 +14,7 @@ from splitnet_tf.analysis import cost
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph.copying import plain_copy
+from splitnet_tf.grouping import Grouping
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory, base_digest
@@ -84,6 +85,7 @@ def shrink(
     loss: keras.losses.Loss | None = None,
     teacher: keras.Model | None = None,
     teaching: Teaching = Teaching(),  # noqa: B008
+    grouping: Grouping | None = None,
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 1,
@@ -106,8 +108,8 @@ def shrink(
       run: folder for all that is made. Defaults to none: nothing is kept.
       loop: intervals, precision, patience.
       measure_start: bool, whether to measure the validation accuracy before the shrink.
-      loss, teacher, teaching, class_weight, batch_size, seed, preprocessing, settings: see
-        ``finetune``.
+      loss, teacher, teaching, grouping, class_weight, batch_size, seed, preprocessing, settings:
+        see ``finetune``.
       restart: bool, whether to remove what an earlier run left in the folder.
 
     Raises:
@@ -123,7 +125,7 @@ def shrink(
     before, after = cost(model), cost(small)
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
     test = feed_of(test)
-    feed, loss = taught(feed, loss, small, phase, teacher, teaching, None)
+    feed, loss = taught(feed, loss, small, phase, teacher, teaching, grouping)
     config = phase_settings(
         run,
         phase,

@@ -175,8 +175,8 @@ def sparsify(
             **recorded(preprocessing),
             zero_groups={f"{c.structure}/{c.name}": c.zero for c in counts},
             groups={f"{c.structure}/{c.name}": c.count for c in counts},
-            weights=before_after(changes, "weights"),
-            multiply_adds=before_after(changes, "multiply_adds"),
+            weights=_sums(changes, "weights"),
+            multiply_adds=_sums(changes, "multiply_adds"),
             strength=hook.factor,
             needed_factor=hook.needed_factor(),
             **tested(model, test, loss),
@@ -217,10 +217,9 @@ def check_targets(model: keras.Model, recipe: SparsityRecipe) -> None:
             )
 
 
-def before_after(changes: Changes, what: str) -> dict[str, int]:
-    """A sum of changes before and after; empty where it is not known."""
-    found = {"before": changes.total(what, False), "after": changes.total(what, True)}
-    return {} if None in found.values() else found
+def _sums(changes: Changes, what: str) -> dict[str, int]:
+    """Sums before and after for ``result.json``; empty where they are not known."""
+    return dict(zip(("before", "after"), changes.totals(what) or (), strict=False))
 
 
 def _strengths(recipe: SparsityRecipe) -> dict[str, Any]:
@@ -241,8 +240,8 @@ def _notes(recipe: SparsityRecipe, hook: SparsityHook, result: SparseResult) -> 
     names = " and ".join(f"`{name}`" for name in recipe.structures)
     for target in hook.missed():
         notes.append(
-            f"Target missed: {hook.describe(target)}, though the strength was raised "
-            f"{hook.factor:.3g} times; raise {names} or `growth`, evaluate more often by "
+            f"Target missed: {hook.describe(target)}, though the strength was raised to "
+            f"{hook.factor:.3g} times its value; raise {names} or `growth`, evaluate more often by "
             "`val_interval`, or train for longer."
         )
     return tuple(notes)

@@ -61,15 +61,17 @@ class SparsityHook(Hook):
         self._strength = 0.0
         self._left: dict[str, float] = {}
         self._factor, self._rates = 1.0, 0.0
+        self._raise = False  # at the next step, if there is one
 
     @property
     def state(self) -> dict:
-        return {"factor": self._factor, "rates": self._rates, "left": dict(self._left)}
+        found = {"factor": self._factor, "rates": self._rates, "left": dict(self._left)}
+        return {**found, "raise": self._raise}
 
     @state.setter
     def state(self, value: dict) -> None:
         self._factor, self._rates = value["factor"], value["rates"]
-        self._left = dict(value["left"])
+        self._left, self._raise = dict(value["left"]), value["raise"]
 
     @property
     def factor(self) -> float:
@@ -85,6 +87,8 @@ class SparsityHook(Hook):
         return {n: v for n, v in self._recipe.targets.items() if not self._left.get(n, 1.0) <= v}
 
     def before_step(self, step: int) -> None:
+        if self._raise:
+            self._factor, self._raise = self._factor * self._recipe.growth, False
         self._strength = self._factor * strength_at(step, self._warmup, self._ramp)
         self._rates += self._rate(step) * self._strength
         if self._variable is not None:
@@ -115,12 +119,12 @@ class SparsityHook(Hook):
         if self._recipe.targets and self._warmup + self._ramp <= step < self._total:
             missed = self.missed()
             if missed:
-                self._factor *= self._recipe.growth
+                self._raise = True
                 logging.info(
-                    "step %d: %s; the strength is now %.3g times as large",
+                    "step %d: %s; the strength is raised to %.3g times its value",
                     step,
                     " and ".join(self.describe(name) for name in missed),
-                    self._factor,
+                    self._factor * self._recipe.growth,
                 )
         return ""
 
@@ -135,7 +139,7 @@ def shares_left(changes: Changes) -> dict[str, float]:
     """Share that a shrink leaves, by the name of its target; no entry where it is not known."""
     found = {}
     for target, (what, _) in TARGET_OF.items():
-        before, after = changes.total(what, False), changes.total(what, True)
-        if before and after is not None:
+        before, after = changes.totals(what) or (0, 0)
+        if before:
             found[target] = after / before
     return found

@@ -14,7 +14,7 @@ from splitnet_tf.sparsity import Term, group_norms
 from splitnet_tf.sparsity.weight_axes import kernels_of, layers_of
 from splitnet_tf.stages.grouping_pictures import picture
 
-_SIDE = 256  # pixels of the shorter side, at least
+_SIDE = 256  # pixels of the shorter side, about
 
 
 def filters_picture(kernel: np.ndarray) -> np.ndarray:

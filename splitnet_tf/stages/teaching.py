@@ -97,11 +97,15 @@ def teaching_settings(teacher: keras.Model | None, teaching: Teaching) -> dict[s
         return {}
     found = dataclasses.asdict(teaching)
     found["parts"] = list(teaching.parts) if teaching.parts else None
-    settings = {f"teaching_{name}": value for name, value in found.items()}
-    if teacher is not None:
-        arrays = [keras.ops.convert_to_numpy(w) for w in teacher.weights]
-        settings["teacher_digest"] = digest_arrays(arrays)
-    return settings
+    return {f"teaching_{name}": v for name, v in found.items()} | teacher_settings(teacher)
+
+
+def teacher_settings(teacher: keras.Model | None) -> dict[str, str]:
+    """The digest of a teacher for ``config.json``; none without one."""
+    if teacher is None:
+        return {}
+    arrays = [keras.ops.convert_to_numpy(w) for w in teacher.weights]
+    return {"teacher_digest": digest_arrays(arrays)}
 
 
 def _answers(teacher: keras.Model, bfloat16: bool):

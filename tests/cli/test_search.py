@@ -15,6 +15,7 @@ def test_a_search_and_what_it_leaves(tmp_path):
         "--max_accuracy_drop=100",
         "--figure=search.png",
         "--max_flops=0.7x",
+        *("--optimizer=adamw", "--initial_lr=0.003", "--class_weight=group0-0:2"),
     ]
     printed = []
     for _ in range(2):
@@ -26,6 +27,9 @@ def test_a_search_and_what_it_leaves(tmp_path):
     assert found["best"] == "first" and (tmp_path / "search.png").is_file()
     assert "The smallest tree within the drop is cut from first (search/first-2/split)." in text
     assert "resumed" not in printed[0] and "resumed" in printed[1]
+    config = json.loads((tmp_path / "search/first-2/group/config.json").read_text())
+    assert config["optimizer"] == "adamw" and config["class_weight"] == ["0: 2"]
+    assert config["rate"] == config["final_rate"] == 0.003
     code, text = run("search", [*command, "--augment=none"], tmp_path / "out", cwd=tmp_path)
     assert code == 1 and 'other settings (augment "crop_flip" -> "none")' in text, text[-2000:]
     code, text = run("search", [*command, "--seed=1"], tmp_path / "out", cwd=tmp_path)

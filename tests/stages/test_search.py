@@ -53,6 +53,9 @@ def test_the_best_of_trials():
     found = Search(whole, trials, 0.01)
     assert found.best.start == "b" and found.to_document()["best"] == "b"
     assert Search(whole, trials, 0.2).best.start == "a"
+    assert 0.91 - 0.9 > 0.01  # by rounding
+    limit = Search(dataclasses.replace(whole, accuracy=0.91), (trial("a", 0.9, 40),), 0.01)
+    assert limit.best.start == "a"
     none = Search(whole, trials[2:], 0.01)
     assert none.best is None and "No tree is within the drop" in str(none)
 
