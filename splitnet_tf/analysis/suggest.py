@@ -63,6 +63,11 @@ class Suggestions:
     def __iter__(self) -> Iterator[tuple]:
         return iter((self.cuts, self.refused))
 
+    @property
+    def sections(self) -> list[tuple[str, int]]:
+        """The first cut as sections, as ``group_model`` takes them."""
+        return [(self.cuts[0].start, self.num_groups)]
+
     def within(
         self, max_params: Budget | str | None = None, max_flops: Budget | str | None = None
     ) -> Suggestions:
@@ -74,7 +79,14 @@ class Suggestions:
 
         Raises:
           ArgumentError: a budget that is none, or that no cut keeps.
+
+        >>> model = sn.models.mlp((8, 8), num_classes=4, input_shape=(6,))
+        >>> sn.suggest_cuts(model).within(max_params="0.8x").sections
+        [('fc2', 2)]
         """
+        if not self.cuts:
+            reason = f": {self.refused[0].reason}" if self.refused else "."
+            raise ArgumentError(f"`model`: it cannot be cut in {self.num_groups} groups{reason}")
         cuts = sorted(self.cuts, key=lambda c: (c.kernels, -c.params))
         for name, budget in (("params", max_params), ("flops", max_flops)):
             if budget is None:

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.cli.group import (
+from splitnet_tf.cli.group import classes_given, preprocessing_of
+from splitnet_tf.cli.grouping_flags import (
+    check_budget_flags,
     check_grouping_flags,
-    classes_given,
     model_name,
-    preprocessing_of,
     sections,
+    sections_for,
 )
 from splitnet_tf.cli.program_flags import flags_of
 from splitnet_tf.data import Dataset, load_dataset
@@ -90,7 +91,8 @@ class Runs:
         model = choose_model(
             model_name(values), data.num_classes, data.input_shape, data.multi_label
         )
-        plan = SplitPlan.from_sections(model, sections(values))
+        check_budget_flags(values)
+        plan = SplitPlan.from_sections(model, sections_for(data, values))
         check_grouping_flags(plan, values)
         # Where each grouping starts from a plain run, it is fed as that was.
         preprocessing_of(data, parse("group", commands.get("plain", commands["group"])))

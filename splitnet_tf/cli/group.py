@@ -16,12 +16,13 @@ from splitnet_tf.cli.data_flags import (
     split_feeds,
 )
 from splitnet_tf.cli.grouping_flags import (
+    check_budget_flags,
     check_grouping_flags,
     define_learning_flags,
     define_model_flags,
     define_split_flags,
     model_name,
-    sections,
+    sections_for,
 )
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
@@ -40,6 +41,7 @@ from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
 from splitnet_tf.runs.start_files import check_start_files
+from splitnet_tf.stages.auto_splits import AUTO, SECTIONS, as_text
 from splitnet_tf.stages.base import base_model, own_keep_probability
 from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
@@ -63,14 +65,16 @@ def define_flags() -> None:
 
 def main() -> None:
     teaching()
+    check_budget_flags()
     files = {"model": FLAGS.model, "grouping": FLAGS.grouping, "teacher": FLAGS.teacher}
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, **files)
     set_seeds()
     dataset = load_data()
     preprocessing = preprocessing_of(dataset)
+    sections = sections_for(dataset)
     plain = base_model(
         model_name(),
-        sections(),
+        sections,
         dataset.num_classes,
         dataset.input_shape,
         dropout_keep_prob=FLAGS.dropout_keep_prob,
@@ -80,8 +84,10 @@ def main() -> None:
         multi_label=dataset.multi_label,
     )
     weights = class_weights(dataset)
-    plan = SplitPlan.from_sections(plain, sections())
+    plan = SplitPlan.from_sections(plain, sections)
     check_grouping_flags(plan)
+    if FLAGS.splits == AUTO:
+        logging.info("--splits=auto takes %s.", as_text(sections))
     program = learn if plan.kernels else train
     found = program(dataset, plain, plan, preprocessing, weights)
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
@@ -114,7 +120,7 @@ def learn(
     warmup_steps(recipe, loop(), data[0].steps_per_epoch)
     grouped = make_grouped(plain, plan)
     logging.info("%s", plan)
-    config = run_settings(dataset, plain, given, preprocessing)
+    config = run_settings(dataset, plain, plan, given, preprocessing)
     return learn_groups(
         grouped,
         *data[:2],
@@ -148,7 +154,7 @@ def train(
     data, phase = split_feeds(dataset, FLAGS.seed, preprocessing), Phase(**phase_values())
     check_phase(phase, loop(), data[0].steps_per_epoch)
     taught = {"teacher": teacher(plain, preprocessing), "teaching": teaching()}
-    config = run_settings(dataset, plain, classes_given(dataset, plan), preprocessing)
+    config = run_settings(dataset, plain, plan, classes_given(dataset, plan), preprocessing)
     config.update(teacher_settings(taught["teacher"]))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
@@ -170,6 +176,7 @@ def train(
 def run_settings(
     dataset: Dataset,
     plain: keras.Model,
+    plan: SplitPlan,
     given: GivenClasses | None,
     preprocessing: Preprocessing,
 ) -> dict:
@@ -181,6 +188,8 @@ def run_settings(
         "dropout_keep_prob": own_keep_probability(model_name()) if keep is None else keep,
         "given_digest": None,
     }
+    if FLAGS.splits == AUTO:
+        config[SECTIONS] = as_text(plan.sections)
     if given is not None and given.labels is not None:
         config["given_digest"] = digest_arrays([given.labels])
     if FLAGS.basemodel or model_name().endswith(".keras"):

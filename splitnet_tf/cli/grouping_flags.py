@@ -5,10 +5,20 @@ from __future__ import annotations
 from absl import flags
 
 from splitnet_tf import models
-from splitnet_tf.cli.define import MAX_EPOCHS, MODEL_HELP, define_float, define_integer, define_text
+from splitnet_tf.cli.define import (
+    MAX_EPOCHS,
+    MODEL_HELP,
+    define_budget,
+    define_float,
+    define_integer,
+    define_text,
+)
+from splitnet_tf.data import Dataset
 from splitnet_tf.grouping import SplitPlan
 from splitnet_tf.grouping.start import FEATURES
 from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.stages.auto_splits import AUTO, DECIDING, kept_sections, sections_within
+from splitnet_tf.stages.base import Sections
 from splitnet_tf.stages.given import CLUSTERS_OF
 from splitnet_tf.stages.networks import model_settings
 from splitnet_tf.training.options import MAX_STEPS
@@ -52,8 +62,12 @@ def define_split_flags() -> None:
         "splits",
         None,
         "Groups of each section from the bottom up, such as 2-2-2 for a model with a short "
-        "form, or <layer>:<groups>,... Defaults to --ngroups3, --ngroups2 and --ngroups1.",
+        "form; <layer>:<groups>,...; or auto, the shallowest cut that keeps --max_params and "
+        "--max_flops. Defaults to --ngroups3, --ngroups2 and --ngroups1.",
     )
+    define_budget("max_params", "Most parameters of the tree with --splits=auto")
+    define_budget("max_flops", "Most FLOPs of the tree for one image with --splits=auto")
+    define_integer("num_groups", 2, "Groups of the cut of --splits=auto.", 2, 10_000)
     define_integer("ngroups1", 2, "Groups of the logits.", 1, 10_000)
     define_integer("ngroups2", 2, "Groups of the third stage of the Wide ResNet.", 1, 10_000)
     define_integer("ngroups3", 2, "Groups of the second stage of the Wide ResNet.", 1, 10_000)
@@ -178,8 +192,37 @@ def model_name(values: flags.FlagValues = FLAGS) -> str:
     return values.model or models.wide_resnet_name(values.num_residual_units, values.k)
 
 
-def sections(values: flags.FlagValues = FLAGS) -> list[tuple[str, int]]:
-    """Sections that flags choose."""
+def check_budget_flags(values: flags.FlagValues = FLAGS) -> None:
+    """Refuses ``--splits=auto`` without a budget, and a budget without it."""
+    if values.splits == AUTO:
+        if not values.max_params and not values.max_flops:
+            raise flags.Error(
+                "--splits=auto needs a budget: give --max_params or --max_flops, such as "
+                "--max_params=0.5x."
+            )
+        return
+    for name in ("max_params", "max_flops", "num_groups"):
+        if values[name].value != values[name].default:
+            raise flags.Error(f"--{name} has no effect without --splits=auto; leave it out.")
+
+
+def sections_for(dataset: Dataset, values: flags.FlagValues = FLAGS) -> Sections:
+    """Sections that flags choose, or that a budget asks for and a run keeps."""
+    if values.splits != AUTO:
+        return sections(values)
+    wanted = {name: values[name].value for name in DECIDING}
+    kept = None if values.restart else kept_sections(values.train_dir, wanted)
+    return kept or sections_within(
+        *(model_name(values), dataset.num_classes, dataset.input_shape),
+        num_groups=values.num_groups,
+        max_params=values.max_params,
+        max_flops=values.max_flops,
+        multi_label=dataset.multi_label,
+    )
+
+
+def sections(values: flags.FlagValues = FLAGS) -> Sections:
+    """Sections that flags choose by themselves."""
     name = model_name(values)
     model_settings(name)  # a model that is not there is told before its splits
     return parse_splits(

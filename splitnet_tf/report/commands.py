@@ -11,8 +11,8 @@ from splitnet_tf.report.run_folder import RunFolder
 from splitnet_tf.report.runs import Run, SparseRun
 from splitnet_tf.runs.names import EVALUATION
 
-# Settings that belong to one call of a program.
-NO_FLAGS = ("restart",)
+# Settings that belong to one call of a program, or that it found by itself.
+NO_FLAGS = ("restart", "sections")
 WIDTH = 96  # characters of a line
 _FLAG = re.compile(r"[a-z][a-z0-9_]*")
 

@@ -103,12 +103,20 @@ def _first_split_unit(
     name: str, sections: Sections, num_classes: int, input_shape: tuple[int, ...]
 ) -> str | None:
     """The first residual unit with a split kernel, of the same model without dropout."""
-    state = random.getstate()  # Keras draws the seeds of its layers from it
-    model = choose_model(name, num_classes, input_shape)
-    random.setstate(state)
+    model = model_apart(name, num_classes, input_shape)
     kernels = SplitPlan.from_sections(model, sections).kernels
     units = (re.match(r"unit_\d+_\d+", kernel.name) for kernel in kernels)
     return next((unit[0] for unit in units if unit), None)
+
+
+def model_apart(
+    name: str, num_classes: int, input_shape: Sequence[int], multi_label: bool = False
+) -> keras.Model:
+    """A model to look at; the weights of those made after it are as without it."""
+    state = random.getstate()  # Keras draws the seeds of its layers from it
+    model = choose_model(name, num_classes, tuple(input_shape), multi_label)
+    random.setstate(state)
+    return model
 
 
 def load_base(model: keras.Model, base: str | Path) -> None:

@@ -166,12 +166,7 @@ def search_cuts(
     """
     if not 0 <= max_accuracy_drop <= 1:
         raise ArgumentError(f"`max_accuracy_drop` must be from 0 to 1; got {max_accuracy_drop!r}.")
-    suggested = suggest_cuts(model, num_groups)
-    if not suggested.cuts:
-        raise ArgumentError(
-            f"`model` '{model.name}' cannot be cut in {num_groups} groups; suggest_cuts says why."
-        )
-    cuts = suggested.within(max_params, max_flops).cuts
+    cuts = suggest_cuts(model, num_groups).within(max_params, max_flops).cuts
     feeds = feed_of(train, batch_size, seed), feed_of(valid)
     whole = Trial.of(evaluate_model(model, feeds[1]), "whole", 1)
     logging.info("The whole network: validation accuracy %.2f%%.", 100 * whole.accuracy)

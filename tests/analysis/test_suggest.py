@@ -50,3 +50,10 @@ def test_cuts_within_a_budget():
         found.within("9")
     with pytest.raises(ArgumentError, match="a share such as 0.5x; got 'half'"):
         found.within(max_flops="half")
+
+
+def test_a_budget_where_nothing_can_be_cut():
+    inputs = keras.Input((8,))
+    found = sn.suggest_cuts(keras.Model(inputs, layers.Dense(1, name="logits")(inputs)))
+    with pytest.raises(ArgumentError, match="`model`: it cannot be cut in 2 groups: "):
+        found.within(max_params="0.5x")

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from splitnet_tf.analysis import suggest_cuts
 from splitnet_tf.data import planted_groups, save_arrays
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.storage.json_files import read_json
+from splitnet_tf.storage.json_files import read_json, write_json
+from splitnet_tf.storage.models import load_model
 from tests.cli.forked import run
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, small_model
 
@@ -107,3 +109,17 @@ def test_a_base_model_is_taken_over(begin, tmp_path):
     assert file["valid_accuracy_at_start"] == found["valid_accuracy"]
     assert grouped["valid_accuracy_at_start"] == found["valid_accuracy"]
     assert grouped["test_accuracy"] == pytest.approx(found["test_accuracy"], abs=0.1)
+
+
+def test_a_cut_by_budget_stays_that_of_its_run(begin, tmp_path):
+    """It is the first that ``cost`` lists; a run goes on with it though it would find another."""
+    model, folder = tmp_path / "small.keras", tmp_path / "group"
+    cuts = suggest_cuts(load_model(model)).within(max_params="0.8x")
+    command = ["--splits=auto", "--max_params=0.8x", "--warmup_epochs=0.01", f"--model={model}"]
+    command += [f"--train_dir={folder}", "--max_steps=4"]
+    assert f"--splits=auto takes {cuts.cuts[0].start}:2." in begin("group", *command)
+    config = read_json(folder / "config.json")
+    assert config["sections"] == f"{cuts.cuts[0].start}:2" and config["splits"] == "auto"
+    assert Grouping.load(folder / "grouping.json").sections == tuple(cuts.sections)
+    write_json(folder / "config.json", {**config, "sections": "logits:2"})
+    assert "--splits=auto takes logits:2." in begin("group", *command, code=1)

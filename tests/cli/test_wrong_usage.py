@@ -64,6 +64,13 @@ WRONG_USAGE = [
             (["--grouping=random", "--assignment_init=random"], 2, "--assignment_init has no eff"),
             (["--grouping=random", "--method=balanced"], 2, "--method=balanced would change given"),
             (["--grouping=random", "--splits=1-1-1"], 2, "--grouping=random has no effect: --spl"),
+            (["--splits=auto"], 2, "--splits=auto needs a budget: give --max_params or --max_fl"),
+            (["--max_flops=0.5x"], 2, "--max_flops has no effect without --splits=auto; leave"),
+            (
+                ["--splits=auto", "--max_params=9"],
+                2,
+                "--max_params=9: no cut in 2 groups keeps the budget; the smallest tree has",
+            ),
             (["--grouping=nonsense"], 2, "--grouping must be one of learned, semantic, clustering"),
             (["--grouping=none.json"], 1, "Grouping file none.json does not exist"),
             (["--grouping=wordnet"], 1, "--grouping=wordnet needs nltk: pip install nltk"),
