@@ -67,6 +67,11 @@ class SslRow:
     phases: Phases = Phases()
 
     @property
+    def cuts_columns(self) -> bool:
+        """True where columns of kernels go, so that no choice of channels has the row's size."""
+        return bool({"shapes", "channels"} & {*self.strengths}) or any(":" in n for n in self.most)
+
+    @property
     def recipe(self) -> SparsityRecipe:
         """The recipe of the sparse phase."""
         strengths = {structure: dict(v) for structure, v in self.strengths.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
@@ -19,6 +19,8 @@ from splitnet_tf.data import Dataset, Split
 from splitnet_tf.data.feeds import ArrayFeed, Feed, feed_of
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.recipe import CrossEntropy, Phase
+from splitnet_tf.runs.json_lines import read_lines
+from splitnet_tf.runs.names import TIMING
 from splitnet_tf.sparsity import (
     Kept,
     Selection,
@@ -139,7 +141,9 @@ def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
     else:
         error = job.trained("baseline", model, row.phases.baseline, job.folder / "baseline")
         found = {"error": error, **_left(model, model)}
-    document = {**wanted, "data": data.name, **plain, **found, **describe_machine()}
+    minutes = minutes_of([shared, *(p for p in job.folder.iterdir() if p.is_dir())])
+    document = {**wanted, "data": data.name, "minutes": minutes, **plain, **found}
+    document |= describe_machine()
     write_json(job.folder / "row.json", document)
     return read_json(job.folder / "row.json")
 
@@ -159,17 +163,17 @@ def _structured(job: Job, model: keras.Model) -> dict:
         "trimmed": selection.method != "zeros",
         **_left(model, small.model),
     }
-    if "shapes" in row.strengths:  # no choice of channels has this size
-        return document
-    model.set_weights(start)
-    chosen = random_like(model, small.selection, job.seed)
-    random = job.shrunk("random", model, row.phases.baseline, chosen)
+    if not row.cuts_columns:
+        model.set_weights(start)
+        chosen = random_like(model, small.selection, job.seed)
+        random = job.shrunk("random", model, row.phases.baseline, chosen)
+        document["error_random"] = _error(random.result.test_accuracy["finetuned"])
+    # Its weights are new; the columns that its layers gather are those that were learned.
     keras.utils.set_random_seed(job.seed)
     narrow = keras.models.clone_model(small.model)
-    return document | {
-        "error_random": _error(random.result.test_accuracy["finetuned"]),
-        "error_narrow": job.trained("narrow", narrow, row.phases.all, job.folder / "narrow"),
-    }
+    narrow_folder = job.folder / "narrow"
+    document["error_narrow"] = job.trained("narrow", narrow, row.phases.all, narrow_folder)
+    return document
 
 
 def _unstructured(job: Job, model: keras.Model) -> dict:
@@ -187,6 +191,17 @@ def _unstructured(job: Job, model: keras.Model) -> dict:
     kernels = {layer.name: layer.kernel for layer in model.layers if hasattr(layer, "kernel")}
     share = {name: 100 * float(np.mean(np.asarray(k) != 0)) for name, k in kernels.items()}
     return {"error": _error(accuracy_of(model, test).top1), "weights_left": share}
+
+
+def minutes_of(folders: Iterable[Path]) -> float:
+    """Minutes that the steps of training took in run folders, as their logs have it."""
+    seconds = 0.0
+    for folder in folders:
+        done = 0
+        for _, entry in read_lines((folder / TIMING).read_bytes()):
+            seconds += (entry["step"] - done) * BATCH / entry["images_per_second"]
+            done = entry["step"]
+    return round(seconds / 60, 1)
 
 
 def at_most(model: keras.Model, selection: Selection, most: Mapping[str, int]) -> Selection:

@@ -22,7 +22,7 @@ PHASES = Phases()
 HEADER = (
     *("row", "seeds", "error (%)", "before finetuning", "inputs x outputs of each layer"),
     *("multiply-adds (lenet-l1: weights) of each layer (%)", "of all (%)"),
-    *("random: error (%)", "narrow: error (%)"),
+    *("random: error (%)", "narrow: error (%)", "minutes"),
     *("goal: error (%)", "goal: multiply-adds (%)", "the paper kept"),
 )
 
@@ -47,10 +47,14 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
         f"{tuned} of finetuning, the perceptron 10, 12 and 20; tensorflow on {devices}. Of the "
         "60,000 training images 6,000 are for validation; errors are those of the 10,000 test "
         "images. `random` keeps as many channels of the plain network, chosen at random and "
-        "finetuned for as many epochs in all; `narrow` is a network of that size from the start, "
-        "trained as long. `lenet-shifted` trains on images shifted by up to a pixel, `lenet-l1` "
-        "lets single weights become zero. Goals are the paper's rows, or the best published "
-        "figures. All settings: `experiments/ssl_rows.py`.",
+        "finetuned for as many epochs in all. Rows that cut columns have no `random`: no choice "
+        "of channels has their size. `narrow` has the shapes of the row from the start, with new "
+        "weights, and trains as long; where columns are cut, it takes over which of them (the "
+        "pixels that `mlp-2` and `mlp-3` read, the positions of `lenet-4` and `lenet-5`). Minutes "
+        "are those of all training of a row, controls included. `lenet-shifted` trains "
+        "on images shifted by up to a pixel, `lenet-l1` lets single weights become zero. Goals "
+        "are the paper's rows, or the best published figures. All settings: "
+        "`experiments/ssl_rows.py`.",
         markdown(HEADER, lines),
         shell_block(
             f"python -m experiments.ssl_tables --rows={','.join(line[0] for line in lines)} "
@@ -71,6 +75,7 @@ def _line(row: SslRow, own: list[dict]) -> tuple[str, ...]:
         ", ".join(f"{n} {spread([d[shares][n] for d in own], 1, 1)}" for n in own[0][shares]),
         spread([d.get("whole") for d in own], 1, 1),
         *(spread([d.get(f"error_{name}") for d in own], 1) for name in ("random", "narrow")),
+        spread([d["minutes"] for d in own], 1, 1),
         f"{row.error:g}" if row.error else "-",
         ", ".join(f"{goal:g}" for goal in goals) if row.flops else "-",
         row.left,

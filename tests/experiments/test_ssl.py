@@ -1,13 +1,14 @@
 """Rows of structured sparsity on small data: what they say is what their models do."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from experiments.l1 import L1Step, hold_zeros
 from experiments.ssl_rows import BY_NAME, Phases
-from experiments.ssl_run import ShiftedFeed, at_most, run_row, settings
+from experiments.ssl_run import ShiftedFeed, at_most, minutes_of, run_row, settings
 from experiments.ssl_tables import (
     COLLECTED,
     collect_ssl,
@@ -75,6 +76,16 @@ def test_a_row_is_made_sparse_shrunk_and_finetuned(whole, data, runs):
     assert whole["whole"] == pytest.approx(100 * counted / 2_293_000)
 
 
+def test_minutes_are_summed_over_the_logs(tmp_path):
+    for name, lines in {"a": [(100, 640.0), (150, 320.0)], "b": [(30, 64.0)]}.items():
+        (tmp_path / name).mkdir()
+        entries = ({"step": step, "images_per_second": speed} for step, speed in lines)
+        text = "".join(json.dumps(entry) + "\n" for entry in entries)
+        (tmp_path / name / "timing.jsonl").write_text(text)
+    # Batches of 64: 10, then 10, then 30 seconds.
+    assert minutes_of([tmp_path / "a", tmp_path / "b"]) == 0.8
+
+
 def test_controls_have_the_same_size(whole, data, runs):
     (folder,) = runs.glob("lenet-whole-seed0-*")
     small = load_model(folder / "small" / "small.keras")
@@ -95,6 +106,9 @@ def test_columns_are_gathered(data, runs):
     assert 0 < columns < 500 and found["layers"]["conv2"] == pytest.approx(columns / 5)
     assert found["error"] == pytest.approx(error_of(folder / "small" / "small.keras", data))
     assert "error_random" not in found
+    narrow = load_model(folder / "narrow" / "model.keras")
+    assert to_numpy(narrow.get_layer("conv2").kernel).shape == (1, 1, columns, 50)
+    assert found["error_narrow"] == pytest.approx(error_of(folder / "narrow/model.keras", data))
 
 
 def test_single_weights_become_zero(data, runs):
