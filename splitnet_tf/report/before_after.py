@@ -1,14 +1,16 @@
-"""Parameters, FLOPs, accuracy and time of a run, before and after the cut."""
+"""Parameters, FLOPs, accuracy and time of a run, before and after the cut or the shrink."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
-from splitnet_tf.report.models import Counted
-from splitnet_tf.report.run_folder import number
-from splitnet_tf.report.runs import Run
-from splitnet_tf.runs.names import EVALUATION, RESULT, STAGES
+from splitnet_tf.report.run_folder import RunFolder, number
+from splitnet_tf.report.runs import Run, SparseRun
+from splitnet_tf.runs.names import EVALUATION, RESULT
+
+Pair = tuple[float | None, float | None]  # before and after
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Measured:
       problems: sentences, one for each thing that is missing.
     """
 
-    params: tuple[float | None, float | None]
-    flops: tuple[float | None, float | None]
-    seconds: tuple[float | None, float | None]
-    top5: tuple[float | None, float | None]
-    cross_entropy: tuple[float | None, float | None]
+    params: Pair
+    flops: Pair
+    seconds: Pair
+    top5: Pair
+    cross_entropy: Pair
     accuracy: dict[str, float]
     problems: tuple[str, ...]
 
@@ -51,25 +53,32 @@ class Measured:
         return _saved(self.flops)
 
 
-def measure(run: Run, counted: Counted) -> Measured:
-    """Gathers the numbers of a run."""
+def measure(run: Run | SparseRun, params: Pair, flops: Pair, problems: Sequence[str]) -> Measured:
+    """Gathers the numbers of a run.
+
+    Args:
+      run: the run.
+      params, flops: counted before and after the cut or the shrink.
+      problems: sentences on what could not be counted.
+    """
     before, after = evaluations(run)
-    problems = [*counted.problems]
     accuracy = _accuracy(run)
+    problems = [*problems]
     if not accuracy:
         problems.append(run.problem(RESULT) or f"{RESULT} has no test accuracy.")
-    if run.split and not any(stage in accuracy for stage in STAGES if stage != "before"):
-        problems.append(run.split.problems.get(RESULT, "The split has no accuracy yet."))
+    if run.later and not any(stage != "before" for stage in accuracy):
+        yet = f"The {run.later.kind} has no accuracy yet."
+        problems.append(run.later.problems.get(RESULT, yet))
     stale = _stale(run, accuracy, before, after)
     if stale:
         problems.append(stale)
 
-    def pair(name: str) -> tuple[float | None, float | None]:
+    def pair(name: str) -> Pair:
         return number(before, name), number(after, name)
 
     return Measured(
-        _counts(run, counted, "params"),
-        _counts(run, counted, "flops"),
+        params,
+        flops,
         pair("seconds_per_image"),
         pair("top5"),
         pair("cross_entropy"),
@@ -78,37 +87,33 @@ def measure(run: Run, counted: Counted) -> Measured:
     )
 
 
-def evaluations(run: Run) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Entries of ``evaluation.json`` on the unsplit model and on the tree; empty where none is."""
+def evaluations(run: Run | SparseRun) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries of ``evaluation.json`` before and after the cut or shrink; empty where none is."""
     before: Any = None
     after: Any = None
-    if run.split:
-        before, after = (run.split.evaluation.get(k) for k in ("unsplit", "split"))
-    if run.group and not isinstance(before, dict):
-        before = run.group.evaluation.get("model")
+    if run.later:
+        before, after = (run.later.evaluation.get(k) for k in run.evaluated)
+    if run.earlier and not isinstance(before, dict):
+        before = run.earlier.evaluation.get("model")
     return tuple(e if isinstance(e, dict) else {} for e in (before, after))
 
 
-def _accuracy(run: Run) -> dict[str, float]:
+def _accuracy(run: Run | SparseRun) -> dict[str, float]:
     found = {}
-    if run.group and run.group.result and run.group.result.test_accuracy is not None:
-        found["before"] = run.group.result.test_accuracy
-    if run.split and run.split.result:
-        found |= run.split.result.test_accuracy
-    return {stage: found[stage] for stage in STAGES if stage in found}
+    if run.earlier and run.earlier.result and run.earlier.result.test_accuracy is not None:
+        found["before"] = run.earlier.result.test_accuracy
+    if run.later and run.later.result:
+        found |= run.later.result.test_accuracy
+    return {stage: found[stage] for stage in run.stages if stage in found}
 
 
-def _counts(run: Run, counted: Counted, name: str) -> tuple[float | None, float | None]:
-    """Costs as counted, or else as the split's result has them."""
-    result = run.split.result if run.split else None
-    known = getattr(result, name) if result else {}
-    return tuple(
-        getattr(cost, name) if cost else known.get(when)
-        for cost, when in ((counted.before, "before"), (counted.after, "after"))
-    )
+def counted_by(folder: RunFolder | None, name: str) -> Pair:
+    """``params`` or ``flops`` before and after, as the result of a cut or a shrink has them."""
+    known = getattr(folder.result, name) if folder and folder.result else {}
+    return known.get("before"), known.get("after")
 
 
-def _stale(run: Run, accuracy: dict[str, float], before: dict, after: dict) -> str:
+def _stale(run: Run | SparseRun, accuracy: dict[str, float], before: dict, after: dict) -> str:
     """Writes a sentence when the evaluation is that of other models than the results."""
     for entry, stage in ((before, "before"), (after, "finetuned")):
         found, expected = number(entry, "top1"), accuracy.get(stage)
@@ -123,6 +128,6 @@ def _stale(run: Run, accuracy: dict[str, float], before: dict, after: dict) -> s
     return ""
 
 
-def _saved(pair: tuple[float | None, float | None]) -> float | None:
+def _saved(pair: Pair) -> float | None:
     before, after = pair
     return 1 - after / before if before and after is not None else None

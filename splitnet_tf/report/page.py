@@ -14,8 +14,8 @@ from splitnet_tf.report.drawings import draw_gamma3
 from splitnet_tf.report.overview import gamma3_sizes, imbalance
 from splitnet_tf.report.pictures import picture
 from splitnet_tf.report.runs import Run, read_runs
-from splitnet_tf.report.sections import run_page, versions
 from splitnet_tf.report.sparse_page import sparse_page
+from splitnet_tf.report.split_page import split_page, versions
 from splitnet_tf.runs.names import SHRINK_STAGES, STAGES
 from splitnet_tf.storage.atomic import write_atomically
 
@@ -48,7 +48,7 @@ def make_report(paths: Sequence[str | Path]) -> str:
         )
     template = _environment().get_template("report.html.j2")
     page = template.render(
-        pages=[run_page(run) for run in trees],
+        pages=[split_page(run) for run in trees],
         sparse_pages=[sparse_page(run) for run in runs if not isinstance(run, Run)],
         gamma3=gamma3,
         gamma3_sizes=sizes,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -20,16 +21,40 @@ from splitnet_tf.report.run_folder import (
     read_run_folder,
 )
 from splitnet_tf.runs import base_places, may_be_base
-from splitnet_tf.runs.names import CONFIG, GROUPED, GROUPING, WHOLE
+from splitnet_tf.runs.names import CONFIG, GROUPED, GROUPING, SHRINK_STAGES, STAGES, WHOLE
+
+# Kind of a folder to the kinds that it is made of, its files there, and words for both.
+BASES = {
+    SPLIT: ((GROUP,), (GROUPED,), "grouping", "split"),
+    SHRINK: ((SPARSIFY, GROUP), WHOLE, "training", "shrink"),
+}
 
 
 class _OfFolders(abc.ABC):
-    """Base: what can be said of a run by its folders."""
+    """Base: what can be said of a run by its folders.
+
+    Attributes:
+      stages: stage at which the accuracy is measured -> its words, see ``runs.names``.
+      evaluated: names in ``evaluation.json`` of the models before and after.
+    """
+
+    stages: ClassVar[Mapping[str, str]]
+    evaluated: ClassVar[tuple[str, str]]
 
     @property
     @abc.abstractmethod
+    def earlier(self) -> RunFolder | None:
+        """Folder of the training before the cut or the shrink."""
+
+    @property
+    @abc.abstractmethod
+    def later(self) -> RunFolder | None:
+        """Folder of the cut or the shrink."""
+
+    @property
     def folders(self) -> list[RunFolder]:
         """Folders that are there, the later first."""
+        return [folder for folder in (self.later, self.earlier) if folder]
 
     @property
     def path(self) -> Path:
@@ -70,9 +95,16 @@ class Run(_OfFolders):
     split: RunFolder | None
     notes: tuple[str, ...] = ()
 
+    stages = STAGES
+    evaluated = ("unsplit", "split")
+
     @property
-    def folders(self) -> list[RunFolder]:
-        return [folder for folder in (self.split, self.group) if folder]
+    def earlier(self) -> RunFolder | None:
+        return self.group
+
+    @property
+    def later(self) -> RunFolder | None:
+        return self.split
 
     @property
     def plain(self) -> bool:
@@ -95,9 +127,16 @@ class SparseRun(_OfFolders):
     shrink: RunFolder | None
     notes: tuple[str, ...] = ()
 
+    stages = SHRINK_STAGES
+    evaluated = ("whole", "shrunk")
+
     @property
-    def folders(self) -> list[RunFolder]:
-        return [folder for folder in (self.shrink, self.trained) if folder]
+    def earlier(self) -> RunFolder | None:
+        return self.trained
+
+    @property
+    def later(self) -> RunFolder | None:
+        return self.shrink
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run | SparseRun]:
@@ -126,43 +165,36 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run | SparseRun]:
     ]
 
 
-# Kind of a folder to the kinds that it is made of, its files there, and words for both.
-BASES = {
-    SPLIT: ((GROUP,), (GROUPED,), "grouping", "split"),
-    SHRINK: ((SPARSIFY, GROUP), WHOLE, "training", "shrink"),
-}
-
-
 def _base_of(
-    split: RunFolder, folders: dict[Path, RunFolder]
+    made: RunFolder, folders: dict[Path, RunFolder]
 ) -> tuple[RunFolder | None, tuple[str, ...]]:
     """Finds what a split or a shrink was made of; returns it with notes."""
-    kinds, names, what, made = BASES[split.kind]
-    base = split.config.get("basemodel")
+    kinds, names, what, word = BASES[made.kind]
+    base = made.config.get("basemodel")
     if not isinstance(base, str) or not base.isprintable():
         # Python hands over a model, not a folder; its digest tells.
-        for path, folder in list(folders.items()) if "base_digest" in split.config else ():
-            if folder.kind in kinds and _of_base(split, path, names):
+        for path, folder in list(folders.items()) if "base_digest" in made.config else ():
+            if folder.kind in kinds and _of_base(made, path, names):
                 return folder, ()
-        return None, (f"The {what} that this {made} was made of is not known.",)
+        return None, (f"The {what} that this {word} was made of is not known.",)
     file = Path(base)
     if file.suffix == ".keras":
         names, file = (file.name,), file.parent
-    places = [place.resolve() for place in base_places(split.path, file)]
+    places = [place.resolve() for place in base_places(made.path, file)]
     # What is asked for comes before what else is on the disk: runs may have been copied.
     for place in [p for p in places if p in folders] + [p for p in places if _is_run_folder(p)]:
         here = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
         folder = folders.get(place) or read_run_folder(here)
-        if folder.kind in kinds and _of_base(split, place, names):
+        if folder.kind in kinds and _of_base(made, place, names):
             folders.setdefault(place, folder)
-            return folder, tuple(_differences(split, folder, base))
-    return None, (f"The {what} that this {made} was made of, {base}, is not there as it was.",)
+            return folder, tuple(_differences(made, folder, base))
+    return None, (f"The {what} that this {word} was made of, {base}, is not there as it was.",)
 
 
-def _of_base(split: RunFolder, path: Path, names: Sequence[str]) -> bool:
+def _of_base(made: RunFolder, path: Path, names: Sequence[str]) -> bool:
     """True when a folder may hold what a split or a shrink was made of."""
     file = next((path / name for name in names if (path / name).is_file()), path / names[-1])
-    return may_be_base(split.path, file)
+    return may_be_base(made.path, file)
 
 
 def _is_run_folder(path: Path) -> bool:
@@ -172,16 +204,16 @@ def _is_run_folder(path: Path) -> bool:
         return False
 
 
-def _differences(split: RunFolder, group: RunFolder, base: str) -> Iterable[str]:
-    files = (group.path / name for name in BASES[split.kind][1])
-    if Path(base).resolve() not in {path.resolve() for path in (group.path, *files)}:
-        _, _, what, made = BASES[split.kind]
-        yield f"The {what} is taken from {group.path}; the {made} was made of {base}."
-    one, other = split.grouping, group.grouping
+def _differences(made: RunFolder, base: RunFolder, given: str) -> Iterable[str]:
+    files = (base.path / name for name in BASES[made.kind][1])
+    if Path(given).resolve() not in {path.resolve() for path in (base.path, *files)}:
+        _, _, what, word = BASES[made.kind]
+        yield f"The {what} is taken from {base.path}; the {word} was made of {given}."
+    one, other = made.grouping, base.grouping
     if one and other:
         names = {s.name for s in one.spaces}
         same = names == {s.name for s in other.spaces} and all(
             np.array_equal(one.space(n).labels(), other.space(n).labels()) for n in names
         )
         if not same:
-            yield f"The split has other groups than {group.path / GROUPING}; its own count."
+            yield f"The split has other groups than {base.path / GROUPING}; its own count."

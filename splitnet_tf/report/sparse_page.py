@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from splitnet_tf.report.before_after import Measured
-from splitnet_tf.report.commands import evaluation_command, training_command
+from splitnet_tf.report.before_after import counted_by, measure
 from splitnet_tf.report.curves import spread_out, zero_shares
 from splitnet_tf.report.drawings import draw_zeros
-from splitnet_tf.report.models import saved_with
 from splitnet_tf.report.pictures import Picture, picture
 from splitnet_tf.report.run_folder import SPARSIFY, RunFolder, number
+from splitnet_tf.report.run_page import RunPage, page_values
 from splitnet_tf.report.runs import SparseRun
-from splitnet_tf.report.training import accuracy_picture, training_speed
-from splitnet_tf.report.wording import damaged, sparse_summary, state, title
-from splitnet_tf.runs.names import METRICS, RESULT, SHRINK_STAGES
+from splitnet_tf.report.wording import sparse_summary
+from splitnet_tf.runs.names import METRICS
+from splitnet_tf.sparsity import STRUCTURES
+from splitnet_tf.sparsity.changes import kernel_title
 
 MOST_LINES = 8  # layers or spaces that are drawn of one structure
 
@@ -40,96 +40,53 @@ class LayerChange:
 
 
 @dataclasses.dataclass(frozen=True)
-class SparsePage:
+class SparsePage(RunPage):
     """Everything that the template needs of one run; ``left`` says what was not taken out."""
 
-    run: SparseRun
-    title: str
-    summary: str
-    state: tuple[str, ...]
-    damaged: tuple[str, ...]
-    measured: Measured
     strengths: tuple[tuple[str, str], ...]
     layers: tuple[LayerChange, ...]
     left: tuple[str, ...]
     zero_groups: tuple[tuple[str, float, float], ...]
     zeros: Picture | None
     zeros_problem: str
-    accuracy: Picture | None
-    speed: tuple[tuple[str, float], ...]
-    commands: tuple[str, ...]
-    saved_with: tuple[str, ...]
-    evaluation: str
 
 
 def sparse_page(run: SparseRun) -> SparsePage:
     """Reads and draws everything on one run."""
     changes = next((f.changes for f in run.folders if f.changes), {})
-    measured = _measure(run)
+    params, flops = (counted_by(run.shrink, name) for name in ("params", "flops"))
+    measured = measure(run, params, flops, ())
     zeros, problem = _zeros(run)
     return SparsePage(
-        run=run,
-        title=title(run),
-        summary=sparse_summary(run, measured),
-        state=state(run),
-        damaged=damaged(run),
-        measured=measured,
+        **page_values(run, sparse_summary(run, measured), measured),
         strengths=_strengths(run.trained),
         layers=_layers(changes),
         left=tuple(s for s in _items(changes, "left") if isinstance(s, str)),
         zero_groups=_zero_groups(run.trained),
         zeros=zeros,
         zeros_problem=problem,
-        accuracy=accuracy_picture(run),
-        speed=training_speed(run),
-        commands=tuple(training_command(folder) for folder in run.folders[::-1]),
-        saved_with=tuple(saved_with(folder) for folder in run.folders[::-1]),
-        evaluation=evaluation_command(run),
-    )
-
-
-def _measure(run: SparseRun) -> Measured:
-    """Gathers the numbers of a run."""
-    evaluation = run.shrink.evaluation if run.shrink else {}
-    before, after = (evaluation.get(name, {}) for name in ("whole", "shrunk"))
-    result = run.shrink.result if run.shrink else None
-    accuracy = {}
-    if run.trained and run.trained.result and run.trained.result.test_accuracy is not None:
-        accuracy["before"] = run.trained.result.test_accuracy
-    if result:
-        accuracy |= result.test_accuracy
-    problems = [] if accuracy else [run.problem(RESULT) or f"{RESULT} has no test accuracy."]
-
-    def pair(name: str) -> tuple[float | None, float | None]:
-        return number(before, name), number(after, name)
-
-    def counted(name: str) -> tuple[float | None, float | None]:
-        known = getattr(result, name) if result else {}
-        return known.get("before"), known.get("after")
-
-    return Measured(
-        counted("params"),
-        counted("flops"),
-        pair("seconds_per_image"),
-        pair("top5"),
-        pair("cross_entropy"),
-        {stage: accuracy[stage] for stage in SHRINK_STAGES if stage in accuracy},
-        tuple(problems),
     )
 
 
 def _strengths(folder: RunFolder | None) -> tuple[tuple[str, str], ...]:
     """Structures that were penalized, and their strengths as they were given."""
-    names = ("filters", "channels", "shapes", "filters2d", "depth", "spaces")
     config = folder.config if folder and folder.kind == SPARSIFY else {}
     found = []
-    for name in names:
+    for name in STRUCTURES:
         value = config.get(name)
         if isinstance(value, list):
             value = ", ".join(map(str, value))
-        if value not in (None, 0, "0"):
+        if value is not None and not _is_zero(value):
             found.append((name, str(value)))
     return tuple(found)
+
+
+def _is_zero(value: Any) -> bool:
+    """True for zero as a number or, as flags are written down, in words."""
+    try:
+        return float(value) == 0
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _zero_groups(folder: RunFolder | None) -> tuple[tuple[str, float, float], ...]:
@@ -154,7 +111,7 @@ def _layers(changes: dict[str, Any]) -> tuple[LayerChange, ...]:
     kernels = [k for k in _items(changes, "kernels") if isinstance(k, dict)]
     return tuple(
         LayerChange(
-            " ".join(str(k.get(n)) for n in ("layer", "kernel") if k.get(n) != "kernel"),
+            kernel_title(str(k.get("layer")), str(k.get("kernel"))),
             _shape(k.get("before")),
             _shape(k.get("after")),
             (number(k, "weights_before"), number(k, "weights_after")),

@@ -17,6 +17,11 @@ from splitnet_tf.sparsity.removal import UNFOLDED, Remains
 from splitnet_tf.sparsity.weight_axes import channel_axes, fixed_spaces, kernels_of, layers_of
 
 
+def kernel_title(layer: str, kernel: str) -> str:
+    """Names a kernel in a table: by its layer, and by its own name where that is not "kernel"."""
+    return layer if kernel == "kernel" else f"{layer} ({kernel})"
+
+
 @dataclasses.dataclass(frozen=True)
 class KernelChange:
     """One kernel before and after.
@@ -106,7 +111,7 @@ class Changes:
     def _row(self, k: KernelChange) -> tuple[str, ...]:
         left = [(k.zero_filters, "filters"), (k.zero_columns, "columns")]
         return (
-            k.layer if k.kernel == "kernel" else f"{k.layer} ({k.kernel})",
+            kernel_title(k.layer, k.kernel),
             "x".join(map(str, k.before)),
             "gone" if k.after is None else "x".join(map(str, k.after)),
             *(self._share(getattr(k, w)(True), getattr(k, w)(False)) for w in WHAT),

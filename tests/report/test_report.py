@@ -55,7 +55,7 @@ def no_pictures(monkeypatch):
     few = functools.partial(agreement, draws=3)
     monkeypatch.setattr("splitnet_tf.report.classes.agreement", few)
     none = Picture(Markup("<svg></svg>"), "none")
-    for module in ("sections", "confusions", "page", "training", "sparse_page"):
+    for module in ("split_page", "confusions", "page", "training", "sparse_page"):
         monkeypatch.setattr(f"splitnet_tf.report.{module}.picture", lambda *_: none)
 
 

@@ -30,6 +30,7 @@ def make_sparse_run(folder):
     selection = sn.read_selection(model)
     changes = predict_changes(model).to_json()
     config = {**CONFIG, "model": "small.keras", "spaces": "0.25", "target_flops": None}
+    config |= {"depth": "0.0", "shapes": 0.0, "channels": ["first:0.5"]}
     write_json(sparse / "config.json", {**config, "train_dir": str(sparse)})
     save_model(model, sparse / "sparse.keras")
     log = [
@@ -91,7 +92,8 @@ def test_the_page_is_whole(made):
     first = changes["kernels"][0]
     shapes = ("x".join(map(str, first[when])) for when in ("before", "after"))
     assert f"first {' '.join(shapes)} {first['weights_after']:,} " in page.text
-    assert "spaces/first 4 8" in page.text and "spaces 0.25" in page.text
+    assert "spaces/first 4 8" in page.text
+    assert "planted-2-2 channels first:0.5; spaces 0.25 75.0%" in page.text  # no zero strengths
     assert "splitnet_tf.cli.sparsify --dataset" in page.text
     assert "splitnet_tf.cli.shrink --dataset" in page.text
 
@@ -121,7 +123,7 @@ def test_trees_and_shrunk_models_on_one_page(made, tmp_path, no_pictures):  # no
         (["small"], "75.0% test accuracy"),
         (["small", "sparse/result.json", "sparse/changes.json", "sparse/sparse.keras"], "log ends"),
         (["small/evaluation.json"], "the run has not been evaluated"),
-        (["small/small.keras", "small/result.json"], "Shrink"),
+        (["small/small.keras", "small/result.json"], "the run has not come to its end"),
         (["sparse"], "has its log, is not there"),
     ],
 )
@@ -133,7 +135,29 @@ def test_half_finished_runs(folder, missing, sentence, no_pictures):  # noqa: F8
     assert sentence in page.text
 
 
-@pytest.mark.parametrize("name", ["sparse/config", "sparse/result", "small/changes"])
+def test_numbers_of_another_model_are_told(folder, no_pictures):  # noqa: F811
+    path = folder / "small" / "evaluation.json"
+    evaluation = read_json(path)
+    write_json(path, {**evaluation, "shrunk": {**evaluation["shrunk"], "top1": 0.9}})
+    page = Page(make_report([folder / "small"]))
+    assert "has 90.00% where result.json has 70.00%: it is of another model" in page.text
+    result = read_json(folder / "small" / "result.json")
+    write_json(folder / "small" / "result.json", {**result, "test_accuracy": {"before": 0.75}})
+    assert "The shrink has no accuracy yet." in Page(make_report([folder / "small"])).text
+
+
+def test_kernels_have_the_names_of_the_printed_table(folder, no_pictures):  # noqa: F811
+    path = folder / "small" / "changes.json"
+    changes = read_json(path)
+    changes["kernels"][0]["kernel"] = "pointwise_kernel"
+    write_json(path, changes)
+    assert "first (pointwise_kernel) 3x3x3x8" in Page(make_report([folder / "small"])).text
+
+
+VARIED = ("sparse/config", "sparse/result", "small/changes", "small/result", "small/evaluation")
+
+
+@pytest.mark.parametrize("name", VARIED)
 def test_numbers_of_any_kind_give_no_traceback(folder, name, no_pictures):  # noqa: F811
     path = folder / f"{name}.json"
     document = read_json(path)

@@ -10,7 +10,7 @@ from splitnet_tf.analysis.class_tree import ClassNode
 from splitnet_tf.analysis.figures import draw_blocks
 from splitnet_tf.analysis.placement import Placement, make_placement
 from splitnet_tf.errors import SplitNetError
-from splitnet_tf.report.before_after import Measured, measure
+from splitnet_tf.report.before_after import Pair, counted_by, measure
 from splitnet_tf.report.classes import (
     Agreed,
     Superclasses,
@@ -19,7 +19,7 @@ from splitnet_tf.report.classes import (
     superclasses_of,
     tree_of,
 )
-from splitnet_tf.report.commands import evaluation_command, placed_command, training_command
+from splitnet_tf.report.commands import placed_command
 from splitnet_tf.report.confusions import Confused, confusions_of
 from splitnet_tf.report.curves import group_sizes, largest_p, read_curve, spread_out
 from splitnet_tf.report.drawings import (
@@ -28,11 +28,11 @@ from splitnet_tf.report.drawings import (
     draw_assignment,
     draw_group_sizes,
 )
-from splitnet_tf.report.models import Counted, Models, count, saved_with
+from splitnet_tf.report.models import Counted, Models, count
 from splitnet_tf.report.pictures import Picture, picture
+from splitnet_tf.report.run_page import RunPage, page_values
 from splitnet_tf.report.runs import Run
-from splitnet_tf.report.training import accuracy_picture, training_speed
-from splitnet_tf.report.wording import damaged, state, summary, title
+from splitnet_tf.report.wording import summary
 from splitnet_tf.runs.names import GROUPING, METRICS
 
 LOSSES = {"group_weight": "R_W", "disjointness": "R_D", "balance": "R_E"}
@@ -42,15 +42,9 @@ PACKAGES = ("splitnet-tf", "tensorflow", "keras", "numpy", "scikit-learn", "matp
 
 
 @dataclasses.dataclass(frozen=True)
-class RunPage:
+class SplitPage(RunPage):
     """Everything that the template needs of one run; ``leaves`` has the classes of each leaf."""
 
-    run: Run
-    title: str
-    summary: str
-    state: tuple[str, ...]
-    damaged: tuple[str, ...]
-    measured: Measured
     counted: Counted
     tree: ClassNode | None
     leaves: dict[str, tuple[tuple[str | None, tuple[str, ...]], ...]]
@@ -61,33 +55,24 @@ class RunPage:
     blocks_problem: str
     assignment: tuple[Picture, ...]
     assignment_problems: tuple[str, ...]
-    accuracy: Picture | None
-    speed: tuple[tuple[str, float], ...]
     confused: Confused
     placements: tuple[tuple[Placement, str], ...]
-    commands: tuple[str, ...]
-    saved_with: tuple[str, ...]
-    evaluation: str
 
 
-def run_page(run: Run) -> RunPage:
+def split_page(run: Run) -> SplitPage:
     """Reads, counts and draws everything on one run."""
     models = Models(run)
     counted = count(run, models)
-    measured = measure(run, counted)
+    params, flops = (_counts(run, counted, name) for name in ("params", "flops"))
+    measured = measure(run, params, flops, counted.problems)
     grouping, superclasses = run.grouping, superclasses_of(run)
     agreed = agree(grouping, superclasses) if grouping and superclasses else None
     tree = tree_of(grouping) if grouping else None
     leaves = tree.leaves() if tree else ()
     blocks, blocks_problem = _blocks(run, models)
     pictures, problems = _assignment(run)
-    return RunPage(
-        run=run,
-        title=title(run),
-        summary=summary(run, measured, counted.predicted),
-        state=state(run),
-        damaged=damaged(run),
-        measured=measured,
+    return SplitPage(
+        **page_values(run, summary(run, measured, counted.predicted), measured),
         counted=counted,
         tree=tree,
         leaves={n.name: named_classes(grouping, n.classes, superclasses) for n in leaves},
@@ -98,14 +83,15 @@ def run_page(run: Run) -> RunPage:
         blocks_problem=blocks_problem,
         assignment=pictures,
         assignment_problems=problems,
-        accuracy=accuracy_picture(run),
-        speed=training_speed(run),
         confused=confusions_of(run, superclasses),
         placements=_placements(run, models),
-        commands=tuple(training_command(folder) for folder in run.folders[::-1]),
-        saved_with=tuple(saved_with(folder) for folder in run.folders[::-1]),
-        evaluation=evaluation_command(run),
     )
+
+
+def _counts(run: Run, counted: Counted, name: str) -> Pair:
+    """Costs as counted, or else as the split's result has them."""
+    known = zip((counted.before, counted.after), counted_by(run.split, name), strict=True)
+    return tuple(getattr(cost, name) if cost else value for cost, value in known)
 
 
 def _agreement(run: Run, agreed: Agreed) -> Picture:
