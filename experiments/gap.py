@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from absl import flags
-
-from experiments.program import check_choice, chosen_seeds, define_flags, run_rows
-from experiments.recipe import Recipe
-from experiments.row import Row
 from experiments.tables import command_block, markdown, places_of
-from experiments.variants import GAP_SPLITS, GAPS, recipe_of
-from splitnet_tf.cli.define import define_list
-from splitnet_tf.cli.program import run_program
-
-FLAGS = flags.FLAGS
+from experiments.variants import GAP_SPLITS, GAPS
 
 HEADER = (
     *("network", "epochs", "seeds", "whole: error (%)", "narrower: error (%)", "tree: error (%)"),
@@ -80,26 +71,5 @@ def gap_section(rows: list[dict]) -> list[str]:
         "narrower throughout and has about the tree's parameters, all with the recipe of the "
         "sweep; for more epochs every phase is longer.",
         markdown(HEADER, lines),
-        command_block("gap", rows, {"by": [name for name in GAPS if name in varied]}),
+        command_block("sweep", rows, {"settings": [name for name in GAPS if name in varied]}),
     ]
-
-
-def gap_rows(scale: str, seeds: list[int], by: list[str]) -> list[tuple[Row, Recipe]]:
-    """The rows of the table, those of short training and narrow networks first."""
-    varied = sorted((value, name) for name in by for value in GAPS[name])
-    return [
-        (Row(scale, split, seed, variant), recipe_of(scale, variant))
-        for seed in seeds
-        for variant in ("", *(f"{name}={value}" for value, name in varied))
-        for split in GAP_SPLITS
-    ]
-
-
-def main() -> None:
-    run_rows(gap_rows(FLAGS.scale, chosen_seeds(), check_choice("by", GAPS)))
-
-
-if __name__ == "__main__":
-    define_flags("sweep", "smoke")
-    define_list("by", list(GAPS), "Settings to change, one at a time.")
-    run_program(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-from pathlib import Path
 
 from experiments import tables
 from experiments.recipe import SCALES, value_of
@@ -11,8 +10,6 @@ from experiments.variants import GAPS, SWEEPS
 
 ERROR = "valid_error"
 IMAGES = 5_000  # of CIFAR-100 for validation
-FARTHEST = 5.0  # points above the recipe as it is, in a plot
-AT_A_POINT = {"textcoords": "offset points", "fontsize": 8}
 
 
 def points(rows: list[dict]) -> dict[str, dict[str, list[dict]]]:
@@ -45,6 +42,8 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
     base = tables.chosen(rows, "deep")
     if not settings or not any(ERROR in r for r in base):
         return []
+    usual = statistics.fmean(r[ERROR] for r in base if ERROR in r)
+    chance = 2 * (2 * usual * (1 - usual) / IMAGES) ** 0.5
     whole, narrower = tables.chosen(rows, "baseline"), tables.chosen(rows, "slim")
     shown = [("whole network", "", whole), ("a narrower one", "", narrower), ("as it is", "", base)]
     for name, values in settings.items():
@@ -62,10 +61,8 @@ def sensitivity_section(rows: list[dict]) -> list[str]:
         "all of them. All errors are those of the validation images, by which settings are "
         "chosen; `above as it is` compares runs of one seed.",
         tables.markdown(header, lines),
-        f"![Sensitivity]({picture_name(rows)})",
-        "Every point is a seed; red is the recipe as it is. What lies in the grey band, two "
-        f"standard errors of the difference of two errors on {IMAGES:,} images, may well be "
-        "chance. Errors far above it are at the upper edge, with their value.",
+        f"Differences below {100 * chance:.1f} points may well be chance: two standard errors of "
+        f"the difference of two errors on {IMAGES:,} images.",
         tables.command_block("sweep", rows, {"settings": [n for n in SWEEPS if n in settings]}),
     ]
 
@@ -77,11 +74,6 @@ def of_the_sweep(rows: list[dict]) -> list[dict]:
     return [r for r in found if r["row"]["seed"] in seeds]
 
 
-def picture_name(rows: list[dict]) -> str:
-    """The file of the plots of rows of one backend and precision."""
-    return f"sensitivity-{rows[0]['backend']}-{rows[0]['precision']}.png"
-
-
 def _line(found: list[dict], base: list[dict]) -> list[str]:
     usual = {r["row"]["seed"]: r[ERROR] for r in base if ERROR in r}
     both = [r for r in found if ERROR in r and r["row"]["seed"] in usual]
@@ -89,49 +81,3 @@ def _line(found: list[dict], base: list[dict]) -> list[str]:
     nmi = tables.spread([r.get("nmi") for r in found], 1, 3)
     rest = (*tables.moves(found), *tables.sizes(found))
     return [tables.count_seeds(found), above, *tables.stages(found, ERROR), nmi, *rest]
-
-
-def draw(rows: list[dict], path: Path) -> None:
-    """A small plot for each setting: the validation error of every seed and their mean.
-
-    The text of ``sensitivity_section`` says what is to be seen.
-
-    Args:
-      rows: rows of one backend and precision; those that failed are left out.
-      path: path of the picture.
-    """
-    from matplotlib.figure import Figure
-
-    base = [r for r in tables.chosen(of_the_sweep(rows), "deep") if ERROR in r]
-    settings = points([r for r in rows if ERROR in r])
-    if not settings or not base:
-        return
-    columns = 4
-    lines = -(-len(settings) // columns)
-    figure = Figure(figsize=(3.0 * columns, 2.3 * lines), layout="constrained")
-    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    usual = statistics.fmean(r[ERROR] for r in base)
-    chance = 2 * (2 * usual * (1 - usual) / IMAGES) ** 0.5
-    highest = 100 * usual + FARTHEST
-    for axes, (name, values) in zip(grid.flat, settings.items(), strict=False):
-        default = value_of(SCALES["sweep"], name)
-        values = _in_order({**values, str(default): base})
-        means = [100 * statistics.fmean(r[ERROR] for r in v) for v in values.values()]
-        shown = [min(mean, highest) for mean in means]
-        places = range(len(values))
-        axes.axhspan(100 * (usual - chance), 100 * (usual + chance), color="0.9")
-        axes.plot(places, shown, color="#4878a8", marker="_", ms=14)
-        for place, (value, found) in enumerate(values.items()):
-            errors = [min(100 * r[ERROR], highest) for r in found]
-            if means[place] > highest:
-                axes.annotate(f"{means[place]:.0f}", (place, highest), (-26, -3), **AT_A_POINT)
-            color = "#c44e52" if value == str(default) else "#4878a8"
-            axes.plot([place] * len(errors), errors, "o", ms=4, color=color)
-        axes.set_xticks(places, list(values))
-        axes.set_title(name, fontsize=10)
-        axes.grid(axis="y", alpha=0.3)
-    for axes in grid[:, 0]:
-        axes.set_ylabel("validation error (%)")
-    for axes in list(grid.flat)[len(settings) :]:
-        axes.set_visible(False)
-    figure.savefig(path, dpi=120)

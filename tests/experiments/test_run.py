@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from experiments import recipe as recipes
-from experiments.gap import gap_rows
 from experiments.row import Row
 from experiments.run import run_row
 from experiments.sweep import sweep_rows
@@ -145,7 +144,7 @@ ASKED = [
         {"baseline", "slim", "deep-learned", "deep-learned-pace=1", "deep-learned-pace=32"},
     ),
     (
-        gap_rows("sweep", [0, 3], ["width"]),
+        sweep_rows("sweep", [0, 3], ["width"]),
         {
             f"{name}{variant}"
             for name in ("baseline", "slim", "deep-learned")
@@ -170,8 +169,7 @@ def test_programs_ask_for_each_row_with_each_seed(asked, expected):
 
 PROGRAMS = {
     "table2": ["--rows=baseline,deep"],
-    "sweep": ["--scale=smoke", "--settings=method"],
-    "gap": ["--scale=smoke", "--by=longer"],
+    "sweep": ["--settings=method,longer"],
 }
 MADE = {"baseline", "slim", "deep-learned", "deep-learned-method=balanced"} | {
     f"{name}-longer={times}" for name in ("baseline", "slim", "deep-learned") for times in (2, 4)
@@ -246,7 +244,6 @@ WRONG = [
     ("table2", ["--rows=wide"], 2, "got ['wide']"),
     ("table2", ["--seeds=1,1"], 2, "--seeds must name one or more, each once"),
     ("sweep", ["--settings=luck"], 2, "--settings must be among plain.epochs"),
-    ("gap", ["--by=luck"], 2, "--by must be among width, longer"),
     ("table2", ["--scale=huge"], 2, "--scale=huge"),
     ("table2", ["--data=none.npz", "--scale=smoke"], 1, "none.npz does not exist"),
     ("results", ["--runs=damaged"], 1, "row.json cannot be read: it was changed"),
