@@ -14,9 +14,10 @@ import keras
 import tensorflow as tf
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.mixed_precision import bfloat16_layers
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
-from splitnet_tf.recipe.mixed_precision import bfloat16_layers
+from splitnet_tf.training.kernel_gradients import product_gradients
 from splitnet_tf.training.step import (
     BaseTrainStep,
     check_rate,
@@ -166,7 +167,7 @@ class PlacedTrainStep(BaseTrainStep):
             with tape:
                 for x in feeds:
                     tape.watch(x)
-                with bfloat16_layers(model, self._bfloat16):
+                with bfloat16_layers(model, self._bfloat16), product_gradients(model):
                     outputs = placed.run(name, copy, feeds, training=True)
                 if shares:
                     outputs = placed.kept(outputs, copy, tf.shape(images)[0])

@@ -11,9 +11,9 @@ import keras
 from splitnet_tf.data.feeds import Feed, TaughtFeed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph import plain_copy
+from splitnet_tf.graph.mixed_precision import bfloat16_layers
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.recipe.distillation import TaughtCrossEntropy
-from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.stages.loop import classifier_loss
 from splitnet_tf.storage.digests import digest_arrays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ import tensorflow as tf
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.graph.kernels import is_kernel
+from splitnet_tf.graph.mixed_precision import bfloat16_layers
 from splitnet_tf.graph.state import without_settings
 from splitnet_tf.recipe.losses import HeadLosses, by_output, output_names
-from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+from splitnet_tf.training.kernel_gradients import product_gradients
 
 Loss = keras.losses.Loss | HeadLosses
 
@@ -145,6 +147,7 @@ class TrainStep(BaseTrainStep):
         self.optimizer = optimizer
         self._l2 = l2
         self._bfloat16 = bfloat16
+        self._jit_compile = jit_compile
         self._step = tf.function(self._run, jit_compile=jit_compile, autograph=False)
 
     @property
@@ -154,7 +157,8 @@ class TrainStep(BaseTrainStep):
     def _run(self, x, y, rate, sample_weight):
         model, optimizer = self.model, self.optimizer
         precision = bfloat16_layers(model, self._bfloat16)
-        with tf.GradientTape() as tape, precision, fused_batch_norms(model):
+        products = contextlib.nullcontext() if self._jit_compile else product_gradients(model)
+        with tf.GradientTape() as tape, precision, fused_batch_norms(model), products:
             outputs = in_float32(model(x, training=True))
             if isinstance(self.loss, HeadLosses):
                 names = output_names(model)

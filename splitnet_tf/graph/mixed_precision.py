@@ -1,7 +1,6 @@
-"""Training steps whose layers compute in bfloat16.
+"""Models whose layers compute in bfloat16, for a while or in a copy.
 
-Weights, split losses, cross entropy and L2 stay in float32, and so does the model: its layers have
-another dtype policy only while a step is traced.
+Weights stay in float32, and while a model trains so do split losses, cross entropy and L2.
 """
 
 from __future__ import annotations

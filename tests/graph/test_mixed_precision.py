@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import splitnet_tf as sn
+from splitnet_tf.graph.mixed_precision import bfloat16_layers
 from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.recipe import SGD, CrossEntropy
-from splitnet_tf.recipe.mixed_precision import bfloat16_layers
 from splitnet_tf.training import TrainStep
 from tests.conftest import random_grouping
 
