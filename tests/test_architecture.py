@@ -86,6 +86,12 @@ def test_flags_live_in_cli_alone():
             ), path
 
 
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda p: p.stem)
+def test_programs_are_made_of_short_functions(path):
+    functions = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+    assert [f.name for f in functions if f.end_lineno - f.lineno >= 40] == []
+
+
 def test_only_one_file_touches_keras_internals():
     for path in FILES:
         if path.name != "keras_reader.py":

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.cli.group import classes_given, preprocessing_of
+from splitnet_tf.cli.data_flags import given_preprocessing
+from splitnet_tf.cli.group import classes_given
 from splitnet_tf.cli.grouping_flags import (
     check_budget_flags,
     check_grouping_flags,
@@ -33,6 +34,7 @@ from splitnet_tf.runs.names import GROUPING, RESULT
 from splitnet_tf.stages.class_groups import describe_groups
 from splitnet_tf.stages.compare import GroupingRun
 from splitnet_tf.stages.networks import choose_model
+from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.storage.json_files import read_json, write_json
 
 COMMANDS = "commands.json"
@@ -95,7 +97,9 @@ class Runs:
         plan = SplitPlan.from_sections(model, sections_for(data, values))
         check_grouping_flags(plan, values)
         # Where each grouping starts from a plain run, it is fed as that was.
-        preprocessing_of(data, parse("group", commands.get("plain", commands["group"])))
+        first = parse("group", commands.get("plain", commands["group"]))
+        name, given = model_name(first), given_preprocessing(first)
+        preprocessing_for(known_start(name, first.basemodel), given, data, name)
         classes_given(data, plan, values)
 
     def run(self, grouping: str, seed: int) -> GroupingRun:

@@ -39,15 +39,14 @@ from splitnet_tf.data import Dataset, superclass_taxonomy
 from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
-from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.auto_splits import AUTO, SECTIONS, as_text
-from splitnet_tf.stages.base import base_model, own_keep_probability
+from splitnet_tf.stages.base import own_keep_probability, start_model, start_settings
 from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
 from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups, warmup_steps
 from splitnet_tf.stages.loop import check_phase
-from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.stages.teaching import teacher_settings
 from splitnet_tf.storage.digests import digest_arrays
 
@@ -70,18 +69,13 @@ def main() -> None:
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, **files)
     set_seeds()
     dataset = load_data()
-    preprocessing = preprocessing_of(dataset)
     sections = sections_for(dataset)
-    plain = base_model(
-        model_name(),
-        sections,
-        dataset.num_classes,
-        dataset.input_shape,
+    plain, preprocessing = start_model(
+        *(model_name(), dataset, given_preprocessing()),
+        base=FLAGS.basemodel,
+        sections=sections,
         dropout_keep_prob=FLAGS.dropout_keep_prob,
         bn_no_scale=FLAGS.bn_no_scale,
-        base=FLAGS.basemodel,
-        raw=preprocessing == NONE,
-        multi_label=dataset.multi_label,
     )
     weights = class_weights(dataset)
     plan = SplitPlan.from_sections(plain, sections)
@@ -91,13 +85,6 @@ def main() -> None:
     program = learn if plan.kernels else train
     found = program(dataset, plain, plan, preprocessing, weights)
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
-
-
-def preprocessing_of(dataset: Dataset, values: flags.FlagValues = FLAGS) -> Preprocessing:
-    """The preprocessing that flags give, or that the network they name was trained with."""
-    name = model_name(values)
-    known = known_start(name, values.basemodel)
-    return preprocessing_for(known, given_preprocessing(values), dataset, name)
 
 
 def learn(
@@ -122,9 +109,7 @@ def learn(
     logging.info("%s", plan)
     config = run_settings(dataset, plain, plan, given, preprocessing)
     return learn_groups(
-        grouped,
-        *data[:2],
-        recipe,
+        *(grouped, *data[:2], recipe),
         run=make_run(config),
         test=data[2],
         loop=loop(),
@@ -158,9 +143,7 @@ def train(
     config.update(teacher_settings(taught["teacher"]))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
-        plain,
-        *data[:2],
-        phase,
+        *(plain, *data[:2], phase),
         run=make_run(config),
         test=data[2],
         loop=loop(),
@@ -192,9 +175,7 @@ def run_settings(
         config[SECTIONS] = as_text(plan.sections)
     if given is not None and given.labels is not None:
         config["given_digest"] = digest_arrays([given.labels])
-    if FLAGS.basemodel or model_name().endswith(".keras"):
-        config["start_digest"] = digest_arrays(plain.get_weights())
-    return config
+    return config | start_settings(plain, model_name(), FLAGS.basemodel)
 
 
 def classes_given(

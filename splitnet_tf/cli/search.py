@@ -28,9 +28,7 @@ from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import define_training_flags, loop, phase_values, set_seeds
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
-from splitnet_tf.recipe.preprocessing import NONE
-from splitnet_tf.stages.base import base_model
-from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
+from splitnet_tf.stages.base import start_model
 from splitnet_tf.stages.search import search_cuts
 from splitnet_tf.storage.json_files import write_json
 
@@ -69,12 +67,8 @@ def main() -> None:
     dataset = load_data()
     if dataset.multi_label:
         raise flags.Error("--dataset: a search needs data with one class an example.")
-    known = known_start(FLAGS.model, FLAGS.basemodel)
-    preprocessing = preprocessing_for(known, given_preprocessing(), dataset, FLAGS.model)
-    model = base_model(
-        *(FLAGS.model, (), dataset.num_classes, dataset.input_shape),
-        base=FLAGS.basemodel,
-        raw=preprocessing == NONE,
+    model, preprocessing = start_model(
+        FLAGS.model, dataset, given_preprocessing(), base=FLAGS.basemodel
     )
     train, valid, _ = split_feeds(dataset, FLAGS.seed, preprocessing)
     phase = Phase(**phase_values())

@@ -25,13 +25,10 @@ from splitnet_tf.cli.training_flags import (
     settings,
     several_loss,
 )
-from splitnet_tf.recipe.preprocessing import NONE
 from splitnet_tf.runs.start_files import check_start_files
-from splitnet_tf.stages.base import base_model
+from splitnet_tf.stages.base import start_model, start_settings
 from splitnet_tf.stages.loop import check_phase
-from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.stages.sparsify import check_targets, sparsify, strength_steps
-from splitnet_tf.storage.digests import digest_arrays
 
 FLAGS = flags.FLAGS
 
@@ -50,13 +47,8 @@ def main() -> None:
     set_seeds()
     dataset = load_data()
     weights = class_weights(dataset)
-    known = known_start(FLAGS.model, FLAGS.basemodel)
-    preprocessing = preprocessing_for(known, given_preprocessing(), dataset, FLAGS.model)
-    model = base_model(
-        *(FLAGS.model, (), dataset.num_classes, dataset.input_shape),
-        base=FLAGS.basemodel,
-        raw=preprocessing == NONE,
-        multi_label=dataset.multi_label,
+    model, preprocessing = start_model(
+        FLAGS.model, dataset, given_preprocessing(), base=FLAGS.basemodel
     )
     train, valid, test = split_feeds(dataset, FLAGS.seed, preprocessing)
     # What the flags make wrong is found before they are written into the run folder.
@@ -64,10 +56,8 @@ def main() -> None:
     strength_steps(recipe, loop(), train.steps_per_epoch)
     recipe.terms(model)
     check_targets(model, recipe)
-    config = {**settings(), **data_settings(dataset, preprocessing)}
-    started = FLAGS.basemodel or FLAGS.model.endswith(".keras")
-    if started:
-        config["start_digest"] = digest_arrays(model.get_weights())
+    started = start_settings(model, FLAGS.model, FLAGS.basemodel)
+    config = {**settings(), **data_settings(dataset, preprocessing), **started}
     found = sparsify(
         model,
         train,

@@ -72,6 +72,11 @@ def define_sparsity_flags() -> None:
     define_float(
         "threshold", 1e-4, "Size below which --update=subgradient sets a weight to zero.", 0, 1
     )
+    define_strength_over_time()
+
+
+def define_strength_over_time() -> None:
+    """Flags that say when the penalty sets in, and how its strength grows."""
     define_float("warmup_epochs", 0.0, "Epochs before the penalty sets in.", 0, MAX_EPOCHS)
     define_float(
         "ramp_epochs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from absl import flags
 
@@ -33,10 +34,11 @@ from splitnet_tf.cli.training_flags import (
     settings,
     several_loss,
 )
-from splitnet_tf.data import calibration_batches
+from splitnet_tf.data import Dataset, calibration_batches
 from splitnet_tf.grouping import SplitPlan
 from splitnet_tf.grouping.blocks import check_grouping
 from splitnet_tf.recipe.phase import Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import base_digest
 from splitnet_tf.runs.names import GROUPED
 from splitnet_tf.runs.start_files import check_start_files
@@ -86,13 +88,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
-    if FLAGS.grouping and FLAGS.method != "file":
-        raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
-    taught = {"teaching": teaching()}
-    check_placing(FLAGS.devices or FLAGS.cluster, FLAGS.trunk, loop())
-    check_start_files(
-        FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping, teacher=FLAGS.teacher
-    )
+    check_flags()
     devices = chosen_devices()
     take_from_run(FLAGS.basemodel, None if FLAGS.restart else FLAGS.train_dir)
     set_seeds()
@@ -102,9 +98,9 @@ def main() -> None:
     known = known_of("base", FLAGS.basemodel, (GROUPED,))
     preprocessing = preprocessing_for(known, given_preprocessing(), dataset)
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)
-    phase, keep = Phase(**phase_values()), FLAGS.dropout_keep_prob
+    phase = Phase(**phase_values())
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
-    taught["teacher"] = teacher(base, preprocessing, base)
+    taught = {"teacher": teacher(base, preprocessing, base), "teaching": teaching()}
     # What cannot be split is found before the run folder is made.
     check_grouping(SplitPlan.from_sections(base, grouping.sections), grouping)
     config = {
@@ -117,21 +113,11 @@ def main() -> None:
     run = make_run(config)
     RELAUNCH.append("--restart=false")  # it is done: after a lost worker the run goes on
     found = split(
-        base,
-        grouping,
-        train,
-        valid,
-        test,
-        phase,
+        *(base, grouping, train, valid, test, phase),
         run=run,
         loop=loop(FLAGS.patience),
-        recalibrate=calibration_batches(
-            *(dataset.train, FLAGS.batch_size, FLAGS.recalibrate_batches, FLAGS.seed),
-            preprocessing=preprocessing,
-        ),
-        recalibrate_batches=FLAGS.recalibrate_batches,
+        **after_cut(dataset, preprocessing),
         loss=several_loss(dataset, base, phase),
-        dropout=None if keep is None else 1 - keep,
         class_weight=weights,
         **taught,
         devices=devices,
@@ -141,6 +127,30 @@ def main() -> None:
         settings=config,
     )
     logging.info("%s\nWritten to %s.", found, FLAGS.train_dir)
+
+
+def check_flags() -> None:
+    """Refuses flags that do not go together, before anything is read."""
+    if FLAGS.grouping and FLAGS.method != "file":
+        raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
+    teaching()
+    check_placing(FLAGS.devices or FLAGS.cluster, FLAGS.trunk, loop())
+    check_start_files(
+        FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping, teacher=FLAGS.teacher
+    )
+
+
+def after_cut(dataset: Dataset, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Arguments of ``split`` for batch norms and dropout of the tree."""
+    keep, count = FLAGS.dropout_keep_prob, FLAGS.recalibrate_batches
+    batches = calibration_batches(
+        *(dataset.train, FLAGS.batch_size, count, FLAGS.seed), preprocessing=preprocessing
+    )
+    return {
+        "recalibrate": batches,
+        "recalibrate_batches": count,
+        "dropout": None if keep is None else 1 - keep,
+    }
 
 
 def cli() -> None:

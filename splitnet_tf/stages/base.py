@@ -14,6 +14,7 @@ import keras
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError, RunError
 from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
+from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
 from splitnet_tf.runs.names import GROUPED, GROUPING, WHOLE
 from splitnet_tf.stages.networks import (
     check_classes,
@@ -21,7 +22,9 @@ from splitnet_tf.stages.networks import (
     choose_model,
     model_settings,
 )
+from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.stages.run_files import folder_of, model_file
+from splitnet_tf.storage.digests import digest_arrays
 from splitnet_tf.storage.models import load_model
 
 Sections = Sequence[tuple[str, int]]
@@ -75,6 +78,44 @@ def base_model(
     if base:
         load_base(model, base)
     return model
+
+
+def start_model(
+    name: str,
+    dataset: Dataset,
+    given: Preprocessing | None = None,
+    *,
+    base: str | Path | None = None,
+    sections: Sections = (),
+    **own: Any,
+) -> tuple[keras.Model, Preprocessing]:
+    """A network that a training starts with, and the preprocessing of its inputs.
+
+    Args:
+      name, base, sections: see ``base_model``.
+      dataset: data set to train on.
+      given: preprocessing that the user gives. Defaults to none: see ``choose_preprocessing``.
+      **own: further arguments of ``base_model``.
+
+    Raises:
+      ArgumentError, RunError: see ``choose_preprocessing`` and ``base_model``.
+    """
+    found = preprocessing_for(known_start(name, base), given, dataset, name)
+    model = base_model(
+        *(name, sections, dataset.num_classes, dataset.input_shape),
+        base=base,
+        raw=found == NONE,
+        multi_label=dataset.multi_label,
+        **own,
+    )
+    return model, found
+
+
+def start_settings(model: keras.Model, name: str, base: str | Path | None) -> dict[str, str]:
+    """The setting ``start_digest`` of a run that starts with weights of a file; else none."""
+    if base or name.endswith(".keras"):
+        return {"start_digest": digest_arrays(model.get_weights())}
+    return {}
 
 
 def own_keep_probability(name: str) -> float:
