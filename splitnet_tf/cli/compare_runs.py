@@ -91,7 +91,8 @@ class Runs:
             )
         data = self._data(seed)
         model = choose_model(
-            model_name(values), data.num_classes, data.input_shape, data.multi_label
+            *(model_name(values), data.num_classes, data.input_shape),
+            *(data.multi_label, data.classifiers),
         )
         check_budget_flags(values)
         plan = SplitPlan.from_sections(model, sections_for(data, values))

@@ -65,8 +65,8 @@ def define_flags() -> None:
 def main() -> None:
     set_seeds()
     dataset = load_data()
-    if dataset.multi_label:
-        raise flags.Error("--dataset: a search needs data with one class an example.")
+    if dataset.multi_label or dataset.classifiers is not None:
+        raise flags.Error("--dataset: a search needs data with one class an example, one output.")
     model, preprocessing = start_model(
         FLAGS.model, dataset, given_preprocessing(), base=FLAGS.basemodel
     )

@@ -17,10 +17,11 @@ from splitnet_tf.cli.define import (
     define_text,
 )
 from splitnet_tf.data import Dataset
-from splitnet_tf.recipe.losses import HeadLosses, loss_for
+from splitnet_tf.recipe.losses import HeadLosses
 from splitnet_tf.recipe.phase import OPTIMIZERS, Phase
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import RESULTS
+from splitnet_tf.stages.data_loss import data_loss
 from splitnet_tf.stages.loop import Loop
 from splitnet_tf.training.options import MAX_STEPS, ON_NAN
 
@@ -191,19 +192,22 @@ def loop(patience: int = 0) -> Loop:
 def several_loss(
     dataset: Dataset, network: keras.Model, phase: Phase
 ) -> keras.losses.Loss | HeadLosses | None:
-    """The loss for data whose examples may have several classes; None for other data.
+    """The loss for data with several classes an example or several outputs; None for other data.
 
     Raises:
-      flags.Error: flags of a loss that needs one class an example.
+      flags.Error: flags of a loss that needs one class an example, and one output.
     """
-    if not dataset.multi_label:
+    if not dataset.multi_label and dataset.classifiers is None:
         return None
+    needs = "needs data with one class an example"
+    if dataset.classifiers is not None:
+        needs = "needs data with labels for one output"
     for name in ("teacher", "group_loss", "class_weight"):
         if name in FLAGS and FLAGS[name].value:
-            raise flags.Error(f"--{name} needs data with one class an example; leave it out.")
+            raise flags.Error(f"--{name} {needs}; leave it out.")
     if "clusters_of" in FLAGS and FLAGS.clusters_of == "confusion":
-        raise flags.Error("--clusters_of=confusion needs data with one class an example.")
-    return loss_for(network, phase.label_smoothing, multi_label=True)
+        raise flags.Error(f"--clusters_of=confusion {needs}.")
+    return data_loss(dataset, network, phase.label_smoothing)
 
 
 def make_run(config: dict) -> RunDirectory:

@@ -14,7 +14,7 @@ from splitnet_tf.storage.atomic import write_atomically
 
 SPLITS = ("train", "valid", "test")
 NEEDED = (*(f"{s}_{part}" for s in SPLITS for part in ("images", "labels")), "class_names")
-OPTIONAL = ("superclasses", "superclass_names")
+OPTIONAL = ("superclasses", "superclass_names", "output")
 
 
 def save_arrays(dataset: Dataset, path: str | Path) -> None:
@@ -22,7 +22,8 @@ def save_arrays(dataset: Dataset, path: str | Path) -> None:
 
     Members: ``train_images`` and ``train_labels``, the same of ``valid`` and ``test`` (see
     ``Split``), ``class_names`` (classes,) and, where there are any, ``superclasses`` int
-    (classes,) and ``superclass_names``.
+    (classes,) and ``superclass_names``. Of several outputs, ``output`` names the one that these
+    labels are for, and ``train_labels.<output>`` and so on hold those of each other one.
 
     Raises:
       DataError: it cannot be written.
@@ -31,6 +32,9 @@ def save_arrays(dataset: Dataset, path: str | Path) -> None:
     for name in SPLITS:
         split = getattr(dataset, name)
         arrays[f"{name}_images"], arrays[f"{name}_labels"] = split.images, split.labels
+        arrays |= {f"{name}_labels.{output}": x for output, x in split.others.items()}
+    if dataset.train.output is not None:
+        arrays["output"] = np.array(dataset.train.output)
     if dataset.superclasses is not None:
         arrays["superclasses"] = np.asarray(dataset.superclasses)
         arrays["superclass_names"] = np.array(dataset.superclass_names)
@@ -64,13 +68,20 @@ def load_arrays(path: str | Path) -> Dataset:
         names = tuple(str(n) for n in arrays["superclass_names"])
     return Dataset(
         path.stem[:60],
-        *(
-            Split(_inputs(arrays[f"{s}_images"]), arrays[f"{s}_labels"].astype(np.int32))
-            for s in SPLITS
-        ),
+        *(_split(arrays, name) for name in SPLITS),
         tuple(str(n) for n in arrays["class_names"]),
         superclasses,
         names,
+    )
+
+
+def _split(arrays: dict[str, np.ndarray], name: str) -> Split:
+    prefix = f"{name}_labels."
+    return Split(
+        _inputs(arrays[f"{name}_images"]),
+        arrays[f"{name}_labels"].astype(np.int32),
+        str(arrays["output"]) if "output" in arrays else None,
+        {key.removeprefix(prefix): x for key, x in arrays.items() if key.startswith(prefix)},
     )
 
 
@@ -81,6 +92,11 @@ def _inputs(array: np.ndarray) -> np.ndarray:
     return array if array.ndim == 4 else array.astype(np.int32, copy=False)
 
 
+def _is_known(name: str) -> bool:
+    known = name in NEEDED + OPTIONAL
+    return known or any(name.startswith(f"{split}_labels.") for split in SPLITS)
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Reads the members; a ValueError gives the reason why not."""
     try:
@@ -88,13 +104,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             entries = archive.infolist()
             found = [e.filename.removesuffix(".npy") for e in entries]
             wrong = [n for n in NEEDED if n not in found] or [
-                n for n in found if n not in NEEDED + OPTIONAL or found.count(n) > 1
+                n for n in found if not _is_known(n) or found.count(n) > 1
             ]
             if wrong or ("superclasses" in found) != ("superclass_names" in found):
                 wrong = wrong or ["superclasses and superclass_names, one without the other"]
                 raise ValueError(
-                    f"it must hold {', '.join(NEEDED)} and may hold {', '.join(OPTIONAL)}, each "
-                    f"once; see '{wrong[0][:60]}'"
+                    f"it must hold {', '.join(NEEDED)} and may hold {', '.join(OPTIONAL)} and "
+                    f"<split>_labels.<output>, each once; see '{wrong[0][:60]}'"
                 )
             # Whatever unpacks to more than is there was made by somebody else.
             if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
@@ -118,6 +134,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         for end in (array.min(), array.max()) if whole and array.size else ():
             if not np.iinfo(np.int32).min <= int(end) <= np.iinfo(np.int32).max:
                 raise ValueError(f"'{name}' has a number of {end}, beyond those of int32")
+    if "output" in arrays and (arrays["output"].dtype.kind, arrays["output"].ndim) != ("U", 0):
+        raise ValueError("'output' must be the name of one output of the model")
     if "superclasses" in arrays:
         supers, count = arrays["superclasses"], len(arrays["superclass_names"])
         if len(supers) != len(arrays["class_names"]) or supers.min() < 0 or supers.max() >= count:

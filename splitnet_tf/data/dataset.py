@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -24,21 +26,47 @@ class Split:
         int (N, T) or features float (N, F).
       labels: int (N,), class of each example; or 0 and 1 (N, classes), where an example may have
         several classes.
+      output: string, name of the model's output that the labels are for. Defaults to none: the
+        model has one.
+      others: name of another output -> its labels: class numbers int (N,), 0 and 1 (N, classes),
+        or numbers to be predicted, float (N,) or (N, k). Defaults to none.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    output: str | None = None
+    others: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def head(self, count: int) -> Split:
         """Returns the first ``count`` examples."""
-        return Split(self.images[:count], self.labels[:count])
+        return self.rows(slice(0, count))
 
-    def batch_labels(self, chosen: np.ndarray | slice) -> np.ndarray:
-        """Labels of some examples as a loss takes them: int32, or float32 of several classes."""
-        return self.labels[chosen].astype(np.int32 if self.labels.ndim == 1 else np.float32)
+    def rows(self, chosen: np.ndarray | slice) -> Split:
+        """Returns some examples."""
+        others = {name: labels[chosen] for name, labels in self.others.items()}
+        return Split(self.images[chosen], self.labels[chosen], self.output, others)
+
+    def batch_labels(self, chosen: np.ndarray | slice) -> np.ndarray | dict[str, np.ndarray]:
+        """Labels of some examples as a loss takes them, by output where there are several.
+
+        Class numbers are int32, all others float32.
+        """
+        if self.output is None:
+            return _as_trained(self.labels[chosen])
+        found = {self.output: self.labels, **self.others}
+        return {name: _as_trained(labels[chosen]) for name, labels in found.items()}
+
+
+def is_class_numbers(labels: np.ndarray) -> bool:
+    """True for labels that are a class number for each example."""
+    return labels.ndim == 1 and labels.dtype.kind in "iub"
+
+
+def _as_trained(labels: np.ndarray) -> np.ndarray:
+    return labels.astype(np.int32 if is_class_numbers(labels) else np.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +138,41 @@ class Dataset:
                 f"{where}: labels are {labels.shape}, those of the training split "
                 f"{of_training.labels.shape}; all must be of one kind."
             )
+        self._check_others(where, split)
+
+    def _check_others(self, where: str, split: Split) -> None:
+        """Checks the labels of other outputs than the one that is grouped."""
+        first = self.train
+        if (split.output, sorted(split.others)) != (first.output, sorted(first.others)):
+            raise DataError(
+                f"{where}: its labels are for the outputs {_outputs(split)}, those of the "
+                f"training split for {_outputs(first)}; all splits must have the same."
+            )
+        if split.others and split.output is None or split.output in split.others:
+            raise DataError(
+                f"{where}: with labels of other outputs, output must name the one that the labels "
+                f"are for, which is none of {', '.join(split.others)}; got {split.output!r}."
+            )
+        for name, labels in split.others.items():
+            kinds = "iuf" if labels.ndim == 1 else "iubf"
+            if labels.ndim not in (1, 2) or labels.dtype.kind not in kinds:
+                wanted = "class numbers (N,), 0 and 1 (N, classes) or floats (N,) or (N, k)"
+            elif len(labels) != len(split.images):
+                wanted = f"one a example, {len(split.images)}"
+            elif labels.dtype.kind == "f" and not np.isfinite(labels.sum(dtype=np.float64)):
+                wanted = "finite numbers"
+            elif labels.dtype.kind != "f" and (
+                labels.min() < 0 if labels.ndim == 1 else not np.isin(labels, (0, 1)).all()
+            ):
+                wanted = "class numbers from 0 up (N,), or 0 and 1 (N, classes)"
+            elif _kind(labels) != _kind(first.others[name]):
+                wanted = "of one kind and size in all splits"
+            else:
+                continue
+            raise DataError(
+                f"{where}: labels of the output '{name}' must be {wanted}; got {labels.dtype} "
+                f"{labels.shape}."
+            )
 
     def _check_labels(self, where: str, labels: np.ndarray, count: int) -> None:
         if labels.ndim == 2:
@@ -143,6 +206,9 @@ class Dataset:
                     yield f"{split.images.dtype}"
                 yield split.images
                 yield split.labels.astype("int32")
+                for name, labels in sorted(split.others.items()):
+                    yield f"{split.output} {name} {labels.dtype} {labels.shape}"
+                    yield labels
             yield json.dumps(self.class_names)
             known = self.superclasses is not None
             yield json.dumps(self.superclasses.tolist() if known else None)
@@ -169,6 +235,17 @@ class Dataset:
         """True where an example may have several classes."""
         return self.train.labels.ndim == 2
 
+    @property
+    def classifiers(self) -> dict[str, bool] | None:
+        """Outputs that classify -> whether an example may have several classes, the main one first.
+
+        None where the model has one output.
+        """
+        if self.train.output is None:
+            return None
+        others = {n: x.ndim == 2 for n, x in self.train.others.items() if x.dtype.kind != "f"}
+        return {self.train.output: self.multi_label, **others}
+
     def absent_classes(self) -> list[str]:
         """Names of the classes that no training example has."""
         labels = self.train.labels
@@ -177,3 +254,11 @@ class Dataset:
         else:
             counts = np.bincount(labels, minlength=self.num_classes)
         return [name for name, count in zip(self.class_names, counts, strict=True) if not count]
+
+
+def _outputs(split: Split) -> str:
+    return ", ".join([split.output or "one output", *sorted(split.others)])
+
+
+def _kind(labels: np.ndarray) -> tuple[Any, ...]:
+    return labels.dtype.kind == "f", *labels.shape[1:]

@@ -111,7 +111,8 @@ class SplitFeed(Feed):
         return self._split.labels
 
     def settings(self) -> dict[str, Any]:
-        arrays = (self._split.images, self._split.labels)
+        others = [x for _, x in sorted(self._split.others.items())]
+        arrays = (self._split.images, self._split.labels, *others)
         own = {"batch_size": self._batch_size, "augment": self._augment}
         return {"data_digest": digest_arrays(arrays), **own}
 

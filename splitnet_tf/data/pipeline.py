@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -87,7 +88,7 @@ def training_batches(
       preprocessing: preparation of the inputs, after the augmentation.
 
     Returns:
-      Elements (inputs (B, ...), labels (B,) or (B, classes)).
+      Elements (inputs (B, ...), labels (B,) or (B, classes), or by output).
 
     Raises:
       DataError: the batch is larger than the data, or the images are too small to augment.
@@ -96,19 +97,22 @@ def training_batches(
     if augment != NONE:
         check_augmentation(split.images)
     orders = functools.lru_cache(2)(lambda epoch: epoch_order(seed, epoch, len(split)))
-    labels_type = split.batch_labels(slice(0, 1)).dtype
+    first = split.batch_labels(slice(0, 1))
+    kinds = keras.tree.flatten(first)
 
     def examples_of(step):
         epoch, i = divmod(int(step), steps)
         chosen = orders(epoch)[i * batch_size : (i + 1) * batch_size]
-        return split.images[chosen], split.batch_labels(chosen)
+        return [split.images[chosen], *keras.tree.flatten(split.batch_labels(chosen))]
 
     @tf.autograph.experimental.do_not_convert  # the conversion takes longer than a small epoch
     def prepare(step):
-        types = (split.images.dtype, labels_type)
-        images, labels = tf.numpy_function(examples_of, [step], types, stateful=False)
+        types = [split.images.dtype, *(x.dtype for x in kinds)]
+        images, *labels = tf.numpy_function(examples_of, [step], types, stateful=False)
         images.set_shape((batch_size, *split.images.shape[1:]))
-        labels.set_shape((batch_size, *split.labels.shape[1:]))
+        for x, kind in zip(labels, kinds, strict=True):
+            x.set_shape((batch_size, *kind.shape[1:]))
+        labels = keras.tree.pack_sequence_as(first, labels)
         if augment != NONE:
             images = crop_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]))
         return preprocessing(images), labels
@@ -143,7 +147,7 @@ def evaluation_batches(
       preprocessing: preparation of the inputs.
 
     Returns:
-      Elements (inputs (B, ...), labels (B,) or (B, classes)).
+      Elements (inputs (B, ...), labels (B,) or (B, classes), or by output).
 
     Raises:
       DataError: the batch has no example.

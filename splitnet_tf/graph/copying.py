@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -44,56 +44,84 @@ def plain_copy(model: keras.Model) -> keras.Model:
     return rebuild(model.name, read_graph(model), plain_layer)
 
 
-def logits_model(model: keras.Model, multi_label: bool = False) -> keras.Model:
+def logits_model(
+    model: keras.Model,
+    multi_label: bool = False,
+    outputs: Mapping[str, bool] | None = None,
+) -> keras.Model:
     """Takes the softmax off the end of a classifier, or the sigmoid of several labels.
 
     Args:
       model: functional ``keras.Model`` with one output (batch, classes).
       multi_label: bool, whether an example may have several classes: the function taken off is
         then the sigmoid. Defaults to False.
+      outputs: of several outputs, the name of each that classifies -> its ``multi_label``; the
+        others are left as they are. Defaults to none: the model has one output.
 
     Returns:
       A copy without the function, with the same weights; ``model`` itself if it ends in logits.
 
     Raises:
-      PlanError: the model is not such a classifier: several outputs, an output that is not
-        (batch, classes), or another function at its end.
+      PlanError: the model is not such a classifier: several outputs, an output that is not there
+        or not (batch, classes), or another function at its end.
 
     >>> images = keras.Input((6,))
     >>> net = keras.Model(images, keras.layers.Dense(4, activation="softmax")(images))
     >>> sn.logits_model(net).layers[-1].activation.__name__
     'linear'
     """
-    graph = read_graph(model)
-    if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2:
+    graph = found = read_graph(model)
+    if outputs is None and (len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) != 2):
         shapes = ", ".join(str(graph.shapes[t]) for t in graph.outputs)
         raise PlanError(
             f"Model '{model.name}' has outputs of shape {shapes}; a classifier with one output "
             "(batch, classes) is needed."
         )
-    producers = graph.producers()
-    if graph.outputs[0] not in producers:
-        return model
-    last = graph.calls[producers[graph.outputs[0]]]
+    names = list(graph.output_names)
+    if isinstance(graph.output_structure, dict):
+        names = {i: name for name, i in graph.output_structure.items()}
+        names = [names[i] for i in range(len(graph.outputs))]
+    for name, several in ({names[0]: multi_label} if outputs is None else outputs).items():
+        if name not in names:
+            raise PlanError(
+                f"Model '{model.name}' has no output '{name}'; its outputs are {', '.join(names)}."
+            )
+        found = _without_function(model.name, found, names.index(name), several)
+    return model if found is graph else rebuild(model.name, found, plain_layer)
+
+
+def _without_function(model: str, graph: Graph, i: int, multi_label: bool) -> Graph:
+    """The graph without the softmax or sigmoid that makes an output; itself if there is none."""
+    output, producers = graph.outputs[i], graph.producers()
+    if output not in producers:
+        return graph
+    last = graph.calls[producers[output]]
     end = _function(last.op)
+    if end is not None and output in graph.consumers():
+        raise PlanError(
+            f"Model '{model}': other layers read what '{last.layer_name}' makes, which is an "
+            "output too; logits are needed there, so give the output a layer of its own."
+        )
     if multi_label and end == "sigmoid" and hasattr(last.op, "kernel"):
         linear = dataclasses.replace(last, overrides={"activation": "linear"})
-        calls = tuple(linear if c is last else c for c in graph.calls)
-        return rebuild(model.name, dataclasses.replace(graph, calls=calls), plain_layer)
+        return dataclasses.replace(
+            graph, calls=tuple(linear if c is last else c for c in graph.calls)
+        )
     if end in (("sigmoid", "Sigmoid") if multi_label else ("softmax", "Softmax")):
         calls = tuple(c for c in graph.calls if c is not last)
+        outputs = list(graph.outputs)
+        outputs[i : i + 1] = last.inputs
         names = tuple(c.layer_name for c in calls if c.outputs == last.inputs)
-        without = dataclasses.replace(
-            graph, calls=calls, outputs=last.inputs, output_names=names or graph.output_names
-        )
-        return rebuild(model.name, without, plain_layer)
+        if len(outputs) > 1 or not names:  # of several outputs each keeps its name
+            names = graph.output_names
+        return dataclasses.replace(graph, calls=calls, outputs=tuple(outputs), output_names=names)
     if end is not None:
         kind, wanted = ("several labels", "sigmoid") if multi_label else ("one label", "softmax")
         raise PlanError(
-            f"Model '{model.name}' ends in '{end}'; a classifier of {kind} is needed, that ends "
+            f"Model '{model}' ends in '{end}'; a classifier of {kind} is needed, that ends "
             f"in logits or a {wanted}."
         )
-    return model
+    return graph
 
 
 def _function(op: Any) -> str | None:

@@ -41,6 +41,7 @@ def base_model(
     base: str | Path | None = None,
     raw: bool = False,
     multi_label: bool = False,
+    outputs: Mapping[str, bool] | None = None,
 ) -> keras.Model:
     """A network to be grouped; it returns logits.
 
@@ -54,6 +55,7 @@ def base_model(
       raw: bool, whether the inputs are raw numbers: a network of ``keras.applications`` that has
         layers which scale them is then built with these. Defaults to False.
       multi_label: bool, whether an example may have several classes. Defaults to False.
+      outputs: of several outputs, those that classify, see ``choose_model``.
 
     Raises:
       ArgumentError: an argument that the model does not take.
@@ -74,7 +76,7 @@ def base_model(
             del settings["dropout"]
         else:
             settings["dropout_from"] = unit
-    model = choose_model(name, num_classes, input_shape, multi_label, **settings)
+    model = choose_model(name, num_classes, input_shape, multi_label, outputs, **settings)
     if base:
         load_base(model, base)
     return model
@@ -106,6 +108,7 @@ def start_model(
         base=base,
         raw=found == NONE,
         multi_label=dataset.multi_label,
+        outputs=dataset.classifiers,
         **own,
     )
     return model, found

@@ -18,7 +18,6 @@ from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph import logits_model
 from splitnet_tf.grouping import Grouping
-from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import (
     ShrinkResult,
@@ -40,6 +39,7 @@ from splitnet_tf.runs.names import (
 )
 from splitnet_tf.stages.accuracy import warn_of_chance
 from splitnet_tf.stages.class_groups import ClassGroups, describe_groups
+from splitnet_tf.stages.data_loss import data_loss
 from splitnet_tf.stages.evaluate import Comparison, evaluate_model
 from splitnet_tf.stages.networks import check_classes, check_fits
 from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
@@ -180,7 +180,7 @@ def evaluate_run(
         model = _fitting(path, dataset)
         fed = preprocessing_for(known_of(argument, path), preprocessing, dataset)
         feed = SplitFeed(split, batch, preprocessing=fed)
-        loss = loss_for(model, multi_label=dataset.multi_label)
+        loss = data_loss(dataset, model)
         more = {"loss": loss, "batch_size": batch, "name": str(path), "preprocessing": str(fed)}
         found = evaluate_model(model, feed, **more, **how)
         if "devices" not in how:  # it has been said of the same model
@@ -207,7 +207,7 @@ def evaluate_run(
 def _fitting(path: Path, dataset: Dataset) -> keras.Model:
     model = load_model(path)
     check_fits(str(path), model, dataset)
-    return logits_model(model, dataset.multi_label)
+    return logits_model(model, dataset.multi_label, dataset.classifiers)
 
 
 def _groups(file: Path, dataset: Dataset) -> ClassGroups | None:

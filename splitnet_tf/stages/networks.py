@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph import logits_model
 from splitnet_tf.grouping import Grouping
+from splitnet_tf.recipe.losses import output_names
 from splitnet_tf.storage.models import load_model
 
 
@@ -22,6 +23,7 @@ def choose_model(
     num_classes: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     multi_label: bool = False,
+    outputs: Mapping[str, bool] | None = None,
     **settings,
 ) -> keras.Model:
     """Builds a model by name or loads it from a file; it returns logits.
@@ -30,7 +32,8 @@ def choose_model(
       name: name for ``models.build``, or a ``.keras`` file.
       num_classes: int, classes that the model must have. Defaults to its own.
       input_shape: shape of an example that the model must take. Defaults to its own.
-      multi_label: bool, whether an example may have several classes, see ``logits_model``.
+      multi_label, outputs: see ``logits_model``. Of several outputs, the first named is the one
+        that must have ``num_classes``.
       **settings: arguments of the model's function; a file takes none.
 
     Raises:
@@ -38,14 +41,23 @@ def choose_model(
       PlanError: the file does not hold a classifier.
     """
     if not _is_file(name):
+        if outputs is not None:
+            raise ArgumentError(
+                f"`model={name}` has one output, the data labels for {', '.join(outputs)}; give a "
+                "`.keras` file of a model with these outputs."
+            )
         try:
             return models.build(name, num_classes, input_shape, **settings)
         except ValueError as error:
             raise ArgumentError(f"`model={name}`: {_reason(error)}") from None
     if settings:
         raise ArgumentError(f"`model={name}`: a file has no setting '{sorted(settings)[0]}'.")
-    model = logits_model(load_model(name), multi_label)
-    found = (model.input_shape[1:], (model.output_shape[-1],))
+    model = load_model(name)
+    if outputs is not None:
+        check_outputs(f"`model={name}`", model, list(outputs))
+    model = logits_model(model, multi_label, outputs)
+    last = model.outputs[0] if outputs is None else named_outputs(model)[next(iter(outputs))]
+    found = (model.input_shape[1:], (last.shape[-1],))
     classes = None if num_classes is None else (num_classes,)
     for what, has, wanted in zip(
         ("inputs of shape", "classes:"), found, (input_shape, classes), strict=True
@@ -85,9 +97,49 @@ def check_run_folder(name: str, path: Path, first: str = "make it first") -> Non
         raise RunError(f"Run folder `{name}={path}` does not exist; {first}, or name another one.")
 
 
-def check_fits(what: str, model: keras.Model, dataset) -> None:
-    """Raises RunError when ``model``, which ``what`` names, is no classifier of the data set."""
-    found = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
+def named_outputs(model: keras.Model) -> dict[str, Any]:
+    """Outputs of a model by name, see ``output_names``."""
+    if isinstance(model.output, dict):
+        return dict(model.output)
+    return dict(zip(output_names(model), model.outputs, strict=True))
+
+
+def check_outputs(what: str, model: keras.Model, names: Sequence[str]) -> None:
+    """Checks that a model has the outputs for which the data have labels.
+
+    Args:
+      what: string, names the model.
+      model: functional ``keras.Model``.
+      names: the outputs; the first is the one whose classes are grouped.
+
+    Raises:
+      ArgumentError: an output is missing, or the first is not the model's first.
+    """
+    there = list(named_outputs(model))
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ArgumentError(
+            f"{what}: it has no output '{missing[0]}', for which the data have labels; its "
+            f"outputs are {', '.join(there)}."
+        )
+    if names[0] != there[0]:
+        raise ArgumentError(
+            f"{what}: the classes are its first output, '{there[0]}', but the data say '{names[0]}'"
+            "; put that output first, or its labels under `output`."
+        )
+
+
+def check_fits(what: str, model: keras.Model, dataset: Dataset) -> None:
+    """Raises RunError when ``model``, which ``what`` names, is no classifier of the data set.
+
+    Raises:
+      ArgumentError: it lacks an output for which the data have labels.
+    """
+    outputs = model.outputs
+    if dataset.classifiers is not None:
+        check_outputs(what, model, list(dataset.classifiers))
+        outputs = [named_outputs(model)[next(iter(dataset.classifiers))]]
+    found = [tuple(x.shape) for x in (*model.inputs, *outputs)]
     wanted = [(None, *dataset.input_shape), (None, dataset.num_classes)]
     if len(found) != 2 or not all(map(_takes, found, wanted)):
         raise RunError(
