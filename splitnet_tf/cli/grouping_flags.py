@@ -218,6 +218,7 @@ def sections_for(dataset: Dataset, values: flags.FlagValues = FLAGS) -> Sections
         max_params=values.max_params,
         max_flops=values.max_flops,
         multi_label=dataset.multi_label,
+        outputs=dataset.classifiers,
     )
 
 

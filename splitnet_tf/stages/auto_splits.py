@@ -27,19 +27,21 @@ def sections_within(
     max_params: Budget | str | None = None,
     max_flops: Budget | str | None = None,
     multi_label: bool = False,
+    outputs: Mapping[str, bool] | None = None,
 ) -> Sections:
     """The section of the shallowest cut that keeps a budget, see ``Suggestions.within``.
 
     Args:
       name: a model by name, or a ``.keras`` file, see ``choose_model``.
       num_classes, input_shape, multi_label: those of the data.
+      outputs: of several outputs, those that classify, see ``choose_model``.
       num_groups: int, groups of the cut. Defaults to 2.
       max_params, max_flops: a number, or a share of the model's such as ``"0.5x"``.
 
     Raises:
       ArgumentError: no cut keeps the budget.
     """
-    model = model_apart(name, num_classes, input_shape, multi_label)
+    model = model_apart(name, num_classes, input_shape, multi_label, outputs)
     return suggest_cuts(model, num_groups).within(max_params, max_flops).sections
 
 

@@ -154,11 +154,15 @@ def _first_split_unit(
 
 
 def model_apart(
-    name: str, num_classes: int, input_shape: Sequence[int], multi_label: bool = False
+    name: str,
+    num_classes: int,
+    input_shape: Sequence[int],
+    multi_label: bool = False,
+    outputs: Mapping[str, bool] | None = None,
 ) -> keras.Model:
     """A model to look at; the weights of those made after it are as without it."""
     state = random.getstate()  # Keras draws the seeds of its layers from it
-    model = choose_model(name, num_classes, tuple(input_shape), multi_label)
+    model = choose_model(name, num_classes, tuple(input_shape), multi_label, outputs)
     random.setstate(state)
     return model
 

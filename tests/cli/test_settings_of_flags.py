@@ -9,7 +9,7 @@ from absl.testing import flagsaver
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.cli import data_flags, device_flags, group, split, training_flags
+from splitnet_tf.cli import data_flags, device_flags, group, grouping_flags, split, training_flags
 from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.data import Dataset, Split, evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
@@ -151,7 +151,9 @@ def test_a_final_rate_above_the_first_is_refused():
 def grouped_by(*arguments):
     def make():
         plain = base_model("mlp", [("fc2", 2), ("logits", 2)], 8, (16, 16, 3))
-        return group.make_grouped(plain, sn.SplitPlan.from_sections(plain, group.sections()))
+        return group.make_grouped(
+            plain, sn.SplitPlan.from_sections(plain, grouping_flags.sections())
+        )
 
     losses = sn.split_losses(read(group, "--model=mlp", "--splits=2-2", *arguments, then=make))
     return losses.gamma1, losses.gamma2, losses.gamma3, losses.scaling, losses.reduction
