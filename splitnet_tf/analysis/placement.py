@@ -110,7 +110,13 @@ class Placement:
         return f"trunk: {self.trunk}\n\n{nodes}\n\n{text_table(header, rows)}"
 
 
-def make_placement(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> Placement:
+def make_placement(
+    tree: SplitTree,
+    devices: Sequence[str],
+    trunk: str = "replicate",
+    *,
+    bfloat16: bool = False,
+) -> Placement:
     """Decides where each node runs: subtrees spread by their FLOPs, the heaviest first.
 
     Args:
@@ -118,6 +124,7 @@ def make_placement(tree: SplitTree, devices: Sequence[str], trunk: str = "replic
       devices: names, such as ``/CPU:0``; more or fewer than there are branches.
       trunk: ``replicate``: on every device that has branches; ``separate``: alone on the first
         device; ``shard``: on every device, each with its share of the batch.
+      bfloat16: bool, whether what the nodes send is in bfloat16. Defaults to False.
 
     Raises:
       PlacementError: no devices, one named twice, too few for ``separate``, an unknown ``trunk``.
@@ -152,7 +159,7 @@ def make_placement(tree: SplitTree, devices: Sequence[str], trunk: str = "replic
         )
         for n in tree.nodes()
     )
-    return Placement(trunk, devices, nodes, tuple(_transfers(tree, trunk, trunks, homes)))
+    return Placement(trunk, devices, nodes, tuple(_transfers(tree, trunk, trunks, homes, bfloat16)))
 
 
 def _spread(tree: SplitTree, hosts: list[int], flops: dict[str, int]) -> dict[str, int]:
@@ -184,9 +191,9 @@ def _spread(tree: SplitTree, hosts: list[int], flops: dict[str, int]) -> dict[st
     return best
 
 
-def _transfers(tree, trunk, trunks, homes):
+def _transfers(tree, trunk, trunks, homes, bfloat16):
     sizes = {
-        (n.name, i): tensor_bytes(x.shape, x.dtype)
+        (n.name, i): tensor_bytes(x.shape, sent_as(x.dtype, bfloat16))
         for n in tree.nodes()
         for i, x in enumerate(n.model.outputs)
     }
@@ -221,3 +228,8 @@ def _transfers(tree, trunk, trunks, homes):
 def tensor_bytes(shape: Sequence[int | None], dtype: str) -> int:
     """Counts the bytes of one example of a tensor (B, ...)."""
     return math.prod(shape[1:]) * np.dtype(dtype).itemsize  # Keras has registered bfloat16
+
+
+def sent_as(dtype: str, bfloat16: bool) -> str:
+    """Type of a tensor where layers of float32 may compute in bfloat16."""
+    return "bfloat16" if bfloat16 and dtype == "float32" else dtype

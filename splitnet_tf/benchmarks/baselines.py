@@ -1,7 +1,7 @@
 """Other ways to use several devices: the unsplit model, distributed over them.
 
-All are exact. The paper's Table 5 compares the tree with them. Like a placed tree, each tells what
-its devices compute and what crosses between them.
+All are exact, in bfloat16 but for rounding. The paper's Table 5 compares the tree with them. Like a
+placed tree, each tells what its devices compute and what crosses between them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.analysis import cost
-from splitnet_tf.analysis.placement import tensor_bytes
+from splitnet_tf.analysis.placement import sent_as, tensor_bytes
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.graph.calls import Call, Graph
 from splitnet_tf.graph.copying import apply_call, copy_layer
 from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.parallel.placed_tree import copy_on, share_bounds
-from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+from splitnet_tf.training.evaluation import inference_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +47,16 @@ class OnDevices:
 def _compiled(model: keras.Model, forward: Callable) -> Callable:
     shape = (None, *model.input_shape[1:])
     signature = [tf.TensorSpec(shape, model.inputs[0].dtype)]
-    return tf.function(forward, input_signature=signature, autograph=False)
+
+    def float32(images):
+        return tf.cast(forward(images), tf.float32)
+
+    return tf.function(float32, input_signature=signature, autograph=False)
 
 
-def data_parallel(model: keras.Model, devices: Sequence[str]) -> OnDevices:
+def data_parallel(
+    model: keras.Model, devices: Sequence[str], *, bfloat16: bool = False
+) -> OnDevices:
     """Runs the whole model on every device, each on its share of the batch."""
     copies = [copy_on(model, d) for d in devices]
 
@@ -59,7 +65,7 @@ def data_parallel(model: keras.Model, devices: Sequence[str]) -> OnDevices:
         for i, (copy, device) in enumerate(zip(copies, devices, strict=True)):
             begin, end = share_bounds(i, len(devices), batch)
             share = images[begin:end]
-            with tf.device(device), fused_batch_norms(copy):
+            with tf.device(device), inference_layers(copy, bfloat16):
                 outputs.append(copy(share, training=False))
         return tf.concat(outputs, axis=0)
 
@@ -69,7 +75,9 @@ def data_parallel(model: keras.Model, devices: Sequence[str]) -> OnDevices:
     )
 
 
-def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> OnDevices:
+def blocks_in_sequence(
+    model: keras.Model, devices: Sequence[str], *, bfloat16: bool = False
+) -> OnDevices:
     """Runs consecutive parts of the model on one device after the other; batches overlap.
 
     The model is cut where a single tensor goes on, so that the slowest part has the fewest FLOPs.
@@ -82,12 +90,14 @@ def blocks_in_sequence(model: keras.Model, devices: Sequence[str]) -> OnDevices:
 
     def forward(images):
         for copy, device in zip(copies, devices, strict=True):
-            with tf.device(device), fused_batch_norms(copy):
+            with tf.device(device), inference_layers(copy, bfloat16):
                 images = copy(images, training=False)
         return images
 
     costs = [cost(p) for p in parts]
-    crossing = sum(tensor_bytes(p.output_shape, p.outputs[0].dtype) for p in parts[:-1])
+    crossing = sum(
+        tensor_bytes(p.output_shape, sent_as(p.outputs[0].dtype, bfloat16)) for p in parts[:-1]
+    )
     return OnDevices(
         _compiled(model, forward),
         tuple(float(c.flops) for c in costs),
@@ -145,7 +155,9 @@ def _part(graph: Graph, calls: Sequence[Call], start: int, end: int) -> keras.Mo
     return keras.Model(x, tensors[end])
 
 
-def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> OnDevices:
+def layers_side_by_side(
+    model: keras.Model, devices: Sequence[str], *, bfloat16: bool = False
+) -> OnDevices:
     """Distributes each layer's output channels over the devices; kernels read all channels.
 
     Raises:
@@ -162,7 +174,7 @@ def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> OnDevices
             outputs = []
             for d, device in enumerate(devices):
                 op = made[call.name][d]
-                with tf.device(device), fused_batch_norms(op):
+                with tf.device(device), inference_layers(op, bfloat16):
                     feeds = [
                         # A kernel reads all channels, from all devices.
                         tf.concat(tensors[t], axis=-1)
@@ -179,7 +191,8 @@ def layers_side_by_side(model: keras.Model, devices: Sequence[str]) -> OnDevices
     counted = cost(model)
     read = {t for call in graph.calls if call.name in traced.kernels for t in call.inputs}
     crossing = (count - 1) * sum(
-        tensor_bytes(graph.shapes[t], graph.dtypes[t]) for t in read - set(graph.inputs)
+        tensor_bytes(graph.shapes[t], sent_as(graph.dtypes[t], bfloat16))
+        for t in read - set(graph.inputs)
     )
     return OnDevices(
         _compiled(model, forward),

@@ -29,6 +29,7 @@ def benchmark_devices(
     batches: int = 4,
     repeats: int = 3,
     rows: Sequence[str] = (),
+    bfloat16: bool = False,
 ) -> dict[str, Any]:
     """Times every way to run a wide residual network on several devices.
 
@@ -42,6 +43,7 @@ def benchmark_devices(
       batches: int, batches that are timed at once. Defaults to 4.
       repeats: int, timed rounds, interleaved. Defaults to 3.
       rows: beginnings of the names of the rows to time. Defaults to all.
+      bfloat16: bool, whether layers compute in bfloat16 in every row. Defaults to False.
 
     Returns:
       The document that ``table5.as_text`` prints and ``draw_speed_ups`` draws.
@@ -76,8 +78,10 @@ def benchmark_devices(
         # After the connection: TensorFlow loses variables that were there before.
         keras.utils.set_random_seed(0)
         network = choose_model(name, num_classes, input_shape)
-        document = measure(network, devices, batch_size, batches, repeats, rows)
-    work = (name, num_classes, (batch_size, *input_shape), count)
+        document = measure(
+            *(network, devices, batch_size, batches, repeats, rows), bfloat16=bfloat16
+        )
+    work = (name, num_classes, (batch_size, *input_shape), count, bfloat16)
     for row in document["rows"]:
         row["peak_bytes"] = peak_bytes(row["name"], *work) if on_workers else None
     return {"model": name, "machine": describe_machine(), **document}

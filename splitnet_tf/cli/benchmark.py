@@ -28,7 +28,7 @@ from splitnet_tf.storage.models import load_model
 FLAGS = flags.FLAGS
 # The cases, and the flags that some of them read and others do not.
 READS = {
-    "devices": ("devices", "workers", "batches", "rows", "figure", "batch_size"),
+    "devices": ("devices", "workers", "batches", "rows", "figure", "batch_size", "bfloat16"),
     "grouping_step": ("splits", "batch_size"),
     "sparse_step": ("batch_size",),
     "bfloat16_step": ("batch_size",),
@@ -62,6 +62,7 @@ def define_flags() -> None:
     define_list(
         "rows", [], "Beginnings of the names of Table 5's rows to run. Defaults to all rows."
     )
+    flags.DEFINE_boolean("bfloat16", False, "Compute Table 5's layers in bfloat16.")
     define_new_file("figure", "File for a picture of Table 5.", *PICTURES)
     define_integer("batch_size", 100, "Images in a batch.", 1, 1_000_000)
     define_integer("repeats", 3, "Timed rounds, interleaved.", 3, 100_000)
@@ -81,7 +82,7 @@ def main() -> None:
     refuse_ignored(FLAGS.cases, [name for name in FLAGS if FLAGS[name].present])
     shape = (FLAGS.image_size, FLAGS.image_size, 3)
     if DEVICES in FLAGS.cases:
-        names = ("devices", "batch_size", "batches", "repeats", "rows")
+        names = ("devices", "batch_size", "batches", "repeats", "rows", "bfloat16")
         how = {name: FLAGS[name].value for name in names}
         how["workers"] = FLAGS.workers if FLAGS["workers"].present else None
         document = benchmark_devices(FLAGS.model, FLAGS.num_classes, shape, **how)

@@ -43,6 +43,11 @@ def define_flags() -> None:
         "as one (grouped), compiled by XLA (jit, grouped_jit), or the fastest of these "
         "(auto).",
     )
+    flags.DEFINE_boolean(
+        "bfloat16",
+        False,
+        "Also evaluate each model with layers that compute in bfloat16; weights stay in float32.",
+    )
     define_device_flags("Also evaluate")
     define_integer(
         "speed_batches", SPEED_BATCHES, "Smallest number of batches to time.", 3, 1_000_000
@@ -52,7 +57,7 @@ def define_flags() -> None:
 
 def main() -> None:
     devices = chosen_devices()
-    names = ("images", "compare", "trunk", "batch_size", "speed_batches")
+    names = ("images", "compare", "trunk", "batch_size", "speed_batches", "bfloat16")
     how = {name: FLAGS[name].value for name in names}
     take_from_run(FLAGS.basemodel)
     found = evaluate_run(

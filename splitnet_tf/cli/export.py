@@ -44,6 +44,12 @@ def define_flags() -> None:
         "Put the preparation of the inputs in front of the model, so that what is written takes "
         "raw numbers as the data set has them.",
     )
+    flags.DEFINE_boolean(
+        "bfloat16",
+        False,
+        "Compute layers in bfloat16 in a SavedModel. Weights, inputs and outputs stay in float32, "
+        "and so do .keras files.",
+    )
     define_output_flags()
 
 
@@ -53,6 +59,7 @@ def main() -> None:
         check=FLAGS.check,
         preprocessing=given_preprocessing(),
         include_preprocessing=FLAGS.include_preprocessing,
+        bfloat16=FLAGS.bfloat16,
     )
     show(as_text(manifest), manifest)
 
@@ -67,6 +74,8 @@ def as_text(manifest: dict) -> str:
     table = [text_table(("node", "reads", "makes"), rows), ""] if rows else []
     formats = ", ".join(manifest["tree"]["files"])
     lines = [f"Written to {FLAGS.export_dir} as {formats}; see its manifest.json."]
+    if manifest.get("bfloat16"):
+        lines.append(f"{', '.join(manifest['bfloat16'])} computes in bfloat16.")
     expects, fed = manifest.get("expects"), manifest.get("preprocessing")
     if expects:
         prepared = "raw" if fed["included"] else f"prepared by --preprocessing={fed['kind']}"

@@ -11,12 +11,13 @@ import tensorflow as tf
 from splitnet_tf.errors import PlanError
 from splitnet_tf.parallel.timing import Timing, interleave
 from splitnet_tf.splitting import SplitTree, fuse_tree
+from splitnet_tf.training.evaluation import inference_layers
 
 FORMS = ("none", "grouped", "jit", "grouped_jit")
 
 
 def one_device_forward(
-    tree: SplitTree, form: str, images, repeats: int = 3
+    tree: SplitTree, form: str, images, repeats: int = 3, *, bfloat16: bool = False
 ) -> tuple[str, Callable, dict[str, Timing]]:
     """Compiles a tree as a function for one device.
 
@@ -26,6 +27,7 @@ def one_device_forward(
         ``jit`` and ``grouped_jit``, compiled by XLA; ``auto``, the fastest here.
       images: float32 (B, H, W, C); ``auto`` times each form on them.
       repeats: int, timed rounds of ``auto``. Defaults to 3.
+      bfloat16: bool, whether layers of float32 compute in bfloat16. Defaults to False.
 
     Returns:
       The form, a function of images that gives logits float32 (B, classes), and the times of each
@@ -35,18 +37,19 @@ def one_device_forward(
       PlanError: the tree cannot have the form.
     """
     if form != "auto":
-        return form, _make(tree, form), {}
-    expected = _make(tree, "none")(images).numpy()
+        return form, _make(tree, form, bfloat16), {}
+    expected = _make(tree, "none", bfloat16)(images).numpy()
+    tolerance = 3e-2 if bfloat16 else 1e-5
     made = {}
     for name in FORMS:
         try:
-            forward = _make(tree, name)
+            forward = _make(tree, name, bfloat16)
             found = forward(images).numpy()
         except (PlanError, tf.errors.OpError) as error:
             logging.info("%s: %s", name, str(error).splitlines()[0])
             continue
         apart = np.abs(found - expected).max() / max(1e-30, np.abs(expected).max())
-        if apart < 1e-5:
+        if apart < tolerance:
             made[name] = forward
         else:
             logging.info("%s: %.1e apart, not used.", name, apart)
@@ -56,11 +59,12 @@ def one_device_forward(
     return best, made[best], timings
 
 
-def _make(tree: SplitTree, form: str) -> Callable:
+def _make(tree: SplitTree, form: str, bfloat16: bool) -> Callable:
     model = fuse_tree(tree) if form.startswith("grouped") else tree.model
 
     @tf.function(jit_compile=form.endswith("jit"), reduce_retracing=True, autograph=False)
     def forward(x):
-        return tf.cast(model(x, training=False), tf.float32)
+        with inference_layers(model, bfloat16):
+            return tf.cast(model(x, training=False), tf.float32)
 
     return forward

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.graph.mixed_precision import bfloat16_layers
+from splitnet_tf.graph.mixed_precision import bfloat16_layers, in_float32
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.placed_tree import PlacedTree
 from splitnet_tf.training.kernel_gradients import product_gradients
@@ -24,7 +24,6 @@ from splitnet_tf.training.step import (
     computes_in_float16,
     finish,
     half_squares,
-    in_float32,
     step_scalars,
     with_l2,
 )

@@ -11,11 +11,12 @@ import tensorflow as tf
 
 from splitnet_tf.analysis.placement import Placement, make_placement
 from splitnet_tf.errors import PlacementError
+from splitnet_tf.graph.mixed_precision import in_float32
 from splitnet_tf.parallel.copies import Copies
 from splitnet_tf.parallel.local_devices import check_name
 from splitnet_tf.parallel.stream import stream
 from splitnet_tf.splitting import SplitTree
-from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+from splitnet_tf.training.evaluation import inference_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,13 @@ class Piece:
     index: int
 
 
-def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> PlacedTree:
+def place(
+    tree: SplitTree,
+    devices: Sequence[str],
+    trunk: str = "replicate",
+    *,
+    bfloat16: bool = False,
+) -> PlacedTree:
     """Places a tree on devices.
 
     Args:
@@ -41,6 +48,8 @@ def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> 
       devices: names such as ``["/GPU:0", "/GPU:1"]``, local or of a cluster.
       trunk: ``replicate``, ``separate`` or ``shard``; see ``make_placement``. Defaults to
         ``replicate``.
+      bfloat16: bool, whether layers of float32 compute in bfloat16, and nodes send it to each
+        other; the outputs are float32. Defaults to False.
 
     Raises:
       PlacementError: a device is not there, or the tree cannot be placed so.
@@ -51,7 +60,8 @@ def place(tree: SplitTree, devices: Sequence[str], trunk: str = "replicate") -> 
         if not any(_same_device(name, other) for other in known):
             short = ", ".join(n.removeprefix("/device:") for n in known)
             raise PlacementError(f"Device '{name}' is not there; there are {short}.")
-    return PlacedTree(tree, make_placement(tree, devices, trunk))
+    placement = make_placement(tree, devices, trunk, bfloat16=bfloat16)
+    return PlacedTree(tree, placement, bfloat16=bfloat16)
 
 
 def _same_device(name: str, known: str) -> bool:
@@ -68,9 +78,10 @@ class PlacedTree:
       placement: device of each node; prints as a table.
     """
 
-    def __init__(self, tree: SplitTree, placement: Placement):
+    def __init__(self, tree: SplitTree, placement: Placement, *, bfloat16: bool = False):
         self.tree = tree
         self.placement = placement
+        self._bfloat16 = bfloat16
         self.nodes = {n.name: n for n in tree.nodes()}
         self.copies = {
             n.name: [copy_on(self.nodes[n.name].model, placement.devices[d]) for d in n.devices]
@@ -125,6 +136,8 @@ class PlacedTree:
                 shares.append(self.kept(made, copy, batch))
             with tf.device(self.device(head, 0)):
                 outputs = [tf.concat(parts, axis=0) for parts in zip(*shares, strict=True)]
+        with tf.device(self.device(head, 0)):
+            outputs = in_float32(outputs) if self._bfloat16 else outputs
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _forward_share(self, inputs, share: int | None) -> list:
@@ -145,7 +158,8 @@ class PlacedTree:
     def run(self, name: str, copy: int, feeds: list, training: bool = False) -> list:
         """Runs one copy of a node on its device."""
         model, scope = self.copies[name][copy], tf.name_scope(f"{name}.{copy}/")
-        with tf.device(self.device(name, copy)), scope, fused_batch_norms(model):
+        layers = inference_layers(model, self._bfloat16)
+        with tf.device(self.device(name, copy)), scope, layers:
             return _as_list(model(_one(feeds), training=training))
 
     def shares(self, name: str) -> bool:

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph.mixed_precision import in_bfloat16
 from splitnet_tf.splitting import Node, SplitTree, WholeModel
 from splitnet_tf.storage.models import save_model
 
@@ -27,6 +28,8 @@ FORMATS = {
     "onnx": (".onnx", "onnx", ("onnx", "tf2onnx")),
     "litert": (".tflite", "litert", ()),
 }
+RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}  # packages
+BFLOAT16 = "saved_model"  # the format that can compute in it
 OPEN_SIZE = 96  # of axes that a model leaves open, where it is tried
 
 
@@ -38,6 +41,7 @@ def write_tree(
     *,
     about: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
+    bfloat16: bool = False,
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
@@ -55,6 +59,8 @@ def write_tree(
         Defaults to no check.
       about: further entries of the manifest. Defaults to none.
       notes: notes in the ``.keras`` files, see ``save_model``. Defaults to none.
+      bfloat16: bool, whether layers of float32 compute in bfloat16 in SavedModels; weights, inputs
+        and outputs stay in float32, and so do ``.keras`` files. Defaults to False.
 
     Returns:
       The manifest, a dict.
@@ -64,16 +70,18 @@ def write_tree(
         layer that a format does not know.
     """
     folder = Path(os.path.abspath(folder))
-    _check(folder, formats)
+    _check(folder, formats, bfloat16)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.export")
     shutil.rmtree(beside, ignore_errors=True)
     try:
         (beside / "nodes").mkdir(parents=True)
         manifest = {**_manifest(tree, formats), **(about or {})}
+        if bfloat16:
+            manifest["bfloat16"] = [name for name in formats if name == BFLOAT16]
         for name in formats:
-            _write(tree.model, beside, manifest["tree"]["files"][name], name, notes)
+            _write(tree.model, beside, manifest["tree"]["files"][name], name, notes, bfloat16)
             for node, entry in zip(tree.nodes(), manifest["nodes"], strict=True):
-                _write(node.model, beside, entry["files"][name], name, notes)
+                _write(node.model, beside, entry["files"][name], name, notes, bfloat16)
         manifest["checked"] = check(beside, manifest) if check else None
         text = json.dumps(manifest, indent=2) + "\n"
         (beside / "manifest.json").write_text(text, encoding="utf-8")
@@ -87,8 +95,13 @@ def write_tree(
     return manifest
 
 
-def _check(folder: Path, formats: Sequence[str]) -> None:
+def _check(folder: Path, formats: Sequence[str], bfloat16: bool) -> None:
     for name in formats:
+        if bfloat16 and name in RUNTIMES:
+            raise RunError(
+                f"The runtime of format '{name}' does not compute in bfloat16; leave the format "
+                "or `bfloat16` out."
+            )
         if name not in FORMATS:
             raise RunError(f"`formats` must be of {', '.join(FORMATS)}; got '{name}'.")
         for package in FORMATS[name][2]:
@@ -134,7 +147,12 @@ def _tensor(x) -> dict:
 
 
 def _write(
-    model: keras.Model, folder: Path, file: str, name: str, notes: Mapping[str, Any] | None
+    model: keras.Model,
+    folder: Path,
+    file: str,
+    name: str,
+    notes: Mapping[str, Any] | None,
+    bfloat16: bool,
 ) -> None:
     kind = FORMATS[name][1]
     if kind is None:
@@ -145,7 +163,8 @@ def _write(
             if name == "onnx":  # Keras takes only models that have been called once
                 zeros = [np.zeros(example_shape(x, 1), x.dtype) for x in model.inputs]
                 model(keras.tree.pack_sequence_as(model.input, zeros), training=False)
-            model.export(str(folder / file), format=kind, verbose=False)
+            written = in_bfloat16(model) if bfloat16 and name == BFLOAT16 else model
+            written.export(str(folder / file), format=kind, verbose=False)
     except OSError:
         raise
     except Exception as error:  # converters raise many kinds for layers that they do not know

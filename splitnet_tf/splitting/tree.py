@@ -11,6 +11,7 @@ import keras
 
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.graph.keras_reader import nested_models
+from splitnet_tf.graph.mixed_precision import in_bfloat16
 from splitnet_tf.storage.models import load_model
 
 TRUNK = "trunk"
@@ -100,7 +101,7 @@ class SplitTree:
             )
         self.model = model
         self._found = found
-        self._compiled: dict[bool, tuple[list, Callable]] = {}
+        self._compiled: dict[tuple[bool, bool], tuple[list, Callable]] = {}
         self.trunk = self._node(TRUNK, None)
         self.head = self._node(HEAD, None)
 
@@ -132,7 +133,9 @@ class SplitTree:
     def __call__(self, inputs, training=False):
         return self.model(inputs, training=training)
 
-    def compiled(self, jit_compile: bool = False) -> Callable[[Any], Any]:
+    def compiled(
+        self, jit_compile: bool = False, *, bfloat16: bool = False
+    ) -> Callable[[Any], Any]:
         """Makes a compiled function of the tree, for inference.
 
         A plain call of a Keras model runs every operation by itself, which costs a tree more than
@@ -142,6 +145,8 @@ class SplitTree:
 
         Args:
           jit_compile: bool, whether XLA compiles the function. Defaults to False.
+          bfloat16: bool, whether layers of float32 compute in bfloat16; the outputs are float32.
+            Defaults to False.
 
         Returns:
           A function of what ``model`` takes, a batch, to NumPy arrays: ``predict_on_batch`` of a
@@ -154,16 +159,17 @@ class SplitTree:
         >>> forward(np.zeros((3, 6), "float32")).shape
         (3, 4)
         """
-        variables, forward = self._compiled.get(jit_compile, ([], None))
+        variables, forward = self._compiled.get((jit_compile, bfloat16), ([], None))
         same = len(variables) == len(self.model.variables) and all(
             a is b for a, b in zip(variables, self.model.variables, strict=True)
         )
         if forward is None or not same:
             # A model of its own, as to compile ``model`` would undo how its user compiled it.
-            model = keras.Model(self.model.input, self.model.output)
+            own = keras.Model(self.model.input, self.model.output)
+            model = in_bfloat16(own) if bfloat16 else own
             model.compile(jit_compile=jit_compile)
             forward = model.predict_on_batch
-            self._compiled[jit_compile] = (list(self.model.variables), forward)
+            self._compiled[jit_compile, bfloat16] = (list(self.model.variables), forward)
         return forward
 
     def save(self, path: str | Path) -> None:

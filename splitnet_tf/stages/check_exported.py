@@ -18,7 +18,7 @@ import numpy as np
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.splitting import SplitTree, WholeModel
-from splitnet_tf.splitting.export import example_shape
+from splitnet_tf.splitting.export import BFLOAT16, example_shape
 
 EXAMPLES = 4  # that each file is run on
 # Largest difference relative to the largest output, by the narrowest type that a layer computes in.
@@ -27,7 +27,12 @@ TOLERANCE = 1e-4
 
 
 def check_exported(
-    folder: Path, manifest: Mapping[str, Any], tree: SplitTree | WholeModel, inputs: Any
+    folder: Path,
+    manifest: Mapping[str, Any],
+    tree: SplitTree | WholeModel,
+    inputs: Any,
+    *,
+    bfloat16: bool = False,
 ) -> dict:
     """Runs exported files twice in a fresh process and compares them with the tree.
 
@@ -36,6 +41,7 @@ def check_exported(
       manifest: manifest of the export.
       tree: ``SplitTree`` that was exported.
       inputs: inputs of the tree as ``tree.model`` takes them, arrays.
+      bfloat16: bool, whether SavedModels compute in bfloat16. Defaults to False.
 
     Returns:
       For each format the largest difference from the tree, relative to the largest output.
@@ -56,9 +62,10 @@ def check_exported(
         _run(f"{place}/job.json", job["formats"])
         report = json.loads(Path(job["report"]).read_text(encoding="utf-8"))
     tolerance = _tolerance(tree)
-    for found in report.values():
+    for form, found in report.items():
+        narrow = bfloat16 and form == BFLOAT16
         for file, result in found.items():
-            _check(file, result, tolerance)
+            _check(file, result, TOLERANCES["bfloat16"] if narrow else tolerance)
     return {form: max(r["apart"] for r in found.values()) for form, found in report.items()}
 
 

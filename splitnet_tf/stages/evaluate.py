@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +24,7 @@ BATCH = 100  # examples in a batch of arrays
 REPEATS = 6  # of the first batch, where there are too few to be timed
 # Names of a model before and after a method, for the line on the savings.
 PAIRS = (("unsplit", "split"), ("whole", "shrunk"))
+IN_BFLOAT16 = "_bfloat16"  # end of the names of evaluations in bfloat16
 HEADER = ("", "top-1", "top-5", "cross entropy", "ms/image", "params (M)", "GFLOPs")
 
 
@@ -46,6 +48,7 @@ class ModelEvaluation:
       trunk: mode of the trunk of a tree on several devices; empty for one device.
       placement: the tree's nodes on their devices, as text; empty for one device.
       preprocessing: how the inputs were prepared, as the flag has it; empty where not known.
+      bfloat16: bool, whether its layers computed in bfloat16.
     """
 
     model: str
@@ -63,13 +66,19 @@ class ModelEvaluation:
     trunk: str = ""
     placement: str = ""
     preprocessing: str = ""
+    bfloat16: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Everything for a JSON document; a form or placement only where there is one."""
         found = {**vars(self), "forms": dict(self.forms)}
         if self.confusion is not None:
             found["confusion"] = self.confusion.tolist()
-        for absent in (("form", "forms"), ("trunk", "placement"), ("preprocessing",)):
+        for absent in (
+            ("form", "forms"),
+            ("trunk", "placement"),
+            ("preprocessing",),
+            ("bfloat16",),
+        ):
             if not found[absent[0]]:
                 found = {k: v for k, v in found.items() if k not in absent}
         return found
@@ -112,7 +121,7 @@ class Comparison:
         return {name: found.to_document() for name, found in self.models.items()}
 
     def __str__(self) -> str:
-        parts = [text_table(HEADER, [(n, *e.cells()) for n, e in self.models.items()])]
+        parts = [text_table(HEADER, [(_words(n), *e.cells()) for n, e in self.models.items()])]
         for names in (pair for pair in PAIRS if set(pair) <= set(self.models)):
             before, after = (self.models[name] for name in names)
             parts.append(
@@ -125,9 +134,11 @@ class Comparison:
             )
         fed = {n: e.preprocessing for n, e in self.models.items() if e.preprocessing}
         if fed:
-            said = [f"{n} {p}" for n, p in fed.items()] if len(set(fed.values())) > 1 else []
+            several = len(set(fed.values())) > 1
+            said = [f"{_words(n)} {p}" for n, p in fed.items()] if several else []
             parts.append(f"preprocessing: {', '.join(said) or next(iter(fed.values()))}")
-        parts += [e.placement for e in self.models.values() if e.placement]
+        # In bfloat16 nodes are where they are in float32.
+        parts += [e.placement for e in self.models.values() if e.placement and not e.bfloat16]
         parts += [e.about_form() for e in self.models.values() if e.form]
         return "\n\n".join(parts)
 
@@ -143,6 +154,7 @@ def evaluate_model(
     batch_size: int = BATCH,
     name: str | None = None,
     preprocessing: str = "",
+    bfloat16: bool = False,
 ) -> ModelEvaluation:
     """Measures accuracy, cost and speed of a classifier.
 
@@ -161,6 +173,7 @@ def evaluate_model(
       name: stands for the model in the result. Defaults to the model's name.
       preprocessing: how the data given here were prepared, for the result. Nothing is prepared.
         Defaults to not known.
+      bfloat16: bool, whether layers of float32 compute in bfloat16. Defaults to False.
 
     Raises:
       DataError: no example, inputs that are not finite, or labels that are not classes.
@@ -181,12 +194,14 @@ def evaluate_model(
     batch = len(keras.tree.flatten(images)[0])
     forward, more, over = None, {}, map
     if form != "none":
-        form, forward, timings = one_device_forward(SplitTree(model), form, images)
+        form, forward, timings = one_device_forward(
+            SplitTree(model), form, images, bfloat16=bfloat16
+        )
         more = {"form": form, "forms": {n: t.median / batch for n, t in timings.items()}}
     if devices:
-        forward, over = place(SplitTree(model), devices, trunk), stream
+        forward, over = place(SplitTree(model), devices, trunk, bfloat16=bfloat16), stream
         more = {"trunk": trunk, "placement": str(forward.placement)}
-    measure = evaluator(model, loss, forward, over)
+    measure = evaluator(model, loss, forward, over, bfloat16=bfloat16)
     found = measure(feed.evaluation(batch_size))
     seconds = found.seconds_per_image
     if found.images <= 2 * batch:
@@ -204,6 +219,7 @@ def evaluate_model(
         flops=counted.flops,
         confusion=found.confusion,
         preprocessing=preprocessing,
+        bfloat16=bfloat16,
         **more,
     )
 
@@ -218,6 +234,7 @@ def compare(
     devices: Sequence[str] = (),
     trunk: str = "replicate",
     batch_size: int = BATCH,
+    bfloat16: bool = False,
 ) -> Comparison:
     """Measures a network and its tree, or its shrunk form, on the same data.
 
@@ -227,6 +244,8 @@ def compare(
       data, loss, batch_size: see ``evaluate_model``.
       form: form of the tree on one device, see ``evaluate_model``.
       devices, trunk: with devices, the tree is measured on them as well, as ``placed``.
+      bfloat16: bool, whether each is measured in bfloat16 as well, as ``split_bfloat16`` and so
+        on. Defaults to False.
 
     Returns:
       The evaluations ``unsplit``, ``split`` and, with devices, ``placed``; or ``whole`` and
@@ -241,10 +260,35 @@ def compare(
     """
     how = {"loss": loss, "batch_size": batch_size}
     before, after = PAIRS[0] if isinstance(tree, SplitTree) or is_tree(tree) else PAIRS[1]
-    found = {
-        before: evaluate_model(model, data, **how),
-        after: evaluate_model(tree, data, form=form, **how),
-    }
+    measured = {before: (model, {}), after: (tree, {"form": form})}
     if devices:
-        found["placed"] = evaluate_model(tree, data, devices=devices, trunk=trunk, **how)
+        measured["placed"] = (tree, {"devices": devices, "trunk": trunk})
+    return in_precisions(
+        {
+            name: functools.partial(evaluate_model, network, data, **how, **more)
+            for name, (network, more) in measured.items()
+        },
+        bfloat16,
+    )
+
+
+def in_precisions(
+    measures: Mapping[str, Callable[..., ModelEvaluation]], bfloat16: bool
+) -> Comparison:
+    """Evaluates models in float32, and in bfloat16 beside it where that is wanted.
+
+    Args:
+      measures: name -> function that measures a model; it takes ``bfloat16=``.
+      bfloat16: bool, whether each is measured twice.
+    """
+    found = {}
+    for name, measure in measures.items():
+        found[name] = measure()
+        if bfloat16:
+            found[name + IN_BFLOAT16] = measure(bfloat16=True)
     return Comparison(found)
+
+
+def _words(name: str) -> str:
+    """The name of an evaluation as a table has it."""
+    return name.replace(IN_BFLOAT16, " bfloat16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ from splitnet_tf.runs.names import (
 from splitnet_tf.stages.accuracy import warn_of_chance
 from splitnet_tf.stages.class_groups import ClassGroups, describe_groups
 from splitnet_tf.stages.data_loss import data_loss
-from splitnet_tf.stages.evaluate import Comparison, evaluate_model
+from splitnet_tf.stages.evaluate import Comparison, evaluate_model, in_precisions
 from splitnet_tf.stages.networks import check_classes, check_fits
 from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
 from splitnet_tf.stages.run_files import model_file
@@ -152,6 +153,7 @@ def evaluate_run(
     batch_size: int = 90,
     speed_batches: int = SPEED_BATCHES,
     preprocessing: Preprocessing | None = None,
+    bfloat16: bool = False,
 ) -> RunEvaluation:
     """Evaluates the model of a run folder.
 
@@ -166,6 +168,7 @@ def evaluate_run(
       speed_batches: int, the batch is made smaller so that at least so many are timed.
       preprocessing: preparation of the inputs. Defaults to what each model was trained with, see
         ``choose_preprocessing``.
+      bfloat16: bool, whether each model is measured in bfloat16 as well. Defaults to False.
 
     Raises:
       ArgumentError: nothing says how the inputs are prepared, or another preprocessing is given.
@@ -183,21 +186,22 @@ def evaluate_run(
         loss = data_loss(dataset, model)
         more = {"loss": loss, "batch_size": batch, "name": str(path), "preprocessing": str(fed)}
         found = evaluate_model(model, feed, **more, **how)
-        if "devices" not in how:  # it has been said of the same model
+        if not {"devices", "bfloat16"} & set(how):  # it has been said of the same model
             warn_of_chance(found, str(path), fed)
         return found
 
     kind, before = KINDS.get(file.name, ("model", "unsplit"))
     unsplit = _unsplit(file, compare)
-    found = {kind: measure("base", file, form=form)}
+    measures = {kind: functools.partial(measure, "base", file, form=form)}
     if unsplit:
-        found = {before: measure("compare", unsplit), **found}
+        measures = {before: functools.partial(measure, "compare", unsplit), **measures}
     if devices:
-        found["placed"] = measure("base", file, devices=devices, trunk=trunk)
+        more = {"devices": devices, "trunk": trunk}
+        measures["placed"] = functools.partial(measure, "base", file, **more)
     return RunEvaluation(
         dataset.name,
         images,
-        Comparison(found),
+        in_precisions(measures, bfloat16),
         dataset.class_names,
         groups,
         stages_of(file.parent) if file.name in KINDS else {},

@@ -16,7 +16,7 @@ from splitnet_tf.errors import DataError, RunError
 from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
 from splitnet_tf.runs.names import RESULTS, SMALL, TREE
 from splitnet_tf.splitting import SplitTree, WholeModel, is_tree
-from splitnet_tf.splitting.export import write_tree
+from splitnet_tf.splitting.export import RUNTIMES, write_tree
 from splitnet_tf.splitting.raw_inputs import with_front
 from splitnet_tf.stages.check_exported import (
     EXAMPLES,
@@ -35,7 +35,6 @@ from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model
 
 FORMATS = ("saved_model", "keras")
-RUNTIMES = {"onnx": "onnxruntime", "litert": "ai_edge_litert"}
 
 
 def export_tree(
@@ -50,6 +49,7 @@ def export_tree(
     include_preprocessing: bool = True,
     dtype: str | None = None,
     value_range: Sequence[float] | None = None,
+    bfloat16: bool = False,
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
 
@@ -79,6 +79,8 @@ def export_tree(
       dtype: str, type of the raw numbers. Defaults to that of ``inputs``, or else to uint8 for
         pixels and float32.
       value_range: least and largest raw number, for the manifest. Defaults to 0 to 255 for pixels.
+      bfloat16: bool, whether layers of float32 compute in bfloat16 in SavedModels, with weights,
+        inputs and outputs in float32; ``.keras`` files stay as they are. Defaults to False.
 
     Returns:
       The manifest, a dict.
@@ -99,7 +101,7 @@ def export_tree(
     """
     if isinstance(tree, keras.Model):
         tree = SplitTree(tree) if is_tree(tree) else WholeModel(tree)
-    more = {}
+    more = {"bfloat16": bfloat16}
     if preprocessing is not None:
         if isinstance(preprocessing, str):
             preprocessing = Preprocessing.parse(preprocessing)
@@ -108,7 +110,7 @@ def export_tree(
         if include_preprocessing and (preprocessing != NONE or len(tree.model.inputs) == 1):
             dtype = dtype or ("uint8" if preprocessing.of_pixels else "float32")
             tree = with_front(tree, preprocessing, dtype)
-        more = _about(tree, preprocessing, include_preprocessing, value_range)
+        more |= _about(tree, preprocessing, include_preprocessing, value_range)
     if not check:
         return write_tree(tree, folder, formats, **more)
     for name in formats:
@@ -125,7 +127,7 @@ def export_tree(
     count = len(keras.tree.flatten(examples)[0])
 
     def checked(written: Path, manifest: dict) -> dict:
-        apart = check_exported(written, manifest, tree, examples)
+        apart = check_exported(written, manifest, tree, examples, bfloat16=bfloat16)
         return {"inputs": inputs_from, "examples": count, "apart": apart}
 
     return write_tree(tree, folder, formats, checked, **more)
@@ -159,13 +161,14 @@ def export_run(
     check: bool = True,
     preprocessing: Preprocessing | None = None,
     include_preprocessing: bool = True,
+    bfloat16: bool = False,
 ) -> dict:
     """Exports the model of a run folder, checked on the first images of the run's own test data.
 
     Args:
       base: run folder of a split or a shrink, or a ``.keras`` file.
-      folder, formats, check, include_preprocessing: see ``export_tree``. Where the folder names no
-        data, or its data cannot be read, inputs are drawn; the manifest says so.
+      folder, formats, check, include_preprocessing, bfloat16: see ``export_tree``. Where the
+        folder names no data, or its data cannot be read, inputs are drawn; the manifest says so.
       preprocessing: preparation of the inputs. Defaults to what the model was trained with; where
         nothing says it, the model is written as it is.
 
@@ -178,6 +181,7 @@ def export_run(
     known = known_of("base", base, (TREE, SMALL))
     found = preprocessing_known(known, preprocessing, takes_images(model))
     how = {"preprocessing": found, "include_preprocessing": include_preprocessing}
+    how["bfloat16"] = bfloat16
     dataset = _dataset(file)
     if dataset is None:
         return export_tree(model, folder, formats, check=check, **how)

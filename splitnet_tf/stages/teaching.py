@@ -11,7 +11,6 @@ import keras
 from splitnet_tf.data.feeds import Feed, TaughtFeed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph import plain_copy
-from splitnet_tf.graph.mixed_precision import bfloat16_layers
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.recipe.distillation import TaughtCrossEntropy
 from splitnet_tf.recipe.phase import Phase
@@ -110,11 +109,4 @@ def teacher_settings(teacher: keras.Model | None) -> dict[str, str]:
 
 def _answers(teacher: keras.Model, bfloat16: bool):
     """A copy of the teacher in inference, x -> float32 logits; it stays as it is."""
-    teacher = plain_copy(teacher)
-    forward = compiled_forward(teacher)
-
-    def answers(x):
-        with bfloat16_layers(teacher, bfloat16):  # while it is traced
-            return forward(x)
-
-    return answers
+    return compiled_forward(plain_copy(teacher), bfloat16=bfloat16)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.keras_reader import all_layers
 from splitnet_tf.graph.kernels import is_kernel
-from splitnet_tf.graph.mixed_precision import bfloat16_layers
+from splitnet_tf.graph.mixed_precision import bfloat16_layers, in_float32
 from splitnet_tf.graph.state import without_settings
 from splitnet_tf.recipe.losses import HeadLosses, by_output, output_names
 from splitnet_tf.training.fused_batch_norm import fused_batch_norms
@@ -197,11 +197,6 @@ def finish(optimizers: Sequence[tuple[keras.optimizers.Optimizer, list[keras.Var
     for optimizer, variables in averaging:
         optimizer.finalize_variable_values(variables)
     return bool(averaging)
-
-
-def in_float32(outputs: Any) -> Any:
-    """Logits in float32, in the structure they came in."""
-    return keras.tree.map_structure(lambda v: tf.cast(v, tf.float32), outputs)
 
 
 def computes_in_float16(model: keras.Model) -> bool:

@@ -86,6 +86,22 @@ def test_bytes_that_cross():
     assert blocks_in_sequence(model, DEVICES[:2]).bytes_crossing == 4 * 8 * 8 * 4
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_in_bfloat16(way):
+    """Near what the model computes, and half of the bytes cross."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="a")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
+    model = scramble(keras.Model(inputs, layers.Dense(3, name="c")(x)))
+    exact, found = (WAYS[way](model, DEVICES[:2], bfloat16=b) for b in (False, True))
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
+    wanted, made = model(images).numpy(), found(images).numpy()
+    assert made.dtype == "float32"
+    assert 1e-5 < np.abs(made - wanted).max() / np.abs(wanted).max() < 0.03
+    assert 2 * found.bytes_crossing == exact.bytes_crossing
+
+
 def test_layers_before_the_first_kernel_are_spread_too():
     inputs = keras.Input((8, 8, 3))
     x = layers.ZeroPadding2D(1)(layers.BatchNormalization(name="norm")(inputs))

@@ -67,8 +67,9 @@ def test_a_grouping_is_not_compared_with_what_it_started_from(place, tmp_path):
 
 
 def test_a_run_is_evaluated_and_resumed_from_another_folder(place):
-    code, printed, found = evaluated(place, place / "here" / "runs" / "s")
+    code, printed, found = evaluated(place, place / "here" / "runs" / "s", "--bfloat16")
     assert code == 0, printed[-2000:]
+    assert found["split_bfloat16"]["bfloat16"] and "unsplit_bfloat16" in found
     assert found["unsplit"]["model"].endswith("here/runs/g/grouped.keras")
     folders = [f"--{n}={place}/here/runs/{f}" for n, f in (("basemodel", "g"), ("train_dir", "s"))]
     code, printed = run(

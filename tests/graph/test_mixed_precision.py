@@ -1,14 +1,14 @@
-"""Steps in bfloat16: the layers compute in it; the weights, the losses and the model do not."""
+"""Steps and inference in bfloat16: the layers compute in it; weights, losses and outputs do not."""
 
 import keras
 import numpy as np
 import pytest
 
 import splitnet_tf as sn
-from splitnet_tf.graph.mixed_precision import bfloat16_layers
+from splitnet_tf.graph.mixed_precision import bfloat16_layers, in_bfloat16
 from splitnet_tf.parallel import PlacedTrainStep, place
 from splitnet_tf.recipe import SGD, CrossEntropy
-from splitnet_tf.training import TrainStep
+from splitnet_tf.training import TrainStep, compiled_forward
 from tests.conftest import random_grouping
 
 SECTIONS = [("unit_2_0", 2), ("unit_3_0", 4)]
@@ -108,3 +108,44 @@ def test_a_placed_step_is_that_of_the_tree(mode):
         size = np.linalg.norm(ours), np.linalg.norm(theirs)
         assert ours @ theirs / size[0] / size[1] > 0.95 and 0.9 < size[0] / size[1] < 1.1
     assert {v.dtype for v in step.placed.copies[tree.trunk.name][0].variables} == {"float32"}
+
+
+def near(found, wanted):
+    """Apart by the rounding of bfloat16, and by more than that of float32."""
+    apart = np.abs(np.asarray(found) - np.asarray(wanted)).max() / np.abs(wanted).max()
+    return found.dtype == "float32" and 1e-5 < apart < 0.03
+
+
+def small_tree():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(6, 3, name="a")(inputs)
+    x = keras.layers.Conv2D(8, 3, activation="relu", name="b")(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(10, name="logits")(x))
+    plan = sn.SplitPlan.from_sections(model, [("b", 2)])
+    return sn.split_model(model, random_grouping(plan, np.random.default_rng(0)), plan)
+
+
+def test_inference_is_near_that_in_float32():
+    tree = small_tree()
+    images, config = batch()[0], tree.model.get_config()
+    wanted = tree.model(images).numpy()
+    forward = compiled_forward(tree.model, bfloat16=True)
+    found = forward(images)
+    assert near(found, wanted)
+    graph = forward.get_concrete_function(images).graph
+    assert set(kernel_types(graph)) == {"bfloat16"}
+    same = in_bfloat16(tree.model)
+    assert near(same(images), wanted) and near(tree.compiled(bfloat16=True)(images), wanted)
+    assert [w is v for w, v in zip(same.weights, tree.model.weights, strict=True)].count(False) == 0
+    np.testing.assert_array_equal(tree.model(images).numpy(), wanted)
+    assert tree.model.get_config() == config
+
+
+def test_a_placed_tree_sends_bfloat16():
+    tree, images = small_tree(), batch()[0]
+    exact, placed = (place(tree, ["/CPU:0", "/CPU:1"], "shard", bfloat16=b) for b in (False, True))
+    assert near(placed(images), tree.model(images).numpy())
+    assert set(kernel_types(placed.graph())) == {"bfloat16"}
+    assert 2 * placed.placement.bytes_crossing == exact.placement.bytes_crossing > 0

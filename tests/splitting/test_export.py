@@ -5,6 +5,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import splitnet_tf as sn
@@ -84,3 +85,23 @@ def test_a_failed_export_leaves_nothing(tree, tmp_path, monkeypatch):
     with pytest.raises(sn.RunError, match="cannot be written: No space left on device"):
         write_tree(tree, tmp_path / "x", ["keras"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_saved_models_in_bfloat16(tree, tmp_path):
+    """Convolutions compute in it; inputs, outputs and variables are float32."""
+    manifest = sn.export_tree(tree, tmp_path / "x", bfloat16=True, check=False)
+    assert manifest["bfloat16"] == ["saved_model"]
+    images = np.random.default_rng(0).normal(size=(4, 6, 6, 3)).astype("float32")
+    made, wanted = {None: [images]}, tree.model(images).numpy()
+    for node in tree.nodes():
+        loaded = tf.saved_model.load(tmp_path / "x" / "nodes" / node.name)
+        feeds = [made[f.source][f.index] for f in node.feeds]
+        made[node.name] = keras.tree.flatten(loaded.serve(feeds if len(feeds) > 1 else feeds[0]))
+        assert {v.dtype for v in loaded.variables} <= {tf.float32}
+    whole = tf.saved_model.load(tmp_path / "x" / "tree")
+    for found in (whole.serve(images), made["head"][0]):
+        assert found.dtype == tf.float32
+        assert 1e-5 < np.abs(found - wanted).max() / np.abs(wanted).max() < 0.03
+    for name in ("litert", "onnx"):
+        with pytest.raises(sn.RunError, match=f"'{name}' does not compute in bfloat16; leave"):
+            sn.export_tree(tree, tmp_path / "y", [name], bfloat16=True, check=False)

@@ -96,6 +96,24 @@ def test_a_tree_is_compared_with_the_unsplit_network(model, tree):
     assert document["split"]["confusion"] == split.confusion.tolist()
 
 
+def test_in_bfloat16_beside_float32(model, tree):
+    found = compare(model, tree, (X, Y), devices=["/CPU:0", "/CPU:1"], bfloat16=True)
+    names = ["unsplit", "split", "placed"]
+    assert list(found.models) == [f"{n}{end}" for n in names for end in ("", "_bfloat16")]
+    for name in names:
+        exact, half = found.models[name], found.models[f"{name}_bfloat16"]
+        assert half.bfloat16 and abs(half.top1 - exact.top1) < 0.1
+        assert 0 < abs(half.cross_entropy - exact.cross_entropy) < 0.05
+    assert found.to_document()["split_bfloat16"]["bfloat16"] is True
+    assert "bfloat16" not in found.to_document()["split"]
+    text = str(found)
+    assert "split bfloat16" in text and text.count("trunk: replicate") == 1
+    half = evaluate_model(tree, (X, Y), form="jit", bfloat16=True)
+    assert half.cross_entropy == pytest.approx(
+        found.models["split_bfloat16"].cross_entropy, abs=0.05
+    )
+
+
 def test_several_classes_an_example(model):
     labels = np.random.default_rng(3).integers(0, 2, (60, 8)).astype("float32")
     found = evaluate_model(model, (X, labels), loss=sn.BinaryCrossEntropy())
