@@ -245,7 +245,7 @@ OTHERS = [
     (lambda m: sn.models.resnet(18, 1e9), ValueError, "width must be from 0.02 to 100; got 1e+09"),
     (lambda m: sn.models.alexnet(width=np.nan), ValueError, "width must be from 0.001 to 10; got"),
     (
-        lambda m: data.load_dataset("svhn"),
+        lambda m: data.load_dataset("SVHN"),
         DataError,
         "dataset must be one of cifar100, planted",
     ),

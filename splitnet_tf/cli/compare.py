@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
-from splitnet_tf.cli.compare_runs import Runs, program_flags
+from splitnet_tf.cli.compare_runs import OF_DATA, Runs, program_flags
 from splitnet_tf.cli.data_flags import define_dataset_flags
 from splitnet_tf.cli.define import Number, define_list, define_text
 from splitnet_tf.cli.output import define_output_flags, show
@@ -18,7 +18,7 @@ from splitnet_tf.storage.json_files import write_json
 FLAGS = flags.FLAGS
 OWN = (
     *("train_dir", "restart", "grouping", "features", "seed", "basemodel", "dataset", "data_dir"),
-    "flagfile",
+    *("image_size", "validation_share", "flagfile"),
 )
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     runs = Runs(
         folder=Path(FLAGS.train_dir),
         dataset=FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
+        **{name: FLAGS[name].value for name in OF_DATA},
         features=FLAGS.features,
         group=own_flags(FLAGS.group_flags, "group_flags"),
         split=own_flags(FLAGS.split_flags, "split_flags"),

@@ -38,7 +38,8 @@ from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
 from splitnet_tf.storage.json_files import read_json, write_json
 
 COMMANDS = "commands.json"
-OF_FILE = r"--grouping=.*\.json$|--dataset=.*\.npz$"
+OF_FILE = r"--grouping=.*\.json$|--dataset=(?!(cifar100?|mnist|digits|planted.*)$)"
+OF_DATA = ("data_dir", "image_size", "validation_share")
 program_flags = functools.cache(flags_of)
 
 
@@ -62,7 +63,8 @@ class Runs:
 
     Attributes:
       folder: folder of all runs.
-      dataset, data_dir: flags of the data; ``data_dir`` may be None.
+      dataset, data_dir, image_size, validation_share: flags of the data; all but the first may be
+        None.
       features: flag of the group program for groups that are given.
       group, split: flags of the programs.
       plain: flags of the group program for the plain run that each grouping starts from; None
@@ -76,6 +78,8 @@ class Runs:
     group: Sequence[str]
     split: Sequence[str]
     plain: Sequence[str] | None
+    image_size: int | None = None
+    validation_share: float | None = None
 
     def check(self, grouping: str, seed: int) -> None:
         """Raises what the programs would find wrong with a grouping or with their flags."""
@@ -117,7 +121,7 @@ class Runs:
         """Returns the flags of each program of a run; ``plain`` is the group program's."""
         folder, plain = self._folder(grouping, seed), self._folder("plain", seed) / "group"
         data = [f"--dataset={self.dataset}", f"--seed={seed}"]
-        data += [f"--data_dir={self.data_dir}"] if self.data_dir else []
+        data += [f"--{name}={value}" for name, value in self._how().items() if value is not None]
         given = [f"--grouping={grouping}"]
         given += [f"--features={self.features}"] if grouping != "learned" else []
         given += [f"--basemodel={plain}"] if self.plain is not None else []
@@ -131,7 +135,10 @@ class Runs:
         return {"plain": [*data, *self.plain, f"--train_dir={plain}"], **found}
 
     def _data(self, seed: int) -> Dataset:
-        return _load(self.dataset, self.data_dir, seed)
+        return _load(self.dataset, seed=seed, **self._how())
+
+    def _how(self) -> dict[str, str | int | float | None]:
+        return {name: getattr(self, name) for name in OF_DATA}
 
     def _folder(self, grouping: str, seed: int) -> Path:
         return self.folder / f"{Path(grouping).stem}-seed{seed}"

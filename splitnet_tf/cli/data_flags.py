@@ -8,20 +8,32 @@ from typing import Any
 
 from absl import flags
 
-from splitnet_tf.cli.define import define_augmentation, define_integer, define_parsed, define_text
+from splitnet_tf.cli.define import (
+    define_augmentation,
+    define_float,
+    define_integer,
+    define_parsed,
+    define_text,
+)
 from splitnet_tf.data import Dataset, check_augmentation, load_dataset
 from splitnet_tf.data.feeds import Feed, SplitFeed
 from splitnet_tf.errors import RunError
 from splitnet_tf.recipe.augmentation import NONE, augmentation
 from splitnet_tf.recipe.preprocessing import KINDS, Preprocessing
-from splitnet_tf.stages.run_data import data_file, is_other, settings_of
+from splitnet_tf.stages.run_data import data_file, is_other, is_own, settings_of
 from splitnet_tf.stages.run_files import folder_of
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
 # Flags of the data that a program takes from the run it starts from, with their defaults.
-OF_RUN = {"dataset": "cifar100", "data_dir": None, "seed": 0}
+OF_RUN = {
+    "dataset": "cifar100",
+    "data_dir": None,
+    "seed": 0,
+    "image_size": None,
+    "validation_share": None,
+}
 
 
 def define_dataset_flags(of_run: bool = False) -> None:
@@ -32,9 +44,28 @@ def define_dataset_flags(of_run: bool = False) -> None:
         None if of_run else OF_RUN["dataset"],
         "Data set: cifar100, cifar10, mnist, digits; planted, two groups of classes that share "
         "features; planted-2-2, two groups of two subgroups (--splits=2-4-4 finds both levels); "
-        f"or an .npz file with your own data.{more}",
+        "any set of tensorflow-datasets for image classification by its name, such as "
+        "imagenet2012 or name/config:version; a folder of pictures; or an .npz file with your own "
+        f"data.{more}",
     )
-    define_text("data_dir", None, "Folder of CIFAR and MNIST. Defaults to ~/tensorflow_datasets.")
+    define_text(
+        "data_dir", None, "Folder of tensorflow-datasets. Defaults to ~/tensorflow_datasets."
+    )
+    more = " Defaults to that of the run --basemodel, or" if of_run else " Defaults to"
+    define_integer(
+        "image_size",
+        None,
+        "Height and width to which pictures of a folder or of tensorflow-datasets are scaled."
+        f"{more} their own where all have one size and fit into memory, else 224.",
+        *(8, 4096),
+    )
+    define_float(
+        "validation_share",
+        None,
+        "Share of the training images that is held out for each of validation and test that a "
+        f"folder or a set of tensorflow-datasets lacks.{more} 0.1.",
+        *(0.001, 0.5),
+    )
 
 
 def define_data_flags(of_run: bool = False) -> None:
@@ -65,8 +96,9 @@ def define_augment_flag() -> None:
     """``--augment``, which was a switch once."""
     define_augmentation(
         "augment",
-        "Augmentation of training images: random crops and flips (crop_flip), or none. Data that "
-        "are no images have none.",
+        "Augmentation of training images: random crops and flips (crop_flip); random windows, "
+        "scaled to the size of the images, and flips (resized_crop); or none. Data that are no "
+        "images have none.",
     )
 
 
@@ -88,7 +120,7 @@ def take_from_run(base: str, run: str | None = None) -> None:
         if FLAGS[name].present:
             continue
         value = own.get(name, of_base.get(name, default))
-        if name == "dataset" and str(value).endswith(".npz"):
+        if name == "dataset" and value is not None:
             value = data_file(folder, value)
         setattr(FLAGS, name, default if value is None else value)
 
@@ -102,7 +134,8 @@ def load_data(base: str | None = None) -> Dataset:
     Raises:
       RunError: the file of the data has changed since the run was made.
     """
-    dataset = load_dataset(FLAGS.dataset, FLAGS.data_dir, FLAGS.seed)
+    names = ("data_dir", "seed", "image_size", "validation_share")
+    dataset = load_dataset(FLAGS.dataset, **{name: FLAGS[name].value for name in names})
     if base is not None and is_other(folder_of(base), FLAGS.dataset, dataset):
         folder = folder_of(base)
         sentence = f"`dataset={FLAGS.dataset}` holds other data than {folder} was trained on"
@@ -116,7 +149,7 @@ def load_data(base: str | None = None) -> Dataset:
 def data_settings(dataset: Dataset, preprocessing: Preprocessing) -> dict:
     """Settings of the data for ``config.json``; a file may change under a run."""
     found = {"preprocessing": str(preprocessing)}
-    if FLAGS.dataset.endswith(".npz"):
+    if is_own(FLAGS.dataset):
         found["data_digest"] = dataset.digest()
     return found
 
@@ -146,7 +179,7 @@ def split_feeds(
         logging.info("The data are no images: `augment=none`.")
         augment = NONE
     if augment != NONE:
-        check_augmentation(dataset.train.images)
+        check_augmentation(dataset.train.images, augment)
     absent = dataset.absent_classes()
     if absent:
         names = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from splitnet_tf.data.dataset import Dataset, Split
-from splitnet_tf.data.from_tfds import TfdsSource, hold_out
+from splitnet_tf.data.from_tfds import TfdsSource
+from splitnet_tf.data.partition import hold_out
 
 SOURCE = TfdsSource(
     "cifar100",
@@ -33,7 +34,7 @@ def load_cifar100(data_dir: str | None = None) -> Dataset:
     features = builder.info.features
     return Dataset(
         "cifar100",
-        *hold_out(images, labels),
+        *hold_out(Split(images, labels)),
         Split(*SOURCE.read(builder, "test", "label")),
         tuple(features["label"].names),
         superclasses,

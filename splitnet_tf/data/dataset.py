@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from splitnet_tf.data.pictures import Pictures, image_content, image_part
 from splitnet_tf.errors import DataError
-from splitnet_tf.storage.digests import digest
+from splitnet_tf.storage.digests import digest, digest_arrays
 
 NAMES = ("cifar100", "planted", "cifar10", "mnist", "digits")
 
@@ -22,8 +23,8 @@ class Split:
     """Inputs and labels of one split.
 
     Attributes:
-      images: images (N, H, W, C), bytes or floats; or data that are no images, such as token ids
-        int (N, T) or features float (N, F).
+      images: images (N, H, W, C), bytes or floats, in memory or ``Pictures`` on disk; or data that
+        are no images, such as token ids int (N, T) or features float (N, F).
       labels: int (N,), class of each example; or 0 and 1 (N, classes), where an example may have
         several classes.
       output: string, name of the model's output that the labels are for. Defaults to none: the
@@ -32,7 +33,7 @@ class Split:
         or numbers to be predicted, float (N,) or (N, k). Defaults to none.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Pictures
     labels: np.ndarray
     output: str | None = None
     others: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -44,10 +45,17 @@ class Split:
         """Returns the first ``count`` examples."""
         return self.rows(slice(0, count))
 
+    def digest(self) -> str:
+        """Digests inputs and labels: 16 digits."""
+        others = [labels for _, labels in sorted(self.others.items())]
+        if isinstance(self.images, Pictures):
+            return digest([self.images.digest(), self.labels, *others])
+        return digest_arrays((self.images, self.labels, *others))
+
     def rows(self, chosen: np.ndarray | slice) -> Split:
-        """Returns some examples."""
+        """Returns some examples; pictures stay on disk."""
         others = {name: labels[chosen] for name, labels in self.others.items()}
-        return Split(self.images[chosen], self.labels[chosen], self.output, others)
+        return Split(image_part(self.images, chosen), self.labels[chosen], self.output, others)
 
     def batch_labels(self, chosen: np.ndarray | slice) -> np.ndarray | dict[str, np.ndarray]:
         """Labels of some examples as a loss takes them, by output where there are several.
@@ -204,7 +212,7 @@ class Dataset:
                 yield f"{split.images.shape}"
                 if split.images.dtype != np.uint8:
                     yield f"{split.images.dtype}"
-                yield split.images
+                yield image_content(split.images)
                 yield split.labels.astype("int32")
                 for name, labels in sorted(split.others.items()):
                     yield f"{split.output} {name} {labels.dtype} {labels.shape}"

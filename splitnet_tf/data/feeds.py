@@ -73,8 +73,8 @@ class SplitFeed(Feed):
       split: the data.
       batch_size: int, examples in a training batch.
       seed: int, seed of order and augmentation.
-      augment: ``"crop_flip"`` or ``"none"``, augmentation of training images. Defaults to the
-        first.
+      augment: ``"crop_flip"``, ``"resized_crop"`` or ``"none"``, augmentation of training images.
+        Defaults to the first.
       preprocessing: preparation of the inputs.
     """
 
@@ -94,7 +94,7 @@ class SplitFeed(Feed):
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self._split, self._batch_size)
 
-    def training(self, start_step: int = 0) -> tf.data.Dataset:
+    def training(self, start_step: int = 0) -> Iterable[tuple]:
         return training_batches(
             self._split,
             self._batch_size,
@@ -104,17 +104,15 @@ class SplitFeed(Feed):
             preprocessing=self._preprocessing,
         )
 
-    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> tf.data.Dataset:
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
         return evaluation_batches(self._split, batch_size, preprocessing=self._preprocessing)
 
     def labels(self) -> np.ndarray | None:
         return self._split.labels
 
     def settings(self) -> dict[str, Any]:
-        others = [x for _, x in sorted(self._split.others.items())]
-        arrays = (self._split.images, self._split.labels, *others)
         own = {"batch_size": self._batch_size, "augment": self._augment}
-        return {"data_digest": digest_arrays(arrays), **own}
+        return {"data_digest": self._split.digest(), **own}
 
 
 class ArrayFeed(Feed):

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splitnet_tf.data.dataset import Split
 from splitnet_tf.errors import DataError
-
-VALID_SHARE = 10  # one training image of ten validates
-VALID_SEED = 2017
 
 
 def default_data_dir() -> str:
@@ -65,13 +61,14 @@ class TfdsSource:
             raise DataError(f"{self.title} in {where} is not complete; {self.remedy(where)}")
         return builder
 
-    def read(self, builder, split: str, *labels: str) -> list[np.ndarray]:
+    def read(self, builder, split: str, *labels: str, image: str = "image") -> list[np.ndarray]:
         """Reads a split.
 
         Args:
           builder: tfds builder, from ``open``.
           split: string, name of the split.
           *labels: keys of integers that are read besides the images.
+          image: string, key of the images. Defaults to ``"image"``.
 
         Returns:
           Images uint8 (N, H, W, C), then int32 (N,) for each key.
@@ -81,7 +78,7 @@ class TfdsSource:
         """
         import tensorflow as tf
 
-        keys, parts = ("image", *labels), []
+        keys, parts = (image, *labels), []
         try:
             data = builder.as_dataset(split=split, shuffle_files=False, batch_size=None)
             data = data.batch(1000, num_parallel_calls=tf.data.AUTOTUNE)
@@ -117,21 +114,3 @@ def is_complete(builder) -> bool:
         )
         and builder.is_prepared()
     )
-
-
-def hold_out(images: np.ndarray, labels: np.ndarray) -> tuple[Split, Split]:
-    """Splits training data into training and validation, always the same.
-
-    Args:
-      images: uint8 (N, H, W, C).
-      labels: int32 (N,), each class from 0 up there.
-
-    Returns:
-      The training and the validation split; the latter has a tenth of each class, rounded down.
-    """
-    rng = np.random.default_rng(VALID_SEED)
-    classes = (np.flatnonzero(labels == c) for c in range(int(labels.max()) + 1))
-    chosen = [rng.permutation(found)[: len(found) // VALID_SHARE] for found in classes]
-    valid = np.sort(np.concatenate(chosen))
-    train = np.setdiff1d(np.arange(len(labels)), valid)
-    return Split(images[train], labels[train]), Split(images[valid], labels[valid])

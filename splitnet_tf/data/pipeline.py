@@ -8,15 +8,19 @@ uninterrupted one sees there.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.data.dataset import Split
+from splitnet_tf.data.decoding import resized_crops
 from splitnet_tf.data.order import calibration_order, epoch_order
+from splitnet_tf.data.pictures import Pictures
+from splitnet_tf.data.streaming import PictureBatches
 from splitnet_tf.errors import DataError
-from splitnet_tf.recipe.augmentation import CROP_FLIP, NONE, PAD
+from splitnet_tf.recipe.augmentation import CROP_FLIP, NONE, PAD, RESIZED_CROP
 from splitnet_tf.recipe.preprocessing import Preprocessing
 
 
@@ -43,10 +47,12 @@ def crop_and_flip(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.gather(cropped, columns, axis=2, batch_dims=1)
 
 
-def check_augmentation(images: np.ndarray) -> None:
+def check_augmentation(images: np.ndarray | Pictures, augment: str = CROP_FLIP) -> None:
     """Raises DataError where data cannot be cropped at random: no images, or too small ones."""
     if images.ndim != 4:
         raise DataError(f"Data of shape {images.shape[1:]} are no images; give `augment=none`.")
+    if augment == RESIZED_CROP:
+        return
     height, width = images.shape[1:3]
     if min(height, width) <= PAD:
         raise DataError(
@@ -75,7 +81,7 @@ def training_batches(
     augment: str = CROP_FLIP,
     *,
     preprocessing: Preprocessing,
-) -> tf.data.Dataset:
+) -> Iterable[tuple]:
     """Makes an endless data set whose element k is the batch of step ``start_step + k``.
 
     Args:
@@ -83,8 +89,8 @@ def training_batches(
       batch_size: int, examples in a batch; an epoch drops the examples that fill no batch.
       seed: int, seed of order and augmentation.
       start_step: int, step of the first element. Defaults to 0.
-      augment: ``"crop_flip"``, images cropped and flipped at random, or ``"none"``. Defaults to
-        the first.
+      augment: ``"crop_flip"``, images cropped and flipped at random; ``"resized_crop"``, a random
+        window scaled to the size of the images; or ``"none"``. Defaults to the first.
       preprocessing: preparation of the inputs, after the augmentation.
 
     Returns:
@@ -95,14 +101,36 @@ def training_batches(
     """
     steps = steps_per_epoch(split, batch_size)
     if augment != NONE:
-        check_augmentation(split.images)
+        check_augmentation(split.images, augment)
     orders = functools.lru_cache(2)(lambda epoch: epoch_order(seed, epoch, len(split)))
     first = split.batch_labels(slice(0, 1))
     kinds = keras.tree.flatten(first)
 
-    def examples_of(step):
+    def chosen_of(step):
         epoch, i = divmod(int(step), steps)
-        chosen = orders(epoch)[i * batch_size : (i + 1) * batch_size]
+        return orders(epoch)[i * batch_size : (i + 1) * batch_size]
+
+    def augmented(images, step, augment):
+        if augment == NONE:
+            return images
+        change = resized_crops if augment == RESIZED_CROP else crop_and_flip
+        return change(images, tf.stack([tf.constant(seed, tf.int64), step]))
+
+    if isinstance(split.images, Pictures):
+        # A window of the whole picture is drawn where it is decoded.
+        windows = augment == RESIZED_CROP
+
+        def finish(images, labels, step):
+            images = augmented(images, step, NONE if windows else augment)
+            return preprocessing(images), tf.ensure_shape(labels, (batch_size,))
+
+        return PictureBatches(
+            *(split.images, split.batch_labels, chosen_of, start_step, None),
+            *(seed if windows else None, finish),
+        )
+
+    def examples_of(step):
+        chosen = chosen_of(step)
         return [split.images[chosen], *keras.tree.flatten(split.batch_labels(chosen))]
 
     @tf.autograph.experimental.do_not_convert  # the conversion takes longer than a small epoch
@@ -113,9 +141,7 @@ def training_batches(
         for x, kind in zip(labels, kinds, strict=True):
             x.set_shape((batch_size, *kind.shape[1:]))
         labels = keras.tree.pack_sequence_as(first, labels)
-        if augment != NONE:
-            images = crop_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]))
-        return preprocessing(images), labels
+        return preprocessing(augmented(images, step, augment)), labels
 
     # Not from_generator: that sets glibc's M_TRIM_THRESHOLD for the process, and every tensor
     # then costs page faults; a CPU's training step took twice as long.
@@ -138,7 +164,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
 
 def evaluation_batches(
     split: Split, batch_size: int, *, preprocessing: Preprocessing
-) -> tf.data.Dataset:
+) -> Iterable[tuple]:
     """Makes batches of all examples once, in order; the last may be smaller.
 
     Args:
@@ -154,6 +180,16 @@ def evaluation_batches(
     """
     if batch_size < 1:
         raise DataError(f"batch_size must be 1 or more; got {batch_size}.")
+    if isinstance(split.images, Pictures):
+        everything, count = np.arange(len(split)), -(-len(split) // batch_size)
+
+        def chosen_of(number):
+            return everything[number * batch_size : (number + 1) * batch_size]
+
+        return PictureBatches(
+            *(split.images, split.batch_labels, chosen_of, 0, count, None),
+            lambda images, labels, number: (preprocessing(images), labels),
+        )
     data = tf.data.Dataset.from_tensor_slices((split.images, split.batch_labels(slice(None))))
 
     @tf.autograph.experimental.do_not_convert
@@ -165,9 +201,10 @@ def evaluation_batches(
 
 def calibration_batches(
     split: Split, batch_size: int, count: int, seed: int = 0, *, preprocessing: Preprocessing
-) -> tf.data.Dataset:
+) -> Iterable:
     """Makes ``count`` batches of prepared training inputs in a seeded order, not augmented."""
     chosen = calibration_order(seed, len(split))[: batch_size * count]
-    part = Split(split.images[chosen], split.labels[chosen])
-    data = evaluation_batches(part, batch_size, preprocessing=preprocessing)
+    data = evaluation_batches(split.rows(chosen), batch_size, preprocessing=preprocessing)
+    if isinstance(split.images, Pictures):
+        return (x for x, _ in data)
     return data.map(tf.autograph.experimental.do_not_convert(lambda x, y: x))

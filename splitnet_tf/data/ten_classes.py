@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from splitnet_tf.data.dataset import Dataset, Split
 from splitnet_tf.data.digits import CLASS_NAMES as DIGITS
-from splitnet_tf.data.from_tfds import TfdsSource, hold_out
+from splitnet_tf.data.from_tfds import TfdsSource
+from splitnet_tf.data.partition import hold_out
 
 CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
@@ -48,6 +49,6 @@ def _load(name: str, title: str, class_names: tuple[str, ...], data_dir: str | N
 
     source = TfdsSource(name, title, remedy)
     builder = source.open(data_dir)
-    train, valid = hold_out(*source.read(builder, "train", "label"))
+    train, valid = hold_out(Split(*source.read(builder, "train", "label")))
     test = Split(*source.read(builder, "test", "label"))
     return Dataset(name, train, valid, test, class_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -10,8 +11,10 @@ from keras import ops
 from splitnet_tf.errors import ArgumentError
 
 PAD = 4  # pixels on each side, before an image is cropped at random
-CROP_FLIP, NONE = "crop_flip", "none"
-AUGMENTATIONS = (CROP_FLIP, NONE)
+LEAST_AREA = 0.08  # of a window that is scaled, as a share of the image
+LEAST_RATIO = 3 / 4  # width by height of such a window; the most is 4/3
+CROP_FLIP, RESIZED_CROP, NONE = "crop_flip", "resized_crop", "none"
+AUGMENTATIONS = (CROP_FLIP, RESIZED_CROP, NONE)
 # Augmentation was a switch once; flags and run folders may still have it like that.
 _SWITCH = {"true": CROP_FLIP, "false": NONE, "1": CROP_FLIP, "0": NONE}
 
@@ -70,3 +73,58 @@ class CropAndFlip(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class ResizedCrop(keras.layers.Layer):
+    """Scales a random window of each image to the size of the image, flips half of them.
+
+    A window has 8% to 100% of the area and a ratio of width to height from 3/4 to 4/3, but is never
+    higher or wider than the image. Inputs and outputs are float32 (B, H, W, C). Without
+    ``training`` the outputs are the inputs.
+
+    Args:
+      seed: int, seed of the windows and flips. Defaults to 0.
+    """
+
+    def __init__(self, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        count, (height, width) = ops.shape(images)[0], images.shape[1:3]
+
+        def drawn():
+            return keras.random.uniform((count, 1), seed=self.generator)
+
+        area = height * width * (LEAST_AREA + (1 - LEAST_AREA) * drawn())
+        ratio = ops.exp(math.log(LEAST_RATIO) * (1 - 2 * drawn()))
+        h = ops.clip(ops.sqrt(area / ratio), 1, height)
+        w = ops.clip(ops.sqrt(area * ratio), 1, width)
+        y = self._places(drawn() * (height - h), h, height)
+        x = self._places(drawn() * (width - w), w, width)
+        x = ops.where(drawn() < 0.5, ops.flip(x, axis=1), x)
+        rows, columns = self._weights(y, height), self._weights(x, width)
+        found = ops.einsum("bhi,biwc->bhwc", rows, images)
+        return ops.einsum("bvw,bhwc->bhvc", columns, found)
+
+    def _places(self, start, length, count):
+        """Places of the pixels of a window along an axis of the image, (B, count)."""
+        return start + (length - 1) * ops.arange(count, dtype="float32") / max(count - 1, 1)
+
+    def _weights(self, places, count):
+        """Bilinear weights of the image's pixels, (B, places, count)."""
+        apart = ops.abs(ops.expand_dims(places, -1) - ops.arange(count, dtype="float32"))
+        return ops.maximum(0.0, 1 - apart)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+LAYERS = {CROP_FLIP: CropAndFlip, RESIZED_CROP: ResizedCrop}

@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe.augmentation import LAYERS, augmentation
 from splitnet_tf.recipe.augmentation import NONE as NO_AUGMENTATION
-from splitnet_tf.recipe.augmentation import CropAndFlip
 
 KINDS = ("whiten", "none", "scale01", "scale11", "standardize", "caffe")
 # Kinds that take pixels from 0 to 255.
@@ -221,7 +221,8 @@ def with_preprocessing(
       model: takes prepared inputs (B, ...), one tensor; its weights are shared.
       preprocessing: preparation of the inputs.
       dtype: string, type of the data. Defaults to bytes.
-      augment: ``"crop_flip"`` or ``"none"``; acts in training alone. Defaults to ``"none"``.
+      augment: ``"crop_flip"``, ``"resized_crop"`` or ``"none"``; acts in training alone. Defaults
+        to ``"none"``.
       seed: int, seed of the augmentation.
 
     >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6, 6, 3))
@@ -238,7 +239,7 @@ def with_preprocessing(
     x = inputs
     if augment != NO_AUGMENTATION:
         # In float32 whatever the policy: means and differences do not fit bfloat16.
-        x = CropAndFlip(seed, dtype="float32")(_as_float(x))
+        x = LAYERS[augmentation(augment)](seed, dtype="float32")(_as_float(x))
     x = preprocessing(x)
     x = keras.layers.Activation("linear", dtype="float32")(model(x))
     return keras.Model(inputs, x, name=model.name)

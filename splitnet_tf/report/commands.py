@@ -13,6 +13,7 @@ from splitnet_tf.runs.names import EVALUATION
 
 # Settings that belong to one call of a program, or that it found by itself.
 NO_FLAGS = ("restart", "sections")
+OF_DATA = ("dataset", "data_dir", "seed", "image_size", "validation_share")
 WIDTH = 96  # characters of a line
 _FLAG = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -31,8 +32,7 @@ def training_command(folder: RunFolder) -> str:
 
 def evaluation_command(run: Run | SparseRun) -> str:
     """Writes the call of ``evaluate`` whose output the report reads."""
-    names = ("dataset", "data_dir", "seed")
-    flags = {name: run.setting(name) for name in names}
+    flags = {name: run.setting(name) for name in OF_DATA}
     flags["basemodel"] = str(run.path)
     flags["output_file"] = str(run.path / EVALUATION)
     return _command("evaluate", flags)
@@ -40,7 +40,7 @@ def evaluation_command(run: Run | SparseRun) -> str:
 
 def placed_command(run: Run, devices: int) -> str:
     """Writes the call of ``evaluate`` that runs the tree on ``devices`` GPUs."""
-    flags = {name: run.setting(name) for name in ("dataset", "data_dir", "seed")}
+    flags = {name: run.setting(name) for name in OF_DATA}
     flags["basemodel"] = str(run.path)
     flags["devices"] = [f"/GPU:{i}" for i in range(devices)]
     flags["trunk"] = "shard"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splitnet_tf.data import Dataset, load_dataset
+from splitnet_tf.data import Dataset, is_folder, load_dataset
+from splitnet_tf.data.dataset import NAMES
 from splitnet_tf.errors import RunError
 from splitnet_tf.runs import base_places, read_config
 from splitnet_tf.runs.names import CONFIG
@@ -16,15 +17,23 @@ def settings_of(folder: Path | None) -> dict[str, Any]:
     return read_config(folder) if folder and (folder / CONFIG).is_file() else {}
 
 
-def data_file(folder: Path, file: str) -> str:
-    """The path of a run's data file, as either it or the run may have been moved."""
-    return str(next((p for p in base_places(folder, Path(file)) if p.is_file()), file))
+def is_own(name: str) -> bool:
+    """True for data that are not made here and may change: a file, a folder, a set by name."""
+    return name not in NAMES and not name.startswith("planted")
+
+
+def data_file(folder: Path, name: str) -> str:
+    """The path of a run's data file or folder, as either it or the run may have been moved."""
+    if not is_own(name):
+        return name
+    places = base_places(folder, Path(name))
+    return str(next((p for p in places if p.is_file() or is_folder(str(p))), name))
 
 
 def is_other(folder: Path, name: str, dataset: Dataset) -> bool:
-    """True when a data file holds something else than the run in a folder was trained on."""
+    """True when data of one's own are others than the run in a folder was trained on."""
     wanted = settings_of(folder).get("data_digest")
-    return wanted is not None and name.endswith(".npz") and wanted != dataset.digest()
+    return wanted is not None and is_own(name) and wanted != dataset.digest()
 
 
 def run_dataset(folder: Path) -> Dataset | None:
@@ -37,9 +46,9 @@ def run_dataset(folder: Path) -> Dataset | None:
     name = config.get("dataset")
     if not isinstance(name, str):
         return None
-    if name.endswith(".npz"):
-        name = data_file(folder, name)
-    dataset = load_dataset(name, config.get("data_dir"), config.get("seed") or 0)
+    name = data_file(folder, name)
+    how = {key: config.get(key) for key in ("image_size", "validation_share")}
+    dataset = load_dataset(name, config.get("data_dir"), config.get("seed") or 0, **how)
     if is_other(folder, name, dataset):
         raise RunError(f"{name} holds other data than {folder} was trained on")
     return dataset

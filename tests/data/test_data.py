@@ -218,7 +218,7 @@ def test_wrong_data_is_named(changes, sentence):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: data.load_dataset("svhn"), "dataset must be one of cifar100, planted"),
+        (lambda: data.load_dataset("SVHN"), "dataset must be one of cifar100, planted"),
         (lambda: data.load_dataset("planted-0"), "got 'planted-0'"),
         (lambda: data.load_dataset("cifar100", "/nowhere"), "run: python download_cifar100.py"),
         (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.recipe.augmentation import PAD, CropAndFlip, augmentation
+from splitnet_tf.recipe.augmentation import PAD, CropAndFlip, ResizedCrop, augmentation
 from splitnet_tf.recipe.preprocessing import NONE, with_preprocessing
 from tests.conftest import to_numpy
 
@@ -40,9 +40,29 @@ def test_every_crop_is_a_window_of_the_reflected_image():
     assert not np.array_equal(to_numpy(CropAndFlip(4)(given, training=True)), found)
 
 
-def test_it_is_saved_with_a_model(tmp_path):
+def test_a_resized_crop_is_a_scaled_window():
+    """Of images that are linear in both axes: a window of one is one, with its own ends."""
+    y, x = np.mgrid[:16, :20].astype("float32")
+    given = np.repeat(np.stack([y, x], -1)[None], 300, axis=0)
+    found = to_numpy(ResizedCrop(3)(given, training=True))
+    top, bottom = found[:, 0, 0, 0], found[:, -1, 0, 0]
+    left, right = found[:, 0, 0, 1], found[:, 0, -1, 1]
+    lines = [np.linspace(top, bottom, 16, axis=1)[:, :, None], np.linspace(left, right, 20, axis=1)]
+    expected = np.stack(np.broadcast_arrays(lines[0], lines[1][:, None]), -1)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert 0.4 < np.mean(right < left) < 0.6
+    height, width = bottom - top + 1, np.abs(right - left) + 1
+    area, ratio = height * width / 320, width / height
+    assert area.min() > 0.07 and area.max() > 0.8 and 0.4 < area.mean() < 0.6
+    fits = (height < 15.9) & (width < 19.9)
+    assert ratio[fits].min() > 0.74 and ratio[fits].max() < 1.35
+    np.testing.assert_array_equal(to_numpy(ResizedCrop(3)(given, training=False)), given)
+
+
+@pytest.mark.parametrize("augment", ["crop_flip", "resized_crop"])
+def test_it_is_saved_with_a_model(tmp_path, augment):
     inner = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.GlobalMaxPooling2D()])
-    whole = with_preprocessing(inner, NONE, augment="crop_flip", seed=5)
+    whole = with_preprocessing(inner, NONE, augment=augment, seed=5)
     whole.save(tmp_path / "whole.keras")
     again = keras.saving.load_model(tmp_path / "whole.keras")
     given = images(16, 12)
@@ -56,5 +76,7 @@ def test_names_and_the_switch_of_before():
         assert augmentation(value) == "crop_flip"
     for value in (False, "False", "0", "none"):
         assert augmentation(value) == "none"
-    with pytest.raises(ArgumentError, match="`augment` must be one of crop_flip, none; got 'flip'"):
+    with pytest.raises(
+        ArgumentError, match="must be one of crop_flip, resized_crop, none; got 'fl"
+    ):
         augmentation("flip")
