@@ -56,7 +56,7 @@ def define_dataset_flags(of_run: bool = False) -> None:
         "image_size",
         None,
         "Height and width to which pictures of a folder or of tensorflow-datasets are scaled."
-        f"{more} their own where all have one size and fit into memory, else 224.",
+        f"{more} their own where all have one size, else 224.",
         *(8, 4096),
     )
     define_float(

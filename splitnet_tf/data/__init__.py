@@ -84,7 +84,7 @@ def load_dataset(
       data_dir: string, folder of tensorflow-datasets. Defaults to ``~/tensorflow_datasets``.
       seed: int, seed of the planted data. Defaults to 0.
       image_size: int, height and width of the images of a folder or of tensorflow-datasets.
-        Defaults to their own where all have one size and fit into memory, else to 224.
+        Defaults to their own where all have one size, else to 224.
       validation_share: float, share of the training examples that is held out where a folder or
         a set of tensorflow-datasets lacks a split. Defaults to 0.1.
 

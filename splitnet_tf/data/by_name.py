@@ -29,13 +29,14 @@ def load_by_name(
 ) -> Dataset:
     """Loads a data set that tensorflow-datasets has prepared.
 
-    Images of one size that fit into memory are read whole; others stay on disk.
+    Images of one size that fit into memory are read whole; others stay on disk, and the middle of
+    each is scaled.
 
     Args:
       name: string, ``name``, ``name/config`` or ``name/config:version``.
       data_dir: string, folder of the data. Defaults to ``default_data_dir()``.
-      image_size: int, height and width of the images. Defaults to that of the data set where all
-        have one size and fit into memory, else to 224.
+      image_size: int, height and width of the images. Defaults to their own where all have one
+        size, else to 224.
       validation_share: float, see ``partition``.
 
     Raises:
@@ -50,13 +51,21 @@ def load_by_name(
     if channels == 4:
         logging.info("The images of '%s' have an alpha channel, which is dropped.", name)
     counts = {s: info.num_examples for s, info in builder.info.splits.items() if s in SPLITS}
-    found = {}
-    one_size = height is not None and width is not None and channels in (1, 3)
+    one_size = None not in (height, width) and channels in (1, 3)
     fits = one_size and sum(counts.values()) * height * width * channels <= IN_MEMORY
-    as_they_are = image_size is None or (image_size == height == width)
+    fits = fits and _format(builder) == "tfrecord" and image_size in (None, height, width)
+    if image_size is None and not fits:
+        image_size = height if one_size and height == width else DEFAULT_SIZE
+        logging.info(
+            "The images of '%s' stay on disk; the middle of each is scaled to %dx%d, which "
+            "`image_size` changes.",
+            *(name, image_size, image_size),
+        )
+    whole = fits and (image_size is None or height == width)
     source = TfdsSource(name, f"Data set '{name}'", lambda where: _remedy(name, where))
+    found = {}
     for split in counts:
-        if fits and as_they_are:
+        if whole:
             images, labels = source.read(builder, split, label, image=image)
         else:
             images, labels = _on_disk(builder, split, image, label, image_size, where)
@@ -64,12 +73,6 @@ def load_by_name(
             logging.info("Split '%s' of '%s' has no labels and is not used.", split, name)
             continue
         found[SPLITS[split]] = Split(images, labels)
-    if image_size is None and not fits:
-        logging.info(
-            "The images of '%s' are larger than memory or of several sizes: the middle of each is "
-            "scaled to %dx%d; `image_size` sets another size.",
-            *(name, DEFAULT_SIZE, DEFAULT_SIZE),
-        )
     names = _class_names(name, features[label])
     return Dataset(
         name.replace("/", "-")[:60],
@@ -149,13 +152,13 @@ def _class_names(name: str, feature: Any) -> tuple[str, ...]:
 
 
 def _on_disk(
-    builder: Any, split: str, image: str, label: str, image_size: int | None, where: str
+    builder: Any, split: str, image: str, label: str, image_size: int, where: str
 ) -> tuple[Pictures, np.ndarray]:
     """The pictures of a split on disk, and their labels."""
     info, name = builder.info.splits[split], builder.info.full_name
     remedy = f"remove {builder.data_dir} and {_remedy(builder.name, where)}"
     kinds = {"tfrecord": RecordSource, "array_record": ArrayRecordSource}
-    kind = str(getattr(builder.info.file_format, "value", builder.info.file_format))
+    kind = _format(builder)
     if kind not in kinds:
         raise DataError(
             f"Data set '{name}' is stored as {kind}; prepare it as tfrecord or array_record."
@@ -167,8 +170,13 @@ def _on_disk(
             f"{len(source)} are there; {remedy}"
         )
     channels = 1 if builder.info.features[image].shape[-1] == 1 else 3
-    pictures = Pictures(source, image_size or DEFAULT_SIZE, channels)
+    pictures = Pictures(source, image_size, channels)
     return pictures, source.labels.astype(np.int32)
+
+
+def _format(builder: Any) -> str:
+    """Kind of the files that a data set is stored in."""
+    return str(getattr(builder.info.file_format, "value", builder.info.file_format))
 
 
 def _remedy(name: str, where: str | Path) -> str:

@@ -94,8 +94,8 @@ def load_folder(
 
     Args:
       folder: path of the folder.
-      image_size: int, height and width of the images. Defaults to that of the pictures where all
-        have one size and fit into memory, else to 224.
+      image_size: int, height and width of the images. Defaults to those of the pictures where they
+        are of one size, else to 224.
       validation_share: float, see ``partition``.
 
     Raises:

@@ -19,7 +19,8 @@ def as_images(source: PictureSource, image_size: int | None, what: str) -> np.nd
 
     Args:
       source: the pictures.
-      image_size: int, height and width of the images; None for that of the pictures, or 224.
+      image_size: int, height and width of the images; None for that of the pictures where they are
+        of one size, else 224.
       what: string, names the pictures in a sentence.
 
     Raises:
@@ -40,12 +41,13 @@ def as_images(source: PictureSource, image_size: int | None, what: str) -> np.nd
         if images is not None:
             return images
     if image_size is None:
+        image_size = height if alike and height == width else DEFAULT_SIZE
         logging.info(
-            "The pictures of %s are larger than memory or of several sizes: the middle of each is "
-            "scaled to %dx%d; `image_size` sets another size.",
-            *(what, DEFAULT_SIZE, DEFAULT_SIZE),
+            "The pictures of %s stay on disk; the middle of each is scaled to %dx%d, which "
+            "`image_size` changes.",
+            *(what, image_size, image_size),
         )
-    return Pictures(source, every.size, channels)
+    return Pictures(source, image_size, channels)
 
 
 def _array(pictures: Pictures, shape: tuple[int, int, int]) -> np.ndarray | None:

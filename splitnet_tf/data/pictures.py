@@ -95,10 +95,10 @@ class Pictures:
 
         try:
             return how(tf.constant(self.source.read(int(index))), self.size, self.channels).numpy()
-        except tf.errors.OpError as error:
+        except tf.errors.OpError:
             raise DataError(
-                f"{self.source.name(int(index))} cannot be decoded ({_reason(error)}); repair the "
-                "picture or remove it."
+                f"{self.source.name(int(index))} cannot be decoded (it is truncated, damaged, or "
+                "not a JPEG, PNG, GIF, BMP or WebP); repair the picture or remove it."
             ) from None
 
     def check(self, which: np.ndarray) -> None:
@@ -129,10 +129,3 @@ def image_content(images: np.ndarray | Pictures) -> np.ndarray | str:
 def image_part(images: np.ndarray | Pictures, which: Sequence[int] | np.ndarray | slice):
     """Some of the images; pictures stay on disk."""
     return images.part(which) if isinstance(images, Pictures) else images[which]
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "premature end" in text.lower() or "truncated" in text.lower():
-        return "it is truncated or damaged"
-    return "it is damaged, or not a JPEG, PNG, GIF, BMP or WebP"
