@@ -116,6 +116,7 @@ def learn(
         method=FLAGS.method,
         given=given,
         class_names=dataset.class_names,
+        superclasses=dataset.superclasses,
         class_weight=weights,
         seed=FLAGS.seed,
         split_pace=10.0 if FLAGS.finetune else 1.0,
@@ -196,7 +197,8 @@ def classes_given(
 
 def grouping_recipe() -> GroupingRecipe:
     """The recipe that the flags make."""
-    names = "warmup_epochs gamma1_growth converged_p converged_hold converged_off_block"
+    names = "warmup_epochs gamma1_growth growth_share gamma2_delay start_p "
+    names += "converged_p converged_hold converged_off_block"
     return GroupingRecipe(
         **phase_values(),
         **{name: FLAGS[name].value for name in names.split()},
@@ -216,6 +218,7 @@ def make_grouped(plain: keras.Model, plan: SplitPlan) -> keras.Model:
         FLAGS.gamma3,
         scaling=FLAGS.scaling,
         reduction="weighted" if FLAGS.weighted_group_loss else "mean",
+        gates=FLAGS.gates,
         seed=FLAGS.seed,
     )
 

@@ -15,6 +15,7 @@ from splitnet_tf.cli.define import (
 )
 from splitnet_tf.data import Dataset
 from splitnet_tf.grouping import SplitPlan
+from splitnet_tf.grouping.recipe import STARTS
 from splitnet_tf.grouping.start import FEATURES
 from splitnet_tf.models.short_forms import parse_splits
 from splitnet_tf.stages.auto_splits import AUTO, DECIDING, kept_sections, sections_within
@@ -88,6 +89,12 @@ def define_split_flags() -> None:
         "Weight each kernel's R_W by itself, as in the 2017 code, in place of the mean over "
         "kernels.",
     )
+    flags.DEFINE_boolean(
+        "gates",
+        False,
+        "Multiply the split kernels by a block mask that closes while the groups are learned, so "
+        "that the cross entropy reaches the assignments.",
+    )
 
 
 def define_learning_flags() -> None:
@@ -95,17 +102,35 @@ def define_learning_flags() -> None:
     define_float(
         "gamma1_growth",
         20.0,
-        "Factor by which gamma1 has grown after three fifths of the grouping, so that little "
-        "is left off the blocks at the cut.",
+        "Factor by which gamma1 has grown after --growth_share of the grouping, so that little is "
+        "left off the blocks at the cut.",
         1,
         1e6,
+    )
+    define_float(
+        "growth_share",
+        0.6,
+        "Share of the epochs after the warm-up over which gamma1 grows, and gates close.",
+        0,
+        1,
+    )
+    define_float(
+        "gamma2_delay", 0.0, "Share of the epochs after the warm-up before R_D sets in.", 0, 1
     )
     flags.DEFINE_enum(
         "assignment_init",
         "clustering",
-        ["clustering", "random"],
-        "Start of the assignments after the warm-up: clusters of the weights, or noise as in "
-        "the paper.",
+        list(STARTS),
+        "Start of the assignments after the warm-up: clusters of the weights (clustering); "
+        "clusters whose classes and features are exchanged so that R_W falls (exchange); or noise "
+        "as in the paper (random).",
+    )
+    define_float(
+        "start_p",
+        0.9,
+        "Membership of a channel in its group at a start that is not random; above 1 / groups.",
+        0.01,
+        0.999,
     )
     define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
     define_float(
@@ -236,7 +261,7 @@ def check_grouping_flags(plan: SplitPlan, values: flags.FlagValues = FLAGS) -> N
     name = values.grouping
     if name != "learned" and not plan.kernels:
         raise flags.Error(f"--grouping={name} has no effect: --splits asks for no group.")
-    unused = ("features",) if name == "learned" else ("assignment_init",)
+    unused = ("features",) if name == "learned" else ("assignment_init", "start_p")
     unused += ("clusters_of", "equal_clusters") if name != "clustering" else ()
     for flag in unused:
         # What is as by default does no harm; the command of a report names every flag.

@@ -44,6 +44,7 @@ class Assignment(keras.layers.Layer):
             name="logits",
             shape=(self.num_groups, self.size),
             initializer=keras.initializers.RandomNormal(stddev=self.stddev, seed=self.seed),
+            autocast=False,  # layers that compute in bfloat16 read it too
         )
         self.built = True
 
@@ -55,6 +56,10 @@ class Assignment(keras.layers.Layer):
     def p(self):
         """Computes memberships (num_groups, size): softmax over the groups, columns sum to 1."""
         return ops.softmax(self.logits, axis=0)
+
+    def hard(self):
+        """Computes p as the cut reads it, (num_groups, size): 1 for the largest, else 0."""
+        return ops.one_hot(ops.argmax(self.logits, axis=0), self.num_groups, axis=0)
 
     def checked(self, labels) -> np.ndarray:
         """Returns labels as an array (size,) of ints from 0 to ``num_groups`` - 1.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.grouping.gates import fold_gates
 from splitnet_tf.grouping.group_model import plan_of, split_losses
 from splitnet_tf.grouping.recipe import STARTS, GroupingRecipe
 from splitnet_tf.grouping.schedule import ScheduleAction
@@ -25,12 +26,15 @@ class GroupingSchedule(keras.callbacks.Callback):
       warmup_epochs: float, epochs before the split losses set in. Defaults to 5.
       growth: float of 1 or more, factor by which gamma1 has grown after ``growth_share`` of the
         epochs that follow the warm-up. Defaults to 20.
-      growth_share: float from 0 to 1. Defaults to 0.6.
-      start: how the assignments start after the warm-up: ``"clustering"`` of the weights, or
-        ``"random"`` to leave them as they are. Defaults to ``"clustering"``.
+      growth_share: float from 0 to 1; gates close over the same time. Defaults to 0.6.
+      start: how the assignments start after the warm-up: ``"clustering"`` of the weights,
+        ``"exchange"``, see ``GroupingRecipe``, or ``"random"`` to leave them as they are. Defaults
+        to ``"clustering"``.
       start_p: float, membership of a channel in its group at the start, above 1 / groups. Defaults
         to 0.9.
       seed: int, seed of the clustering. Defaults to 0.
+      gamma2_delay: float from 0 to 1, share of the epochs after the warm-up before R_D sets in.
+        Defaults to 0.
       grouped: the grouped model, where the fitted model is another one that contains it.
 
     Raises:
@@ -47,6 +51,7 @@ class GroupingSchedule(keras.callbacks.Callback):
         start_p: float = GroupingRecipe.start_p,
         seed: int = 0,
         grouped: keras.Model | None = None,
+        gamma2_delay: float = GroupingRecipe.gamma2_delay,
     ):
         super().__init__()
         if start not in STARTS:
@@ -57,6 +62,7 @@ class GroupingSchedule(keras.callbacks.Callback):
             warmup_epochs=warmup_epochs,
             gamma1_growth=growth,
             growth_share=growth_share,
+            gamma2_delay=gamma2_delay,
             assignment_start=start,
             start_p=start_p,
         )
@@ -81,24 +87,27 @@ class GroupingSchedule(keras.callbacks.Callback):
         self._schedule = ScheduleAction(
             self._losses, plan_of(grouped), self.recipe, warmup, total, self.seed
         )
-        self._strength = self._step = None
+        self._step = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._first = epoch * self.params["steps"]
 
     def on_train_batch_begin(self, batch, logs=None):
-        step, strength = self._first + batch, self._schedule.strength(self._first + batch)
+        step = self._first + batch
         last = step - 1 if self._step is None else self._step
-        self._step = step
         starts = last < self._warmup <= step  # `steps_per_execution` may jump over the step itself
-        if strength == self._strength and not starts:
+        same = self._step is not None and self._schedule.at(step) == self._schedule.at(last)
+        self._step = step
+        if same and not starts:
             return
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # fit keeps the variables' values to itself
         if starts:
             self._schedule.start()
-        self._losses.strength.assign(strength)
-        self._strength = strength
+        self._schedule.set(step)
+
+    def on_train_end(self, logs=None):
+        fold_gates(self._losses)
 
 
 class GroupingMonitor(keras.callbacks.Callback):

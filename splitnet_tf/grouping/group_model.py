@@ -9,7 +9,7 @@ import keras
 from splitnet_tf.errors import GroupingError, PlanError
 from splitnet_tf.graph.copying import copy_layer, plain_layer, rebuild
 from splitnet_tf.grouping.assignment import PREFIX, Assignment
-from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GroupedKernel
+from splitnet_tf.grouping.grouped_layers import GROUPED_TYPES, GatedKernel, GroupedKernel
 from splitnet_tf.grouping.plan import SplitPlan
 from splitnet_tf.grouping.planned import PlannedKernel
 from splitnet_tf.grouping.split_losses import SplitLosses
@@ -24,6 +24,7 @@ def group_model(
     *,
     scaling: str = "unit",
     reduction: str = "mean",
+    gates: bool = False,
     stddev: float = 0.01,
     seed: int | None = None,
 ) -> keras.Model:
@@ -36,6 +37,9 @@ def group_model(
       gamma1, gamma2, gamma3: float of 0 or more, weights of R_W, R_D and R_E. Default to 1, 1, 10.
       scaling: ``"unit"`` or ``"paper"``, see ``SplitLosses``. Defaults to ``"unit"``.
       reduction: ``"mean"`` or ``"weighted"``, see ``SplitLosses``. Defaults to ``"mean"``.
+      gates: bool, whether the forward pass multiplies the split kernels by a block mask that closes
+        while the groups are learned, so that the cross entropy reaches the assignments. For dense
+        layers and convolutions. Defaults to False, the paper's form.
       stddev, seed: random start of the assignments, see ``Assignment``.
 
     Returns:
@@ -43,7 +47,8 @@ def group_model(
       three weighted split losses, to be added to the task's loss.
 
     Raises:
-      PlanError: the plan was made for another model, or splits nothing.
+      PlanError: the plan was made for another model, or splits nothing; or gates for a layer that
+        cannot have one.
 
     >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
     >>> grouped = sn.group_model(net, [("logits", 2)])
@@ -57,7 +62,7 @@ def group_model(
         raise PlanError("The plan splits no kernel; give a section with 2 groups or more.")
     plan.classes  # noqa: B018, refuses what no grouping can be read from, before the training
     losses = SplitLosses(
-        gamma1, gamma2, gamma3, scaling, reduction, plan.sections, name="split_losses"
+        gamma1, gamma2, gamma3, scaling, reduction, plan.sections, gates, name="split_losses"
     )
     seeds = {s.name: None if seed is None else seed + i for i, s in enumerate(plan.spaces)}
     assignments = {
@@ -82,6 +87,11 @@ def _grouped(call, kernel: PlannedKernel, plan, assignments, losses):
         raise PlanError(
             f"Layer '{call.name}' ({type(call.op).__name__}) has a kernel rule but no grouped "
             "layer; start the sections above it."
+        )
+    if losses.gates and not issubclass(grouped_type, GatedKernel):
+        raise PlanError(
+            f"Layer '{call.name}' ({type(call.op).__name__}) cannot have a gate; start the "
+            "sections above it, or leave out `gates`."
         )
     sides = {}
     for side, names, widths in (

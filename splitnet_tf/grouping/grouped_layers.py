@@ -9,15 +9,16 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.graph.twins import register_twin
+from splitnet_tf.grouping.gates import gate_of
 
 
 class GroupedKernel:
     """Mixin of a stock layer with a ``kernel`` of shape (window..., in, out).
 
-    Adds nothing to what the layer computes. Its channels' spaces are given by the assignment
-    layers along each axis, laid end to end in the order of ``*_layout``, with as many channels for
-    each of their members as ``*_widths`` says; a space with more groups than this layer's is read
-    through ``*_merges`` (paper, section 2.3).
+    Adds nothing to what the layer computes, unless there are gates. Its channels' spaces are given
+    by the assignment layers along each axis, laid end to end in the order of ``*_layout``, with as
+    many channels for each of their members as ``*_widths`` says; a space with more groups than this
+    layer's is read through ``*_merges`` (paper, section 2.3).
 
     Args:
       num_groups: int, G of this layer's section.
@@ -46,6 +47,7 @@ class GroupedKernel:
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        self._gating = False
         self.num_groups = num_groups
         self.in_assignments = list(in_assignments)
         self.out_assignments = list(out_assignments)
@@ -68,6 +70,10 @@ class GroupedKernel:
         """Returns the kernel to split with the axes (window..., in, out)."""
         return self.kernel
 
+    def effective(self):
+        """Returns ``matrix`` as the forward pass has it: behind the gate, where there is one."""
+        return self.matrix()
+
     @property
     def alpha(self):
         """Assignment variable of the input space, (G of the space, in).
@@ -85,16 +91,12 @@ class GroupedKernel:
     @property
     def p(self):
         """Membership of the input channels, (num_groups, in), after softmax and merging."""
-        return _membership(
-            self, self.in_assignments, self.in_layout, self.in_widths, self.in_merges
-        )
+        return _membership(self, "in", [a.p() for a in self.in_assignments])
 
     @property
     def q(self):
         """Membership of the output channels, (num_groups, out), after softmax and merging."""
-        return _membership(
-            self, self.out_assignments, self.out_layout, self.out_widths, self.out_merges
-        )
+        return _membership(self, "out", [a.p() for a in self.out_assignments])
 
     def in_groups(self, labels: Mapping[int, np.ndarray]) -> np.ndarray:
         """Finds the group of each input channel, int (in,).
@@ -111,7 +113,11 @@ class GroupedKernel:
         )
 
     def call(self, inputs):
-        outputs = super().call(inputs)
+        self._gating = self.split_losses.gates
+        try:
+            outputs = super().call(inputs)
+        finally:
+            self._gating = False
         if self.split_losses.is_reporter(self):
             outputs = self.split_losses(outputs)
         return outputs
@@ -169,35 +175,56 @@ def _groups(assignments, layout, widths, merges, labels):
     )
 
 
-def _membership(layer, assignments, layout, widths, merges):
+def _membership(layer, side, memberships):
+    """Memberships of the spaces of one side, merged into the layer's groups, (G, channels)."""
     num_groups, parts = layer.num_groups, []
-    for assignment, merge in zip(assignments, merges, strict=True):
-        p = assignment.p()
+    for p, merge in zip(memberships, getattr(layer, f"{side}_merges"), strict=True):
         if tuple(merge) != tuple(range(num_groups)):
             matrix = np.zeros((num_groups, len(merge)), "float32")
             matrix[list(merge), np.arange(len(merge))] = 1.0
             p = ops.matmul(ops.convert_to_tensor(matrix), p)
         parts.append(p)
-    return _side_by_side(parts, layout, widths)
+    return _side_by_side(parts, getattr(layer, f"{side}_layout"), getattr(layer, f"{side}_widths"))
+
+
+class GatedKernel(GroupedKernel):
+    """Mixin of layers whose kernel can have a gate, see ``gates``."""
+
+    @property
+    def kernel(self):
+        """Kernel of the stock layer; while a layer with gates is called, behind its gate."""
+        kernel = super().kernel
+        return self.gated(ops.convert_to_tensor(kernel)) if self._gating else kernel
+
+    def gated(self, kernel):
+        """Multiplies a kernel by the layer's gate."""
+        sides = {"in": self.in_assignments, "out": self.out_assignments}
+        hard = [_membership(self, side, [a.hard() for a in own]) for side, own in sides.items()]
+        gate = gate_of(self.p, self.q, *hard, self.split_losses.closed)
+        return kernel * ops.cast(gate, kernel.dtype)
+
+    def effective(self):
+        matrix = self.matrix()
+        return self.gated(ops.convert_to_tensor(matrix)) if self.split_losses.gates else matrix
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class GroupedDense(GroupedKernel, keras.layers.Dense):
+class GroupedDense(GatedKernel, keras.layers.Dense):
     """``keras.layers.Dense`` with assignment variables."""
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class GroupedConv1D(GroupedKernel, keras.layers.Conv1D):
+class GroupedConv1D(GatedKernel, keras.layers.Conv1D):
     """``keras.layers.Conv1D`` with assignment variables."""
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class GroupedConv2D(GroupedKernel, keras.layers.Conv2D):
+class GroupedConv2D(GatedKernel, keras.layers.Conv2D):
     """``keras.layers.Conv2D`` with assignment variables."""
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class GroupedConv3D(GroupedKernel, keras.layers.Conv3D):
+class GroupedConv3D(GatedKernel, keras.layers.Conv3D):
     """``keras.layers.Conv3D`` with assignment variables."""
 
 

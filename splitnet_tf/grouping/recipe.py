@@ -7,7 +7,7 @@ import dataclasses
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.phase import Phase
 
-STARTS = ("clustering", "random")
+STARTS = ("clustering", "exchange", "random")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +20,12 @@ class GroupingRecipe(Phase):
       pace: float, learning rate of the assignments relative to that of the weights.
       gamma1_growth: float of 1 or more, factor by which gamma1 has grown after ``growth_share``
         of the epochs that follow the warm-up.
-      growth_share: float from 0 to 1, see ``gamma1_growth``.
-      assignment_start: start of the assignments after the warm-up: ``"clustering"`` of the weights,
+      growth_share: float from 0 to 1, see ``gamma1_growth``. The gates of a model grouped with
+        ``gates=True`` close over the same time.
+      gamma2_delay: float from 0 to 1, share of the epochs that follow the warm-up before R_D sets
+        in.
+      assignment_start: start of the assignments after the warm-up: ``"clustering"`` of the weights;
+        ``"exchange"``, clusters whose classes and features are then exchanged so that R_W falls;
         or ``"random"``, near the uniform assignment, as in the paper.
       start_p: float, membership of a channel in its group at the start, above 1 / groups.
       converged_p, converged_hold, converged_off_block: end of learning, when all three hold: least
@@ -38,6 +42,7 @@ class GroupingRecipe(Phase):
     pace: float = 8.0
     gamma1_growth: float = 20.0
     growth_share: float = 0.6
+    gamma2_delay: float = 0.0
     assignment_start: str = "clustering"
     start_p: float = 0.9
     converged_p: float = 0.99
@@ -51,7 +56,7 @@ class GroupingRecipe(Phase):
                 f"`assignment_start` must be one of {', '.join(STARTS)}; got "
                 f"{self.assignment_start!r}."
             )
-        for name in ("growth_share", "converged_p", "converged_off_block"):
+        for name in ("growth_share", "gamma2_delay", "converged_p", "converged_off_block"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ArgumentError(f"`{name}` must be from 0 to 1; got {getattr(self, name)!r}.")
         for name, least in (("gamma1_growth", 1), ("pace", 0), ("warmup_epochs", 0)):

@@ -14,7 +14,7 @@ from splitnet_tf.recipe.schedules import ramp
 
 
 def strength_at(
-    step: float, warmup: float, grown: float, growth: float
+    step: float, warmup: float, grown: float, growth: float, disjoint: float = 0
 ) -> tuple[float, float, float]:
     """Factors on gamma1 R_W, gamma2 R_D and gamma3 R_E at a step, for ``SplitLosses.strength``.
 
@@ -28,19 +28,29 @@ def strength_at(
       warmup: step before which the split losses are off.
       grown: step from which gamma1 has grown by ``growth``, in equal ratios since ``warmup``.
       growth: float, factor on gamma1 at the end.
+      disjoint: step before which R_D is off. Defaults to 0: it sets in with the others.
     """
     if step < warmup:
         return 0.0, 0.0, 0.0
-    return ramp(warmup, grown, 1.0, growth)(step), 1.0, 1.0
+    return ramp(warmup, grown, 1.0, growth)(step), float(step >= disjoint), 1.0
+
+
+def closed_at(step: float, warmup: float, grown: float) -> float:
+    """Closing of the gates at a step: 0 until the warm-up ends, 1 from ``grown`` on.
+
+    >>> closed_at(15, warmup=5, grown=25)
+    0.5
+    """
+    return float(min(max(step - warmup, 0) / max(grown - warmup, 1), 1.0))
 
 
 class ScheduleAction:
-    """The schedule of a grouped model's split losses: warm-up, start, growth; called at each step.
+    """The schedule of a grouped model: warm-up, start, growth, gates; called at each step.
 
     Args:
       losses: the model's ``SplitLosses``.
       plan: the plan that it was grouped with.
-      recipe: growth of gamma1 and start of the assignments are used.
+      recipe: growth of gamma1, delay of R_D and start of the assignments are used.
       warmup: int, steps before the split losses set in.
       total: int, steps of the phase.
       seed: int, seed of the clustering.
@@ -65,6 +75,7 @@ class ScheduleAction:
         self._recipe = recipe
         self._warmup = warmup
         self._grown = warmup + round(recipe.growth_share * (total - warmup))
+        self._disjoint = warmup + round(recipe.gamma2_delay * (total - warmup))
         self._seed = seed
         self._classes = classes
         self._features = features
@@ -72,16 +83,31 @@ class ScheduleAction:
     def __call__(self, step: int) -> None:
         if step == self._warmup:
             self.start()
-        self._losses.strength.assign(self.strength(step))
+        self.set(step)
 
-    def strength(self, step: int) -> tuple[float, float, float]:
-        """Factors on the split losses at a step, see ``strength_at``."""
-        return strength_at(step, self._warmup, self._grown, self._recipe.gamma1_growth)
+    def at(self, step: int) -> tuple[tuple[float, float, float], float]:
+        """Strength of the split losses at a step, and how far the gates are closed."""
+        growth = self._recipe.gamma1_growth
+        strength = strength_at(step, self._warmup, self._grown, growth, self._disjoint)
+        closed = closed_at(step, self._warmup, self._grown) if self._losses.gates else 0.0
+        return strength, closed
+
+    def set(self, step: int) -> None:
+        """Sets the strength of the split losses, and the gates, to those of a step."""
+        strength, closed = self.at(step)
+        self._losses.strength.assign(strength)
+        if self._losses.gates:
+            self._losses.closed.assign(closed)
 
     def start(self) -> None:
         """Starts the assignments; random ones are left as they are."""
         if self._classes is not None:
             start_from_given(self._losses, self._plan, self._classes(), self._features)
-        elif self._recipe.assignment_start == "clustering":
-            largest_p, seed = self._recipe.start_p, self._seed
-            start_from_clusters(self._losses, self._plan, largest_p=largest_p, seed=seed)
+        elif self._recipe.assignment_start != "random":
+            start_from_clusters(
+                self._losses,
+                self._plan,
+                largest_p=self._recipe.start_p,
+                seed=self._seed,
+                exchange=self._recipe.assignment_start == "exchange",
+            )

@@ -79,10 +79,12 @@ class SplitLosses(keras.layers.Layer):
         ``sg(S_l) S_l`` over the sum of ``sg(S_l)``, with sg the stopped gradient.
       sections: (start, number of groups) of the plan's sections, kept so that a saved model can be
         split on its own.
+      gates: bool, whether the split kernels have gates, see ``gates``. Defaults to False.
 
     Weights:
       strength: float32 (3,), not trained, multiplies the three (0 during a warm-up).
       gammas: float32 (3,), not trained, the values of ``gamma1``, ``gamma2`` and ``gamma3``.
+      closed: float32 scalar, not trained, how far the gates are closed, 0 to 1; with gates only.
     """
 
     gamma1, gamma2, gamma3 = _gamma(0), _gamma(1), _gamma(2)
@@ -95,6 +97,7 @@ class SplitLosses(keras.layers.Layer):
         scaling="unit",
         reduction="mean",
         sections=(),
+        gates=False,
         **kwargs,
     ):
         kwargs["dtype"] = "float32"
@@ -109,6 +112,7 @@ class SplitLosses(keras.layers.Layer):
         self.scaling = check_scaling(scaling)
         self.reduction = reduction
         self.sections = tuple((str(start), int(groups)) for start, groups in sections)
+        self.gates = bool(gates)
         self._members = _Members()
 
     def build(self, input_shape=None):
@@ -122,11 +126,17 @@ class SplitLosses(keras.layers.Layer):
             trainable=False,
         )
         self.gammas = mark_setting(gammas)
+        if self.gates:
+            self.closed = self.add_weight(
+                name="closed", shape=(), initializer="zeros", trainable=False, autocast=False
+            )
         self.built = True
 
     def load_own_variables(self, store):
-        """Loads ``strength``; the gammas are settings of the layer, not of a file of weights."""
+        """Loads all but the gammas, which are settings of the layer, not of a file of weights."""
         self.strength.assign(store["0"])
+        if self.gates:
+            self.closed.assign(store["2"])
 
     def register(self, layer) -> None:
         """Counts ``layer`` among the layers whose kernels and spaces are regularized."""
@@ -194,6 +204,7 @@ class SplitLosses(keras.layers.Layer):
             "scaling": self.scaling,
             "reduction": self.reduction,
             "sections": [list(section) for section in self.sections],
+            "gates": self.gates,
         }
 
 

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import GroupingError
-from splitnet_tf.graph.kernels import kernel_energy
 from splitnet_tf.grouping.assignment import Assignment
 from splitnet_tf.grouping.clusters import cluster_classes, kernel_similarity
 from splitnet_tf.grouping.equal_sizes import assign_with_sizes
+from splitnet_tf.grouping.exchange import energy_shared, exchange_groups
 from splitnet_tf.grouping.group_model import plan_of, split_losses
 from splitnet_tf.grouping.hierarchy import even_labels, even_sizes
 from splitnet_tf.grouping.plan import SplitPlan
@@ -45,6 +45,7 @@ def start_from_clusters(
     *,
     largest_p: float = 0.9,
     seed: int = 0,
+    exchange: bool = False,
 ) -> dict[str, np.ndarray]:
     """Starts every assignment variable from the weights of a grouped, trained model.
 
@@ -58,6 +59,8 @@ def start_from_clusters(
       largest_p: float, p of each channel's own group at the start, above 1 / groups and below 1.
         Defaults to 0.9.
       seed: int, seed of the clustering. Defaults to 0.
+      exchange: bool, whether classes and features are then exchanged between the groups, see
+        ``exchange_groups``. Defaults to False.
 
     Returns:
       Labels given to each space, by the name of its ``Assignment``.
@@ -84,12 +87,14 @@ def start_from_clusters(
     for layer in reversed(layers):
         for assignment in layer.in_assignments:
             if id(assignment) not in labels:
-                energy = _energy_sent(assignment, layers, labels)
+                energy = energy_shared(assignment, layers, labels, ("in",))
                 labels[id(assignment)] = served_groups(energy)
     for layer in layers:  # made, but read by no split kernel
         for assignment in layer.out_assignments:
             if id(assignment) not in labels:
                 labels[id(assignment)] = even_labels(assignment.size, assignment.num_groups)
+    if exchange:
+        labels = exchange_groups(layers, labels, losses.scaling)
     for key, space_labels in labels.items():
         groups_of[key].assign(space_labels, largest_p)
     return {groups_of[key].name: space_labels for key, space_labels in labels.items()}
@@ -172,27 +177,3 @@ def _class_layer(losses: SplitLosses, plan: SplitPlan):
             "instead."
         )
     return made[-1]
-
-
-def _energy_sent(assignment, layers, labels) -> np.ndarray:
-    """Squared weights from each member to each group of the known spaces above, (size, G)."""
-    total = np.full((assignment.size, assignment.num_groups), 1e-12)
-    for layer in layers:
-        known = all(id(a) in labels for a in layer.out_assignments)
-        if not known or all(a is not assignment for a in layer.in_assignments):
-            continue
-        membership = np.eye(layer.num_groups)[layer.out_groups(labels)]
-        sent = kernel_energy(layer.matrix()) @ membership  # (in, G of the layer)
-        which = next(i for i, a in enumerate(layer.in_assignments) if a is assignment)
-        # A layer of fewer groups says nothing of the finer ones: its energy is spread evenly.
-        merge = np.asarray(layer.in_merges[which])
-        finer = np.eye(layer.num_groups)[merge] / np.bincount(merge)[merge][:, None]
-        sent = sent @ finer.T
-        start = 0
-        for i, width in zip(layer.in_layout, layer.in_widths, strict=True):
-            size = layer.in_assignments[i].size
-            if i == which:
-                own = sent[start : start + size * width].reshape(size, width, -1).sum(axis=1)
-                total += own / max(sent.sum(), 1e-30)
-            start += size * width
-    return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -35,6 +35,11 @@ class GroupingWatch:
         """Reads p of every space, (G, size)."""
         return [keras.ops.convert_to_numpy(a.p()) for a in self._losses.assignments()]
 
+    def labels(self) -> dict[str, np.ndarray]:
+        """Reads the group of the largest p of each member of every space, by its name."""
+        spaces = zip(self._losses.assignments(), self.memberships(), strict=True)
+        return {a.space: p.argmax(axis=0) for a, p in spaces}
+
     def off_block_shares(self) -> dict[str, float]:
         """Measures the share of squared weights outside the blocks, of every split kernel."""
         labels = {
@@ -43,7 +48,7 @@ class GroupingWatch:
         }
         return {
             layer.name: off_block_share(
-                layer.matrix(), layer.in_groups(labels), layer.out_groups(labels)
+                layer.effective(), layer.in_groups(labels), layer.out_groups(labels)
             )
             for layer in self._losses.grouped_layers()
         }
@@ -96,6 +101,28 @@ class GroupingWatch:
         new = [sentence for key, sentence in found.items() if key not in self._warned]
         self._warned.update(found)
         return new
+
+
+def moved(
+    start: Mapping[str, Sequence[int]], now: Mapping[str, np.ndarray], class_space: str
+) -> dict[str, float]:
+    """Computes the shares of the classes, and of the features of all other spaces, that moved.
+
+    Args:
+      start, now: group of each member of each space.
+      class_space: name of the space of the classes.
+
+    Returns:
+      ``classes`` and ``features``, from 0 to 1.
+
+    >>> start, now = {"x": [0, 1, 0, 1], "logits": [0, 1]}, {"x": [0, 0, 0, 1], "logits": [0, 1]}
+    >>> moved(start, {name: np.array(labels) for name, labels in now.items()}, "logits")
+    {'classes': 0.0, 'features': 0.25}
+    """
+    changed = {name: np.asarray(start[name]) != labels for name, labels in now.items()}
+    classes = changed.pop(class_space)
+    features = np.concatenate([*changed.values(), np.zeros(0, bool)])
+    return {"classes": float(classes.mean()), "features": float(features.mean())}
 
 
 def grouping_status(values: Mapping[str, float]) -> str:

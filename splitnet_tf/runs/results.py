@@ -90,9 +90,15 @@ class GroupResult(TestedResult):
     Attributes:
       off_block_energy: float, share of the split kernels' energy outside the blocks, 0 to 1: the
         mean over kernels.
+      group_weight: float, R_W without its weight.
+      moved: ``classes`` and ``features`` -> share that left the group of its start, 0 to 1.
+      nmi: float, agreement of the groups of the classes with the superclasses, 0 to 1.
     """
 
     off_block_energy: float | None = None
+    group_weight: float | None = None
+    moved: dict[str, float] | None = None
+    nmi: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

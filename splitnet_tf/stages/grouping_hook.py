@@ -13,7 +13,8 @@ from splitnet_tf.grouping.convergence import GroupingConverged
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.schedule import ScheduleAction
 from splitnet_tf.grouping.split_losses import TERMS
-from splitnet_tf.grouping.watch import GroupingWatch, grouping_status
+from splitnet_tf.grouping.start import class_assignment
+from splitnet_tf.grouping.watch import GroupingWatch, grouping_status, moved
 from splitnet_tf.stages.grouping_pictures import GroupingPictures
 from splitnet_tf.training.hooks import Hook
 
@@ -70,18 +71,33 @@ class GroupingHook(Hook):
             not_before=warmup + 1,
         )
         self._warmup, self._val_interval = warmup, val_interval
+        self._class_space = class_assignment(losses, plan).space
+        self._start: dict[str, list[int]] | None = None
         self._picture_interval = picture_interval
 
     @property
     def state(self) -> dict:
-        return self._converged.state
+        start = {} if self._start is None else {"start": self._start}
+        return {**self._converged.state, **start}
 
     @state.setter
     def state(self, value: dict) -> None:
-        self._converged.state = value
+        self._start = value.get("start")
+        self._converged.state = {k: v for k, v in value.items() if k != "start"}
 
     def before_step(self, step: int) -> None:
         self._schedule(step)
+        if step == self._warmup:
+            self._start = {name: own.tolist() for name, own in self._watch.labels().items()}
+
+    def moved(self) -> dict[str, float]:
+        """Shares of the classes and features that left the group of their start; see ``moved``.
+
+        Empty for a run that an earlier version began.
+        """
+        if self._start is None:
+            return {}
+        return moved(self._start, self._watch.labels(), self._class_space)
 
     def scalars(self) -> dict[str, float]:
         return self._watch.scalars()

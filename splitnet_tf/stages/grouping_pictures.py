@@ -75,7 +75,7 @@ class GroupingPictures:
                 by_group = p[:, np.argsort(p.argmax(axis=0), kind="stable")]
                 tf.summary.image(f"p_by_group/{name}", picture(by_group))
             for layer in self._losses.grouped_layers():
-                arrays = (to_numpy(x) for x in (layer.matrix(), layer.p, layer.q))
+                arrays = (to_numpy(x) for x in (layer.effective(), layer.p, layer.q))
                 image = picture(sorted_kernel(*arrays))
                 tf.summary.image(f"kernels_by_group/{layer.name}", image)
             labels = to_numpy(class_assignment(self._losses, self._plan).p()).argmax(axis=0)

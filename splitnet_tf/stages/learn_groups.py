@@ -10,9 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError
 from splitnet_tf.grouping import Grouping, off_block_energy, plan_of, read_grouping, split_losses
+from splitnet_tf.grouping.gates import fold_gates
 from splitnet_tf.grouping.paces import paces
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.grouping.start import given_assignments
@@ -65,8 +67,13 @@ class LearnedGroups:
         lines.append(
             f"{found.length()}: validation accuracy "
             f"{100 * found.valid_accuracy:.2f}%, {100 * found.off_block_energy:.2f}% of the energy "
-            "off the blocks."
+            f"off the blocks, R_W {found.group_weight:.3f}."
         )
+        if found.moved:
+            shares = (f"{100 * share:.0f}% of the {kind}" for kind, share in found.moved.items())
+            lines.append(f"{' and '.join(shares)} left the group of their start.")
+        if found.nmi is not None:
+            lines.append(f"NMI of the groups with the superclasses: {found.nmi:.3f}.")
         return "\n".join(lines)
 
 
@@ -83,6 +90,7 @@ def learn_groups(
     method: str = "argmax",
     given: GivenClasses | None = None,
     class_names: Sequence[str] | None = None,
+    superclasses: np.ndarray | None = None,
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 0,
@@ -110,6 +118,8 @@ def learn_groups(
       method: ``"argmax"`` or ``"balanced"``, see ``read_grouping``.
       given: groups of the classes that are not learned. Defaults to none.
       class_names: names kept in the grouping. Defaults to none.
+      superclasses: int (classes,), superclass of each class, with which the groups are compared at
+        the end. Defaults to none.
       class_weight: weight of each class in the loss, by its number. Defaults to none.
       batch_size: int, examples in a batch of arrays; data in batches keep theirs.
       seed: int, seed of the order of arrays and of the clusters.
@@ -155,6 +165,7 @@ def learn_groups(
         given_digest=digest_arrays([labels]) if labels is not None else None,
         split_pace=split_pace,
         **{name: getattr(losses, name) for name in ("gamma1", "gamma2", "gamma3", "scaling")},
+        **({"gates": True} if losses.gates else {}),
     )
     with run_folder(run, config, restart) as folder:
         still, classes, features = (), None, "learned"
@@ -194,6 +205,7 @@ def learn_groups(
             paces=paces(losses, recipe.pace, still, split_pace),
             hooks=[hook, RunHook(grouped, settings or config)],
         )
+        fold_gates(losses)
         notes = notes_of(preprocessing)
         save_model(grouped, folder.path / GROUPED, notes)  # first, as a group may be empty
         grouping = _read(grouped, method, class_names, given, folder.path if run else None)
@@ -203,6 +215,9 @@ def learn_groups(
             **recorded(preprocessing),
             # Of the groups that are written, which may be read otherwise than training did.
             off_block_energy=float(np.mean(list(off_block_energy(grouped, grouping).values()))),
+            group_weight=float(losses.terms()["group_weight"]),
+            moved=hook.moved() or None,
+            nmi=None if superclasses is None else _nmi(grouping, superclasses),
             **tested(grouped, test, loss),
             **more,
         )
@@ -223,6 +238,10 @@ def warmup_steps(recipe: GroupingRecipe, loop: Loop, per_epoch: int) -> int:
             f"lower it or raise {length_argument(loop)}."
         )
     return warmup
+
+
+def _nmi(grouping: Grouping, superclasses: np.ndarray) -> float:
+    return agreement(grouping.classes.labels(), superclasses, draws=1).nmi
 
 
 def _read(

@@ -12,6 +12,8 @@ import numpy as np
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph import logits_model, plain_copy
 from splitnet_tf.graph.state import without_settings
+from splitnet_tf.grouping import split_losses
+from splitnet_tf.grouping.gates import fold_gates
 from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
 from splitnet_tf.runs.names import CHECKPOINTS
 from splitnet_tf.stages.run_files import model_file
@@ -69,6 +71,7 @@ def best_before(grouped: keras.Model, folder: Path) -> keras.Model:
         )
     try:
         _assign(grouped, arrays)
+        fold_gates(split_losses(grouped))
         network = plain_copy(grouped)
     finally:
         _assign(grouped, own)

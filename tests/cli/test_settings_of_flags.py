@@ -58,12 +58,15 @@ def test_flags_of_the_grouping():
         group,
         *("--warmup_epochs=2", "--assignment_lr_scale=3", "--gamma1_growth=4"),
         *("--assignment_init=random", "--converged_p=0.8", "--converged_hold=5"),
-        "--converged_off_block=0.1",
+        *("--converged_off_block=0.1", "--gamma2_delay=0.3", "--growth_share=0.2", "--start_p=0.7"),
     )
     assert found == GroupingRecipe(
         warmup_epochs=2,
         pace=3,
         gamma1_growth=4,
+        growth_share=0.2,
+        gamma2_delay=0.3,
+        start_p=0.7,
         assignment_start="random",
         converged_p=0.8,
         converged_hold=5,

@@ -51,6 +51,26 @@ def test_what_was_learned_is_in_the_run_folder_and_prints(learned):
         np.testing.assert_array_equal(one, other)
     text = str(found)
     assert "group 0 (4 classes): " in text and "of the energy off the blocks" in text
+    losses = sn.split_losses(grouped)
+    assert found.result.group_weight == pytest.approx(float(losses.terms()["group_weight"]))
+    assert set(found.result.moved) == {"classes", "features"} and "left the group" in text
+    assert found.result.nmi is None
+
+
+def test_gates_close_and_the_tree_is_what_was_trained(arrays, tmp_path):
+    """Nothing is off the blocks then; a run that is finished says the same again."""
+    train, valid, _ = arrays
+    recipe = dataclasses.replace(QUICK, assignment_start="exchange", gamma2_delay=0.5, start_p=0.6)
+    more = {"loop": sn.Loop(max_steps=6), "run": tmp_path, "superclasses": np.arange(8) // 4}
+    grouped, again = (group(make_network(), gates=True) for _ in range(2))
+    found = sn.learn_groups(grouped, train, valid, recipe, **more)
+    assert sn.learn_groups(again, train, valid, recipe, **more) == found
+    for one, other in zip(grouped.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found.off_block_energy == 0 and 0 <= found.result.nmi <= 1
+    tree = sn.split_model(grouped, found.grouping)
+    whole, cut = (m.predict(valid[0], verbose=0) for m in (grouped, tree.model))
+    np.testing.assert_allclose(whole, cut, atol=1e-4)
 
 
 def test_the_cut_is_checked_and_finetuned(learned, arrays, tmp_path):
