@@ -117,6 +117,22 @@ def define_learning_flags() -> None:
     define_float(
         "gamma2_delay", 0.0, "Share of the epochs after the warm-up before R_D sets in.", 0, 1
     )
+    define_start_flags()
+    define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
+    define_float(
+        "assignment_lr_scale",
+        8.0,
+        "Learning rate of the assignments relative to that of the weights.",
+        0,
+        10_000,
+    )
+    flags.DEFINE_boolean("finetune", False, "Multiply the gradients of the split layers by ten.")
+    define_given_flags()
+    define_end_flags()
+
+
+def define_start_flags() -> None:
+    """Flags that say how the assignments start after the warm-up."""
     flags.DEFINE_enum(
         "assignment_init",
         "clustering",
@@ -132,17 +148,6 @@ def define_learning_flags() -> None:
         0.01,
         0.999,
     )
-    define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
-    define_float(
-        "assignment_lr_scale",
-        8.0,
-        "Learning rate of the assignments relative to that of the weights.",
-        0,
-        10_000,
-    )
-    flags.DEFINE_boolean("finetune", False, "Multiply the gradients of the split layers by ten.")
-    define_given_flags()
-    define_end_flags()
 
 
 def define_given_flags() -> None:
