@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.notebook import code_cells, run_cells
 
@@ -13,6 +15,7 @@ def kinds(outputs):
     return [sorted(found.get("data", "text")) for found in outputs]
 
 
+@pytest.mark.slow
 def test_the_notebook_runs():
     cells = code_cells(NOTEBOOK)
     names, outputs = run_cells(cells)

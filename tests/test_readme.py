@@ -122,6 +122,7 @@ def test_the_page_on_data_runs(run_page, images, capsys):
     assert load_dataset("mine.npz").class_names == images["class_names"]
 
 
+@pytest.mark.slow
 def test_the_page_on_the_search_runs(run_page, images, capsys):
     train = images["x_train"][:64], images["y_train"][:64]
     valid = images["x_valid"], images["y_valid"]

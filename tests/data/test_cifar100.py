@@ -29,6 +29,7 @@ def test_superclasses_by_name_are_those_of_the_data(cifar100):
     np.testing.assert_array_equal(labels, cifar100.superclasses)
 
 
+@pytest.mark.slow
 def test_it_is_checked_and_written_whole(cifar100, cifar_dir, tmp_path):
     path = tmp_path / "cifar100.npz"
     arguments = [f"--data_dir={cifar_dir}", f"--npz={path}"]
