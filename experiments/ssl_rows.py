@@ -9,6 +9,7 @@ from splitnet_tf.recipe import Phase
 from splitnet_tf.sparsity import SparsityRecipe
 
 BATCH = 64
+CONTROL_SEEDS = (0,)  # seeds for which a row's controls are trained as well
 UNSTRUCTURED = "weights"  # stands for a structure in the row whose single weights become zero
 
 

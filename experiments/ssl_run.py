@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from experiments.l1 import L1Step, hold_zeros
 from experiments.machine import describe_machine
-from experiments.ssl_rows import BATCH, UNSTRUCTURED, SslRow
+from experiments.ssl_rows import BATCH, CONTROL_SEEDS, UNSTRUCTURED, SslRow
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split
 from splitnet_tf.data.feeds import ArrayFeed, Feed, feed_of
@@ -163,6 +163,8 @@ def _structured(job: Job, model: keras.Model) -> dict:
         "trimmed": selection.method != "zeros",
         **_left(model, small.model),
     }
+    if job.seed not in CONTROL_SEEDS:
+        return document
     if not row.cuts_columns:
         model.set_weights(start)
         chosen = random_like(model, small.selection, job.seed)
