@@ -69,6 +69,7 @@ setup(
             "splitnet-split=splitnet_tf.cli.split:cli",
             "splitnet-sparsify=splitnet_tf.cli.sparsify:cli",
             "splitnet-shrink=splitnet_tf.cli.shrink:cli",
+            "splitnet-divide=splitnet_tf.cli.divide:cli",
             "splitnet-evaluate=splitnet_tf.cli.evaluate:cli",
             "splitnet-cost=splitnet_tf.cli.cost:cli",
             "splitnet-export=splitnet_tf.cli.export:cli",

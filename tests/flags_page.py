@@ -17,7 +17,7 @@ from splitnet_tf.recipe.augmentation import AUGMENTATIONS
 from splitnet_tf.storage.atomic import write_atomically
 
 PROGRAMS = (
-    *("group", "split", "sparsify", "shrink", "evaluate", "cost", "export"),
+    *("group", "split", "sparsify", "shrink", "divide", "evaluate", "cost", "export"),
     *("report", "compare", "search", "benchmark", "worker"),
 )
 INTRODUCTION = """# Flags

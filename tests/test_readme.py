@@ -139,9 +139,18 @@ def test_the_page_on_sparsity_runs(run_page, images, capsys):
     assert "Layers before and after" in Path("report.html").read_text()
 
 
+def test_the_page_on_blocks_runs(run_page, images, capsys):
+    data = {s: (images[f"x_{s}"], images[f"y_{s}"]) for s in ("train", "valid", "test")}
+    found = run_page("docs/blocks.md", model=own_model(softmax=False), **data)
+    printed = capsys.readouterr().out
+    assert "Bytes between devices for an example" in printed and "part_1_0" in printed
+    loaded = keras.models.load_model("divided.keras")
+    assert sn.DividedModel(loaded).bytes_crossing == found["divided"].bytes_crossing
+
+
 def test_no_page_with_python_is_forgotten():
     pages = {page for page, text in PAGES.items() if blocks("python", text)}
-    names = ("data", "python", "models", "search", "security", "sparsity", "teachers")
+    names = ("blocks", "data", "python", "models", "search", "security", "sparsity", "teachers")
     assert pages == {"README.md", *(f"docs/{name}.md" for name in names)}
 
 

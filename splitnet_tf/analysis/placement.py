@@ -53,7 +53,7 @@ class Placement:
     """Nodes and devices; prints as a table.
 
     Attributes:
-      trunk: ``replicate``, ``separate`` or ``shard``.
+      trunk: ``replicate``, ``separate`` or ``shard``; empty where there is none.
       devices: names of the devices.
       nodes: ``PlacedNode`` of each node, in the order in which they can run.
       transfers: ``Transfer`` of each tensor between devices.
@@ -107,7 +107,8 @@ class Placement:
             for d, name in enumerate(self.devices)
         ]
         header = ("device", "params", "FLOPs/image", "bytes in/image", "bytes out/image")
-        return f"trunk: {self.trunk}\n\n{nodes}\n\n{text_table(header, rows)}"
+        head = f"trunk: {self.trunk}\n\n" if self.trunk else ""
+        return f"{head}{nodes}\n\n{text_table(header, rows)}"
 
 
 def make_placement(

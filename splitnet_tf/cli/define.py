@@ -166,7 +166,7 @@ def define_new_file(name: str, text: str, *suffixes: str, **more) -> None:
 
 
 def define_list(
-    name: str, default: list[str], text: str, item: flags.ArgumentParser | None = None
+    name: str, default: list[str] | None, text: str, item: flags.ArgumentParser | None = None
 ) -> None:
     """A flag that takes texts with commas between them, each such as ``item`` takes."""
     flags.DEFINE(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from splitnet_tf.cli.define import MAX_EPOCHS, Number, Text, define_float
+from splitnet_tf.cli.define import MAX_EPOCHS, Number, Text, define_float, define_integer
 from splitnet_tf.cli.training_flags import phase_values
 from splitnet_tf.sparsity import STRUCTURES, SparsityRecipe
 
@@ -18,6 +18,7 @@ MEANINGS = {
     "filters2d": "the window of one input channel in one filter",
     "depth": "a whole kernel, which takes a residual block away",
     "spaces": "a channel with all that makes and reads it, biases and norms included",
+    "blocks": "all weights of a kernel from one device's channels to another's, by --num_devices",
 }
 
 
@@ -56,6 +57,14 @@ def define_sparsity_flags() -> None:
             "<layer>:<number>,... for these alone. Defaults to none.",
             serializer=flags.ArgumentSerializer(),
         )
+    define_integer(
+        "num_devices",
+        None,
+        "Devices between which --blocks lie; each has an equal part of every layer's channels, in "
+        "order. Defaults to none.",
+        2,
+        1024,
+    )
     flags.DEFINE_enum(
         "factor",
         "none",
@@ -85,12 +94,16 @@ def define_strength_over_time() -> None:
         0,
         MAX_EPOCHS,
     )
-    for name, what in (("flops", "multiply-adds"), ("params", "weights of kernels")):
+    for name, what in (
+        ("flops", "multiply-adds that the shrunk model may have"),
+        ("params", "weights of kernels that the shrunk model may have"),
+        ("bytes", "bytes that may cross between the devices of --blocks"),
+    ):
         define_float(
             f"target_{name}",
             None,
-            f"Share of the {what} that the shrunk model may have. The strength is raised after "
-            "each evaluation until it has no more. Defaults to none.",
+            f"Share of the {what}. The strength is raised after "
+            "each evaluation until there are no more. Defaults to none.",
             1e-6,
             1,
         )
@@ -105,7 +118,8 @@ def define_strength_over_time() -> None:
 
 def sparsity_recipe() -> SparsityRecipe:
     """The recipe that the flags make."""
-    names = "factor update threshold warmup_epochs ramp_epochs target_flops target_params growth"
+    names = "factor update threshold warmup_epochs ramp_epochs growth num_devices"
+    names += " target_flops target_params target_bytes"
     given = {s: FLAGS[s].value for s in STRUCTURES if FLAGS[s].value is not None}
     return SparsityRecipe(
         **phase_values(),

@@ -2,6 +2,7 @@
 
 from splitnet_tf.graph.activations import register_activation
 from splitnet_tf.graph.calls import Call, Graph
+from splitnet_tf.graph.channel_devices import ChannelDevices, place_channels
 from splitnet_tf.graph.copying import logits_model, plain_copy
 from splitnet_tf.graph.keras_reader import read_graph
 from splitnet_tf.graph.layer_rules import KeepRule, MixRule, PerChannelRule
@@ -17,6 +18,7 @@ from splitnet_tf.graph.trace import Trace, trace
 
 __all__ = [
     "Call",
+    "ChannelDevices",
     "Graph",
     "JoinRule",
     "KeepRule",
@@ -29,6 +31,7 @@ __all__ = [
     "TraceContext",
     "UnknownLayerError",
     "logits_model",
+    "place_channels",
     "plain_copy",
     "read_graph",
     "register_activation",

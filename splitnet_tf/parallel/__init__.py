@@ -1,6 +1,8 @@
-"""Trees on several devices, and timing on a noisy machine."""
+"""Trees and divided models on several devices, and timing on a noisy machine."""
 
 from splitnet_tf.parallel.cluster import Cluster, wait_for_workers
+from splitnet_tf.parallel.divide_model import divide_model
+from splitnet_tf.parallel.divided_model import DividedModel
 from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.one_device import FORMS, one_device_forward
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
@@ -12,9 +14,11 @@ from splitnet_tf.parallel.worker import start_worker
 __all__ = [
     "FORMS",
     "Cluster",
+    "DividedModel",
     "PlacedTrainStep",
     "PlacedTree",
     "Timing",
+    "divide_model",
     "interleave",
     "one_device_forward",
     "place",

@@ -1,4 +1,4 @@
-"""A tree whose nodes run on devices of their own, in one ``tf.function``."""
+"""A tree, or a divided model, whose nodes run on devices of their own, in one ``tf.function``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from splitnet_tf.analysis.placement import Placement, make_placement
 from splitnet_tf.errors import PlacementError
 from splitnet_tf.graph.mixed_precision import in_float32
 from splitnet_tf.parallel.copies import Copies
+from splitnet_tf.parallel.divided_model import DividedModel
 from splitnet_tf.parallel.local_devices import check_name
 from splitnet_tf.parallel.stream import stream
 from splitnet_tf.splitting import SplitTree
+from splitnet_tf.splitting.tree import TRUNK
 from splitnet_tf.training.evaluation import inference_layers
 
 
@@ -35,19 +37,20 @@ class Piece:
 
 
 def place(
-    tree: SplitTree,
+    tree: SplitTree | DividedModel,
     devices: Sequence[str],
     trunk: str = "replicate",
     *,
     bfloat16: bool = False,
 ) -> PlacedTree:
-    """Places a tree on devices.
+    """Places a tree, or the parts of a divided model, on devices.
 
     Args:
       tree: to place; its weights are copied.
-      devices: names such as ``["/GPU:0", "/GPU:1"]``, local or of a cluster.
+      devices: names such as ``["/GPU:0", "/GPU:1"]``, local or of a cluster; as many as a
+        ``DividedModel`` was divided for.
       trunk: ``replicate``, ``separate`` or ``shard``; see ``make_placement``. Defaults to
-        ``replicate``.
+        ``replicate``. A divided model has no trunk.
       bfloat16: bool, whether layers of float32 compute in bfloat16, and nodes send it to each
         other; the outputs are float32. Defaults to False.
 
@@ -60,7 +63,10 @@ def place(
         if not any(_same_device(name, other) for other in known):
             short = ", ".join(n.removeprefix("/device:") for n in known)
             raise PlacementError(f"Device '{name}' is not there; there are {short}.")
-    placement = make_placement(tree, devices, trunk, bfloat16=bfloat16)
+    if isinstance(tree, DividedModel):
+        placement = tree.placement(devices, bfloat16=bfloat16)
+    else:
+        placement = make_placement(tree, devices, trunk, bfloat16=bfloat16)
     return PlacedTree(tree, placement, bfloat16=bfloat16)
 
 
@@ -74,11 +80,15 @@ def _same_device(name: str, known: str) -> bool:
 class PlacedTree:
     """Tree that is called like its model; a node's variables and operations are on its device.
 
+    The nodes of a divided model are its parts.
+
     Attributes:
       placement: device of each node; prints as a table.
     """
 
-    def __init__(self, tree: SplitTree, placement: Placement, *, bfloat16: bool = False):
+    def __init__(
+        self, tree: SplitTree | DividedModel, placement: Placement, *, bfloat16: bool = False
+    ):
         self.tree = tree
         self.placement = placement
         self._bfloat16 = bfloat16
@@ -126,12 +136,12 @@ class PlacedTree:
         other devices are on their way, a branch computes its own device's.
         """
         head = self.tree.head.name
-        if not self.shares(self.tree.trunk.name):
+        if not self.shares(TRUNK):
             outputs = self._forward_share(inputs, None)
         else:
             batch = tf.shape(inputs[0])[0]
             shares = []
-            for copy in range(len(self.copies[self.tree.trunk.name])):
+            for copy in range(len(self.copies[TRUNK])):
                 made = self._forward_share([self.share(x, copy) for x in inputs], copy)
                 shares.append(self.kept(made, copy, batch))
             with tf.device(self.device(head, 0)):
@@ -164,11 +174,11 @@ class PlacedTree:
 
     def shares(self, name: str) -> bool:
         """Returns True when each copy of a node does a share of the batch."""
-        return self.placement.trunk == "shard" and name == self.tree.trunk.name
+        return self.placement.trunk == "shard" and name == TRUNK
 
     def bounds(self, copy: int, batch) -> tuple:
         """Returns the first image of a trunk copy's share of the batch, and that after the last."""
-        return share_bounds(copy, len(self.copies[self.tree.trunk.name]), batch)
+        return share_bounds(copy, len(self.copies[TRUNK]), batch)
 
     def share(self, x, copy: int):
         """Cuts a trunk copy's share from an input, where the input is: no more is sent.
@@ -221,7 +231,7 @@ class PlacedTree:
                 copies[id(variable)] = Copies([v[i] for v in own])
         return [copies[id(v)] for v in self.tree.model.variables]
 
-    def gather(self) -> SplitTree:
+    def gather(self) -> SplitTree | DividedModel:
         """Puts the weights back into the tree that was placed, and returns it."""
         for variable, copies in zip(self.tree.model.variables, self.variables, strict=True):
             variable.assign(np.asarray(copies))

@@ -109,6 +109,8 @@ class SparseResult(TestedResult):
       zero_groups, groups: ``<structure>/<layer or space>`` -> groups that are zero; all groups.
       weights, multiply_adds: ``before`` and ``after`` the shrink that the zeros allow -> weights of
         kernels; multiply-adds for one image. No key where they are not known.
+      bytes_crossing: ``before`` and ``after``: bytes between devices for one example, with all
+        blocks and with those that are left. No key for a plan without ``blocks``.
       strength: float, factor on all strengths at the end; above 1 where a target raised it.
       needed_factor: float, factor on all strengths with which one more group would be zero, at
         least.
@@ -118,6 +120,7 @@ class SparseResult(TestedResult):
     groups: dict[str, int] = dataclasses.field(default_factory=dict)
     weights: dict[str, int] = dataclasses.field(default_factory=dict)
     multiply_adds: dict[str, int] = dataclasses.field(default_factory=dict)
+    bytes_crossing: dict[str, int] = dataclasses.field(default_factory=dict)
     strength: float | None = None
     needed_factor: float | None = None
 

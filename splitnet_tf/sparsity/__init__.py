@@ -2,6 +2,7 @@
 
 from splitnet_tf.sparsity.changes import Changes, KernelChange
 from splitnet_tf.sparsity.choosing import random_like, random_selection, select_by_norms
+from splitnet_tf.sparsity.crossing import bytes_crossing
 from splitnet_tf.sparsity.group_lasso import (
     group_factors,
     group_norms,
@@ -35,6 +36,7 @@ __all__ = [
     "ThresholdStep",
     "ZeroCount",
     "apply_selection",
+    "bytes_crossing",
     "group_factors",
     "group_norms",
     "keep_zeros",

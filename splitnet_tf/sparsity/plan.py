@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.channel_devices import ChannelDevices, place_channels
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.sparsity.group_lasso import FACTORS, group_factors
 from splitnet_tf.sparsity.structures import STRUCTURES, Groups, structure_groups
@@ -41,8 +42,12 @@ class SparsityPlan:
     from names of layers (or spaces) to floats for these alone.
 
     Attributes:
-      filters, channels, shapes, filters2d, depth, spaces: strength of each structure, see
+      filters, channels, shapes, filters2d, depth, spaces, blocks: strength of each structure, see
         ``structures``. Defaults to 0, which leaves it out.
+      num_devices: int, devices between which ``blocks`` lie, 2 or more. Defaults to None: the plan
+        has no ``blocks``.
+      placement: name of a channel space -> channels of each device, see ``place_channels``.
+        Defaults to None, contiguous parts of equal size.
       factor: ``"none"`` (default: all groups alike) or ``"sqrt_size"`` (strength times the root of
         a group's size).
       update: ``"proximal"`` (default) shrinks each group after the optimizer's step and makes exact
@@ -56,6 +61,7 @@ class SparsityPlan:
 
     >>> plan = SparsityPlan(spaces=1e-4)
     >>> plan = SparsityPlan(filters=0.003, shapes={"conv2": 0.001})
+    >>> plan = SparsityPlan(blocks=0.01, num_devices=2)
     """
 
     filters: Strength = 0.0
@@ -64,6 +70,9 @@ class SparsityPlan:
     filters2d: Strength = 0.0
     depth: Strength = 0.0
     spaces: Strength = 0.0
+    blocks: Strength = 0.0
+    num_devices: int | None = None
+    placement: Mapping[str, Sequence[Sequence[int]]] | None = None
     factor: str = "none"
     update: str = "proximal"
     threshold: float = 1e-4
@@ -83,11 +92,25 @@ class SparsityPlan:
             raise ArgumentError(
                 f"A plan needs a strength above 0 for one of {', '.join(STRUCTURES)}."
             )
+        if ("blocks" in self.structures) != (self.num_devices is not None):
+            raise ArgumentError("`blocks` and `num_devices` need each other: give both or neither.")
+        if self.placement is not None and self.num_devices is None:
+            raise ArgumentError("`placement` needs `blocks` and `num_devices`.")
 
     @property
     def structures(self) -> tuple[str, ...]:
         """Names of the structures that are penalized."""
         return tuple(s for s in STRUCTURES if _largest(getattr(self, s)) > 0)
+
+    def devices(self, model: keras.Model | Trace) -> ChannelDevices | None:
+        """Devices of a model's channels; None for a plan without ``blocks``.
+
+        Raises:
+          ArgumentError: a placement that does not fit the model.
+        """
+        if self.num_devices is None:
+            return None
+        return place_channels(model, self.num_devices, self.placement)
 
     def terms(self, model: keras.Model | Trace) -> tuple[Term, ...]:
         """Groups of a model with their strengths, in the order in which steps take them.
@@ -99,11 +122,12 @@ class SparsityPlan:
           ArgumentError: a name that the model does not have, or a structure without groups in it.
         """
         traced = model if isinstance(model, Trace) else trace(model)
-        found = []
+        devices, found = self.devices(traced), []
         for structure in self.structures:
             strength = getattr(self, structure)
             named = isinstance(strength, Mapping)
-            groups = structure_groups(traced, structure, tuple(strength) if named else None)
+            names = tuple(strength) if named else None
+            groups = structure_groups(traced, structure, names, devices=devices)
             if not groups:
                 raise ArgumentError(
                     f"`{structure}`: no layer of the model has such groups; leave it out, or name "

@@ -8,7 +8,7 @@ from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.sparsity.plan import SparsityPlan
 
-TARGETS = ("target_flops", "target_params")
+TARGETS = ("target_flops", "target_params", "target_bytes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,8 @@ class SparsityRecipe(SparsityPlan, Phase):
       target_flops: float in (0, 1], share of the multiply-adds that the shrunk model may have; the
         strength is raised after the ramp until it has no more. Defaults to None: it is not raised.
       target_params: float in (0, 1], the same for weights of kernels. Defaults to None.
+      target_bytes: float in (0, 1], the same for the bytes that cross between the devices of
+        ``blocks``. Defaults to None.
       growth: float above 1, factor on the strength at each evaluation that misses a target.
         Defaults to 1.3.
 
@@ -39,6 +41,7 @@ class SparsityRecipe(SparsityPlan, Phase):
     ramp_epochs: float = 0.0
     target_flops: float | None = None
     target_params: float | None = None
+    target_bytes: float | None = None
     growth: float = 1.3
 
     def __post_init__(self):
@@ -51,6 +54,8 @@ class SparsityRecipe(SparsityPlan, Phase):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
                 raise ArgumentError(f"`{name}` must be above 0 and at most 1; got {value!r}.")
+        if self.target_bytes is not None and self.num_devices is None:
+            raise ArgumentError("`target_bytes` needs `blocks` and `num_devices`.")
         if self.ema:
             raise ArgumentError("`ema` must be 0: averaged weights have no exact zeros.")
         if not self.growth > 1:

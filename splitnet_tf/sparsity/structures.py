@@ -10,6 +10,7 @@ Kernels are (window..., in, out). A structure says what one group of them is:
 | `filters2d` | the window of one input channel in one filter                               |
 | `depth`     | the whole kernel                                                            |
 | `spaces`    | one channel of a channel space: what makes it, biases and norms, what reads it |
+| `blocks`    | in one kernel, all that outputs of device j read of inputs of device i, j not i |
 
 For a dense layer the groups of `filters` are its units and those of `channels` its inputs.
 """
@@ -24,6 +25,7 @@ import numpy as np
 
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.calls import Call
+from splitnet_tf.graph.channel_devices import EVERYWHERE, ChannelDevices
 from splitnet_tf.graph.kernel_rules import DepthwiseConvRule, SeparableConvRule
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.sparsity.places import deep_layers, last_layers
@@ -88,6 +90,7 @@ def structure_groups(
     structure: str,
     names: Sequence[str] | None = None,
     frozen: bool = False,
+    devices: ChannelDevices | None = None,
 ) -> tuple[Groups, ...]:
     """Finds the groups of a structure in a model.
 
@@ -99,12 +102,15 @@ def structure_groups(
         outputs, for ``depth`` those on a longest path that have a way around them, for ``spaces``
         all whose channels can be taken out.
       frozen: bool, whether weights that are not trained count too. Defaults to False.
+      devices: ``ChannelDevices`` of the model, for ``blocks``, which needs them. Group
+        ``i * (n - 1) + j - (j > i)`` of n devices is the block from device i to device j.
 
     Returns:
       ``Groups`` of each layer or space, in the model's order.
 
     Raises:
-      ArgumentError: an unknown structure or name, or a layer that has no such groups.
+      ArgumentError: an unknown structure or name, a layer that has no such groups, or ``blocks``
+        without devices.
 
     >>> net = sn.models.mlp((8,), num_classes=4, input_shape=(6,))
     >>> [(g.name, g.shape) for g in structure_groups(net, "filters")]
@@ -117,6 +123,8 @@ def structure_groups(
         )
     if structure == "spaces":
         return _spaces(traced, names, frozen)
+    if structure == "blocks" and devices is None:
+        raise ArgumentError("`blocks` needs `devices`, from `place_channels`.")
     layers = {
         name: call
         for name, call in layers_of(traced).items()
@@ -127,11 +135,13 @@ def structure_groups(
     for name, call in layers.items():
         if name not in chosen:
             continue
-        parts = _of_layer(structure, traced, call)
+        if structure == "blocks":
+            parts = _blocks(traced, call, devices)
+        else:
+            parts = _of_layer(structure, traced, call)
         if parts is None and names is not None:
             raise ArgumentError(
-                f"`{structure}`: layer '{name}' has no such groups: each would be a single weight, "
-                "or the kernel is not a matrix of filters and columns."
+                f"`{structure}`: layer '{name}' has no such groups: {_WHY[structure == 'blocks']}."
             )
         if parts is not None:
             found.append(Groups(structure, name, *parts))
@@ -220,6 +230,32 @@ def _of_separable(structure: str, depthwise: keras.Variable, pointwise: keras.Va
     return grid, tuple(parts)
 
 
+def _blocks(traced: Trace, call: Call, devices: ChannelDevices):
+    """Blocks of a kernel between two devices; None where it joins no divided channels."""
+    if call.name not in traced.kernels:
+        return None
+    sources, targets = (devices.labels(traced, t) for t in (call.inputs[0], call.outputs[0]))
+    rule = traced.rule(call)
+    sources = np.repeat(sources, rule.rows_of_channel(call.op))[:, None]
+    between = (sources != EVERYWHERE) & (targets != EVERYWHERE) & (sources != targets)
+    if not between.any():
+        return None
+    count = devices.num_devices
+    groups = np.where(between, sources * (count - 1) + targets - (targets > sources), -1)
+    kernel = rule.kernel_of(call.op)
+    axes = tuple(a % len(kernel.shape) for a in rule.kernel_axes)
+    if axes[0] > axes[1]:
+        axes, groups = axes[::-1], groups.T
+    return (count * (count - 1),), (Part(kernel.path, axes, groups, tuple(kernel.shape)),)
+
+
+# Why a layer has no groups of a structure, and no blocks.
+_WHY = (
+    "each would be a single weight, or the kernel is not a matrix of filters and columns",
+    "its inputs or its outputs are not divided between devices, or it needs all channels",
+)
+
+
 # Channel spaces.
 
 
@@ -249,4 +285,4 @@ def _spaces(traced: Trace, names: Sequence[str] | None, frozen: bool) -> tuple[G
     return tuple(made)
 
 
-STRUCTURES = (*_AXES, "spaces")
+STRUCTURES = (*_AXES, "spaces", "blocks")

@@ -12,13 +12,12 @@ import dataclasses
 
 import keras
 import numpy as np
-from keras import ops
 
 from splitnet_tf.graph.calls import Call, unused
 from splitnet_tf.graph.copying import one_or_all
 from splitnet_tf.graph.ends import finish_model, make_inputs
 from splitnet_tf.graph.slicing import run_calls
-from splitnet_tf.graph.spaces import Layout
+from splitnet_tf.graph.taking import gather_channels, take_channels
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.grouping.blocks import check_grouping, off_block_energy, tell_energy
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
@@ -167,7 +166,7 @@ class _Splitter:
         inside = {t: x for (t, _, _), x in zip(read, inputs, strict=True)}
         if level == 0:
             for t in self.graph.inputs:
-                inside[t] = _take(
+                inside[t] = take_channels(
                     inside[t],
                     np.arange(self.trace.size(t)),
                     self.channels(t, 0, 0),
@@ -186,7 +185,7 @@ class _Splitter:
             for reader in range(self.plan.groups[upper]):
                 if below[reader] == group:
                     wanted = self.channels(t, upper, reader)
-                    handed[(t, upper, reader)] = _take(inside[t], here, wanted, layout)
+                    handed[(t, upper, reader)] = take_channels(inside[t], here, wanted, layout)
         model = keras.Model(one_or_all(inputs), list(handed.values()), name=name)
         made = keras.tree.flatten(model(one_or_all(list(feeds.values()))))
         return dict(zip(handed, made, strict=True))
@@ -239,33 +238,4 @@ class _Splitter:
         order = np.concatenate([channels for _, channels in parts])
         if np.array_equal(order, np.arange(len(order))):
             return joined
-        return _gather(joined, np.argsort(order), axis)
-
-
-def _gather(x, positions: np.ndarray, axis: int):
-    """Channels at some positions, by rows of the transpose where the channels come last.
-
-    TensorFlow takes single numbers out of the last axis of a map three to six times as slowly.
-    """
-    rank, positions = len(x.shape), positions.tolist()
-    if rank < 3 or axis != rank - 1:
-        return ops.take(x, positions, axis=axis)
-    rows = ops.take(ops.transpose(x, (axis, *range(axis))), positions, axis=0)
-    return ops.transpose(rows, (*range(1, rank), 0))
-
-
-def _take(x, here: np.ndarray, wanted: np.ndarray, layout: Layout):
-    """Channels ``wanted`` of ``x``, which holds ``here``: slices where they lie together."""
-    if np.array_equal(here, wanted):
-        return x
-    axis = layout.axis
-    where = np.empty(int(here.max()) + 1, int)
-    where[here] = np.arange(len(here))
-    positions = where[wanted]
-    breaks = np.flatnonzero(np.diff(positions) != 1) + 1
-    runs = np.split(positions, breaks)
-    if len(runs) > min(len(layout.spaces), 8):
-        return _gather(x, positions, axis)
-    before = (slice(None),) * axis
-    pieces = [x[(*before, slice(int(r[0]), int(r[-1]) + 1))] for r in runs]
-    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=axis)
+        return gather_channels(joined, np.argsort(order), axis)

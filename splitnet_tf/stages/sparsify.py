@@ -21,6 +21,7 @@ from splitnet_tf.sparsity import (
     Changes,
     Selection,
     SparsityRecipe,
+    bytes_crossing,
     predict_changes,
     read_selection,
     sparse_model,
@@ -72,7 +73,12 @@ class Sparsified:
             count = counts.setdefault(name.partition("/")[0], [0, 0])
             count[0], count[1] = count[0] + zero, count[1] + found.groups[name]
         zeros = (f"{zero} of {groups} {structure}" for structure, (zero, groups) in counts.items())
-        return f"{text}.\nGroups at zero: {', '.join(zeros)}.\n{self.changes}"
+        text += f".\nGroups at zero: {', '.join(zeros)}."
+        if found.bytes_crossing:
+            text += "\nBytes between devices for an example: {before:,}, {after:,} left.".format(
+                **found.bytes_crossing
+            )
+        return f"{text}\n{self.changes}"
 
 
 def sparsify(
@@ -167,6 +173,7 @@ def sparsify(
         return_weights(sparse, model)
         save_model(model, folder.path / SPARSE, notes_of(preprocessing))
         selection, changes = read_selection(model), predict_changes(model)
+        devices = recipe.devices(model)
         selection.save(folder.path / SELECTION)
         write_json(folder.path / CHANGES, changes.to_json())
         counts = zero_counts(terms, {v.path: v for v in sparse.trainable_variables})
@@ -175,8 +182,9 @@ def sparsify(
             **recorded(preprocessing),
             zero_groups={f"{c.structure}/{c.name}": c.zero for c in counts},
             groups={f"{c.structure}/{c.name}": c.count for c in counts},
-            weights=_sums(changes, "weights"),
-            multiply_adds=_sums(changes, "multiply_adds"),
+            weights=_sums(changes.totals("weights")),
+            multiply_adds=_sums(changes.totals("multiply_adds")),
+            bytes_crossing=_sums(devices and bytes_crossing(model, devices)),
             strength=hook.factor,
             needed_factor=hook.needed_factor(),
             **tested(model, test, loss),
@@ -208,7 +216,7 @@ def strength_steps(recipe: SparsityRecipe, loop: Loop, per_epoch: int) -> tuple[
 
 def check_targets(model: keras.Model, recipe: SparsityRecipe) -> None:
     """Raises ArgumentError for a target that cannot be counted, before anything is written."""
-    known = shares_left(predict_changes(model)) if recipe.targets else {}
+    known = shares_left(model, recipe) if recipe.targets else {}
     for target in recipe.targets:
         if target not in known:
             raise ArgumentError(
@@ -217,18 +225,24 @@ def check_targets(model: keras.Model, recipe: SparsityRecipe) -> None:
             )
 
 
-def _sums(changes: Changes, what: str) -> dict[str, int]:
+def _sums(found: tuple[int, int] | None) -> dict[str, int]:
     """Sums before and after for ``result.json``; empty where they are not known."""
-    return dict(zip(("before", "after"), changes.totals(what) or (), strict=False))
+    return dict(zip(("before", "after"), found or (), strict=False))
 
 
 def _strengths(recipe: SparsityRecipe) -> dict[str, Any]:
-    """Strengths by layer as lists, which settings may be."""
-    return {
+    """Strengths by layer, and the placement, as lists, which settings may be."""
+    found = {
         name: [f"{layer}: {s:g}" for layer, s in value.items()]
         for name in recipe.structures
         if isinstance(value := getattr(recipe, name), Mapping)
     }
+    if recipe.placement is not None:
+        parts = (
+            (s, " | ".join(" ".join(map(str, c)) for c in p)) for s, p in recipe.placement.items()
+        )
+        found["placement"] = [f"{space}: {channels}" for space, channels in parts]
+    return found
 
 
 def _notes(recipe: SparsityRecipe, hook: SparsityHook, result: SparseResult) -> tuple[str, ...]:

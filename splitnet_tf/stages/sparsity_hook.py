@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 
 from splitnet_tf.sparsity import (
-    Changes,
+    SparsityPlan,
     SparsityRecipe,
     Term,
+    bytes_crossing,
     needed_factor,
     predict_changes,
     strength_at,
@@ -19,10 +20,11 @@ from splitnet_tf.sparsity import (
 from splitnet_tf.stages.sparsity_pictures import SparsityPictures
 from splitnet_tf.training.hooks import Hook
 
-# Target to the sum of ``Changes`` that it is a share of, and its words.
+# Target to what it is a share of, as the log calls it, and in words.
 TARGET_OF = {
     "target_flops": ("multiply_adds", "multiply-adds"),
     "target_params": ("weights", "weights of kernels"),
+    "target_bytes": ("bytes_crossing", "bytes between devices"),
 }
 
 
@@ -112,7 +114,7 @@ class SparsityHook(Hook):
         return text
 
     def summarize(self, step: int, writer) -> None:
-        self._left = shares_left(predict_changes(self._model))
+        self._left = shares_left(self._model, self._recipe)
         self._pictures.write(step, writer)
 
     def stop(self, step: int) -> str:
@@ -135,11 +137,11 @@ class SparsityHook(Hook):
         return f"{100 * left:.1f}% of the {TARGET_OF[target][1]} left (`{target}={wanted:g}`)"
 
 
-def shares_left(changes: Changes) -> dict[str, float]:
-    """Share that a shrink leaves, by the name of its target; no entry where it is not known."""
-    found = {}
-    for target, (what, _) in TARGET_OF.items():
-        before, after = changes.totals(what) or (0, 0)
-        if before:
-            found[target] = after / before
-    return found
+def shares_left(model: keras.Model, plan: SparsityPlan) -> dict[str, float]:
+    """Share that the zeros of a model leave, by the name of its target; no unknown ones."""
+    changes, devices = predict_changes(model), plan.devices(model)
+    sums = {"target_flops": changes.totals("multiply_adds")}
+    sums["target_params"] = changes.totals("weights")
+    sums["target_bytes"] = None if devices is None else bytes_crossing(model, devices)
+    known = {target: found for target, found in sums.items() if found and found[0]}
+    return {target: after / before for target, (before, after) in known.items()}

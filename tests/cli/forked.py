@@ -15,8 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = multiprocessing.get_context("forkserver")
 PROGRAMS = (
-    *("benchmark", "compare", "cost", "evaluate", "export", "group", "report", "search"),
-    *("shrink", "sparsify", "split", "worker"),
+    *("benchmark", "compare", "cost", "divide", "evaluate", "export", "group", "report"),
+    *("search", "shrink", "sparsify", "split", "worker"),
 )
 SERVER.set_forkserver_preload([f"splitnet_tf.cli.{p}" for p in PROGRAMS])
 

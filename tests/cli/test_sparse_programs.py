@@ -110,3 +110,21 @@ def test_other_files_of_a_shrink_are_evaluated(chain, file, names, stages, monke
     found = evaluate_run(file, load_dataset("digits"), preprocessing=Preprocessing("whiten"))
     assert set(found.comparison.models) == names
     assert ("right after the shrink" in str(found)) == stages
+
+
+def test_blocks_between_devices(tmp_path):
+    """With no block left only logits cross; what is written is what the table says."""
+    sparsify = [*DIGITS, "--model=mlp-64-24-16-10", "--l2_weight=0", "--momentum=0", "--epochs=5"]
+    sparsify += ["--initial_lr=0.5", "--num_devices=2", "--blocks=2", "--train_dir=blocks"]
+    divide = ["--models=blocks", "--output_file=found.json", "--output_model=divided.keras"]
+    commands = [("sparsify", sparsify), ("divide", divide)]
+    for code, printed in run_programs(commands, tmp_path):
+        assert code == 0, printed[-2000:]
+    assert "0 of 4" in printed
+    found = read_json(tmp_path / "found.json")["models"]["blocks"]
+    result = SparseResult.read(tmp_path / "blocks")
+    # With all blocks 24 and 16 channels go to the other device; half of the logits always do.
+    assert result.bytes_crossing == {"before": 4 * (24 + 16 + 5), "after": 4 * 5}
+    assert found["bytes_after"] == 4 * 5 and found["accuracy"] == result.test_accuracy
+    divided = sn.DividedModel(load_model(tmp_path / "divided.keras"))
+    assert divided.bytes_crossing == 4 * 5

@@ -21,6 +21,7 @@ SPARSE = {
     **{"steps": 40, "test_accuracy": 0.4, "strength": 1.69, "needed_factor": 1.5},
     **{"zero_groups": {"spaces/conv1": 14}, "groups": {"spaces/conv1": 20}},
     **{"weights": {"before": 10, "after": 6}, "multiply_adds": {"before": 100, "after": 7}},
+    "bytes_crossing": {"before": 340, "after": 20},
 }
 SHRINK = {
     **{"steps": 40, "test_accuracy": {"before": 0.5, "shrunk": 0.5, "finetuned": 0.45}},

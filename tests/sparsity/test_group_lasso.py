@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keras import layers, ops
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph import place_channels
 from splitnet_tf.sparsity import (
     STRUCTURES,
     group_factors,
@@ -33,7 +34,8 @@ def network():
 
 MODEL = network()
 SHAPES = {v.path: tuple(v.shape) for v in MODEL.trainable_variables}
-GROUPS = [g for s in STRUCTURES for g in structure_groups(MODEL, s)]
+DEVICES = place_channels(MODEL, 2)
+GROUPS = [g for s in STRUCTURES for g in structure_groups(MODEL, s, devices=DEVICES)]
 IDS = [f"{g.structure} {g.name}" for g in GROUPS]
 
 

@@ -9,6 +9,7 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph import place_channels
 from splitnet_tf.sparsity import STRUCTURES, structure_groups
 from tests.conftest import small_alexnet
 from tests.sparsity.slow_loops import members
@@ -148,11 +149,13 @@ def test_a_residual_stream_is_one_space():
 
 def test_layers_by_default():
     model = residual()
-    names = {s: [g.name for g in structure_groups(model, s)] for s in STRUCTURES}
+    devices = place_channels(model, 2)
+    names = {s: [g.name for g in structure_groups(model, s, devices=devices)] for s in STRUCTURES}
     assert names["depth"] == ["a1", "a2", "b1", "b2"]  # no first layer, no projection
     every = ["stem", "a1", "a2", "b1", "b_shortcut", "b2", "logits"]
     assert sorted(names["channels"]) == sorted(every)
     assert sorted(names["filters"]) == sorted(every[:-1])
+    assert sorted(names["blocks"]) == sorted(every[1:])  # every device has the images
     frozen = residual()
     frozen.get_layer("a1").trainable = False
     assert "a1" not in [g.name for g in structure_groups(frozen, "channels")]

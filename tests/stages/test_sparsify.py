@@ -148,6 +148,23 @@ def test_a_target_is_met_and_then_held(digits):
     assert 0.2 < left <= 0.6 and found.result.strength > 1 and not found.notes
 
 
+def test_a_target_of_bytes_between_devices_is_met(digits):
+    """By blocks of a placement of one's own: every other channel on the second device."""
+    train, valid, _ = digits
+    placement = {"fc1": [range(0, 24, 2), range(1, 24, 2)]}
+    plan = {"num_devices": 2, "placement": placement, "momentum": 0.0, "nesterov": False}
+    recipe = sn.SparsityRecipe(
+        blocks=0.02, epochs=10, rate=0.5, l2=0.0, target_bytes=0.7, growth=3.0, **plan
+    )
+    model = network()
+    found = sn.sparsify(model, train, valid, recipe, batch_size=64)
+    crossing = found.result.bytes_crossing
+    divided = sn.divide_model(model, 2, placement)
+    assert crossing["after"] == divided.bytes_crossing <= 0.7 * crossing["before"]
+    assert found.result.strength > 1 and not found.notes
+    assert f"example: {crossing['before']:,}, {crossing['after']:,} left" in str(found)
+
+
 def test_a_run_without_zeros_says_which_strength_would_make_some(digits):
     train, valid, _ = digits
     recipe = dataclasses.replace(QUICK, spaces=0.001, target_params=0.5)
