@@ -74,7 +74,8 @@ def define_data_flags(of_run: bool = False) -> None:
     define_preprocessing_flag(
         f"Preparation of the inputs: {', '.join(KINDS)}; constants as in "
         "standardize:0.49,0.48,0.45:0.2,0.2,0.2. Defaults to what the model was trained with, "
-        "and for a new network of this package to whiten on images, none on other data."
+        "and for a new network of this package to whiten on images (standardize on coloured ones "
+        "larger than 64x64), none on other data."
     )
     define_integer("batch_size", 90, "Examples in a batch.", 1, 1_000_000)
     more = " Defaults to that of the run --basemodel, or 0." if of_run else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, PlanError, RunError
@@ -23,6 +24,8 @@ from splitnet_tf.runs.names import CONFIG, FINISHED, SMALLER, TREES, WHOLE
 from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model, model_notes
 
+STANDARDIZE = Preprocessing("standardize")
+SMALL = 64  # pixels; larger images keep their colours and brightness
 KEY = "preprocessing"  # of the settings of a run, and of the notes in a model file
 # Layers before which nothing is prepared: they take the numbers as they are.
 _OWN = ("Rescaling", "Normalization", "Embedding")
@@ -51,7 +54,11 @@ class Known:
 
 
 def choose_preprocessing(
-    known: Known, given: Preprocessing | None, images: bool, name: str | None = None
+    known: Known,
+    given: Preprocessing | None,
+    images: bool,
+    name: str | None = None,
+    large: bool = False,
 ) -> tuple[Preprocessing, str]:
     """Decides how the inputs of a model are prepared; the first row that fits holds.
 
@@ -61,7 +68,7 @@ def choose_preprocessing(
     | given | the one given |
     | the file or the run says one | that |
     | a run made before preprocessing could be chosen | ``whiten`` |
-    | a network of this package by name, images | ``whiten`` |
+    | a network of this package by name, images | ``whiten``; ``standardize`` for large ones |
     | inputs that are no images | ``none`` |
     | a network of ``keras.applications`` by name | that of its family |
     | a file that begins with ``Rescaling``, ``Normalization``, ``Embedding`` or constants | ``none`` |
@@ -76,6 +83,8 @@ def choose_preprocessing(
       given: preprocessing that the user gives, or None.
       images: bool, whether the data are images.
       name: string, name of the model where it is not from a file.
+      large: bool, whether the images are bytes, coloured and larger than ``SMALL`` pixels. Defaults to
+        False.
 
     Returns:
       The preprocessing, and the reason in words.
@@ -97,6 +106,8 @@ def choose_preprocessing(
         return NONE, "as the data are no images"
     if known.model is None:
         kind = family_of(name)
+        if kind is None and large:
+            return STANDARDIZE, "the default of this package's networks on large images"
         if kind is None:
             return WHITEN, "the default of this package's networks"
         return Preprocessing(kind), f"as keras.applications prepares images for {name}"
@@ -196,7 +207,10 @@ def preprocessing_for(
     Raises:
       ArgumentError: see there, or data that it is not for.
     """
-    found, reason = choose_preprocessing(known, given, dataset.has_images, name)
+    shape = dataset.input_shape
+    large = dataset.has_images and min(shape[:2]) > SMALL and shape[2] == 3
+    large = large and dataset.train.images.dtype == np.uint8
+    found, reason = choose_preprocessing(known, given, dataset.has_images, name, large)
     found.check(dataset.train.images)
     logging.info("Inputs are prepared by `preprocessing=%s`, %s.", found, reason)
     return found

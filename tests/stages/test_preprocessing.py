@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.data import planted_groups
+from splitnet_tf.data import Dataset, Split, planted_groups
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.recipe.preprocessing import NONE, WHITEN, Preprocessing
 from splitnet_tf.stages.base import base_model
@@ -113,6 +113,22 @@ def test_row(row):
     found, reason = choose_preprocessing(known, given, images, name)
     assert str(found) == expected
     assert reason.startswith("as") or "default" in reason
+
+
+@pytest.mark.parametrize(
+    "shape, kind, expected",
+    [
+        ((65, 72, 3), np.uint8, "standardize"),
+        ((64, 72, 3), np.uint8, "whiten"),
+        ((72, 72, 1), np.uint8, "whiten"),
+        ((72, 72, 3), np.float32, "whiten"),
+    ],
+)
+def test_networks_of_ours_see_large_pictures_in_colour(shape, kind, expected):
+    split = Split(np.zeros((2, *shape), kind), np.arange(2))
+    dataset = Dataset("x", split, split, split, ("a", "b"))
+    found = preprocessing_for(Known("`model=wrn-10-1`"), None, dataset, "wrn-10-1")
+    assert str(found) == expected
 
 
 ERRORS = {
