@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.ssl_rows import BATCH, BY_NAME, ROWS, Phases, SslRow
+from experiments.ssl_rows import BATCH, BY_NAME, CONTROL_SEEDS, ROWS, Phases, SslRow
 from experiments.ssl_run import run_row, settings
 from experiments.tables import markdown, shell_block, spread
 from splitnet_tf.cli.define import Number, define_list, define_text
@@ -38,6 +38,8 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
     lines = [_line(row, own) for row, own in by_row if own]
     if not lines:
         return []
+    missing = [row.name for row, own in by_row if not own]
+    absent = f"Rows without a run so far: {', '.join(missing)}. " if missing else ""
     plain, sparse, tuned = (f"{p.epochs:g}" for p in (PHASES.plain, PHASES.sparse, PHASES.finetune))
     seeds = sorted({d["seed"] for d in documents})
     devices = "; ".join(sorted({d["device"] for d in documents}))
@@ -46,16 +48,26 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
         f"MNIST, pixels from 0 to 1, batch {BATCH}; LeNet {plain} epochs plain, {sparse} sparse, "
         f"{tuned} of finetuning, the perceptron 10, 12 and 20; tensorflow on {devices}. Of the "
         "60,000 training images 6,000 are for validation; errors are those of the 10,000 test "
-        "images. `random` keeps as many channels of the plain network, chosen at random and "
-        "finetuned for as many epochs in all. Rows that cut columns have no `random`: no choice "
-        "of channels has their size. `narrow` has the shapes of the row from the start, with new "
-        "weights, and trains as long; where columns are cut, it takes over which of them (the "
-        "pixels that `mlp-2` and `mlp-3` read, the positions of `lenet-4` and `lenet-5`). Minutes "
-        "are those of all training of a row, controls included. `lenet-shifted` trains "
-        "on images shifted by up to a pixel, `lenet-l1` lets single weights become zero. Goals "
-        "are the paper's rows, or the best published figures. All settings: "
-        "`experiments/ssl_rows.py`.",
+        "images. All settings: `experiments/ssl_rows.py`.",
+        "\n".join(
+            [
+                "- `random` keeps as many channels of the plain network, chosen at random and "
+                "finetuned for as many epochs in all. Rows that cut columns have none, as no "
+                "choice of channels has their size.",
+                "- `narrow` has the shapes of the row from the start, with new weights, and trains "
+                "as long. Where columns are cut, it takes over which of them: the pixels that "
+                "`mlp-2` and `mlp-3` read, the positions of `lenet-4` and `lenet-5`.",
+                f"- Controls are of seed {', '.join(map(str, CONTROL_SEEDS))}.",
+                "- `lenet-shifted` trains on images shifted by up to a pixel, `lenet-l1` lets "
+                "single weights become zero.",
+                "- Goals are the paper's rows, or the best published figures.",
+                "- Minutes are those of all training of a row, controls included, on a core that "
+                "other programs used as well.",
+            ]
+        ),
         markdown(HEADER, lines),
+        f"{absent}Of the paper's other tables, ConvNet and the depth of ResNets on CIFAR-10, and "
+        "AlexNet on ImageNet, nothing has been measured.",
         shell_block(
             f"python -m experiments.ssl_tables --rows={','.join(line[0] for line in lines)} "
             f"--seeds={','.join(map(str, seeds))}"

@@ -94,19 +94,28 @@ def _squares(part: Part, value: Any, count: int) -> Any:
     """Summed squares of each group's weights in a part, (groups,)."""
     squares = ops.square(ops.cast(value, "float32"))
     others = tuple(a for a in range(len(part.shape)) if a not in part.axes)
-    flat = ops.reshape(ops.sum(squares, axis=others) if others else squares, (-1,))
-    where = part.groups.ravel()
-    if np.array_equal(where, np.arange(count)):
-        return flat
-    where = np.where(where < 0, count, where).astype("int32")
+    squares, where = ops.sum(squares, axis=others) if others else squares, part.groups
+    if np.array_equal(where.ravel(), np.arange(count)):
+        return ops.reshape(squares, (-1,))
+    if part.pattern is not None:  # whole rows are added up, which is much faster
+        where, rows, columns = part.pattern
+        squares = ops.segment_sum(squares, rows, num_segments=where.shape[0])
+        squares = ops.segment_sum(ops.transpose(squares), columns, num_segments=where.shape[1])
+        squares = ops.transpose(squares)
+    where = np.where(where < 0, count, where).ravel().astype("int32")
+    flat = ops.reshape(squares, (-1,))
     return ops.segment_sum(flat, where, num_segments=count + 1)[:count]
 
 
 def _spread(part: Part, factors: Any, count: int) -> Any:
     """Factors of the groups at their places in a variable, 1 elsewhere; broadcasts to it."""
     shape = [n if a in part.axes else 1 for a, n in enumerate(part.shape)]
-    where = part.groups.ravel()
-    if not np.array_equal(where, np.arange(count)):
-        where = np.where(where < 0, count, where).astype("int32")
-        factors = ops.take(ops.concatenate([factors, ops.ones((1,), "float32")]), where)
+    where = part.groups
+    if not np.array_equal(where.ravel(), np.arange(count)):
+        where = where if part.pattern is None else part.pattern[0]
+        with_one = ops.concatenate([factors, ops.ones((1,), "float32")])
+        factors = ops.take(with_one, np.where(where < 0, count, where).astype("int32"))
+        if part.pattern is not None:
+            _, rows, columns = part.pattern
+            factors = ops.take(ops.take(factors, columns, axis=1), rows, axis=0)
     return ops.reshape(factors, shape)

@@ -18,6 +18,7 @@ For a dense layer the groups of `filters` are its units and those of `channels` 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import keras
@@ -53,6 +54,20 @@ class Part:
     axes: tuple[int, ...]
     groups: np.ndarray
     shape: tuple[int, ...]
+
+    @functools.cached_property
+    def pattern(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """A small array with ``groups == small[rows][:, columns]``, rows and columns.
+
+        None where ``groups`` has other than two axes, or such an array would not be much smaller.
+        """
+        if self.groups.ndim != 2:
+            return None
+        small, rows = np.unique(self.groups, axis=0, return_inverse=True)
+        small, columns = np.unique(small, axis=1, return_inverse=True)
+        if 4 * small.size > self.groups.size:
+            return None
+        return small, rows.ravel().astype("int32"), columns.ravel().astype("int32")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
