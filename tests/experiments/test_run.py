@@ -238,7 +238,7 @@ def test_the_programs_without_tensorflow(data, tmp_path):
 
 
 WRONG = [
-    ("table2", ["--data=faces"], 1, "--data=faces: dataset must be one of"),
+    ("table2", ["--data=faces"], 1, "--data=faces: `dataset=faces` cannot be opened"),
     ("table2", ["--data=own.npz", "--data_dir=d"], 2, "--data_dir is for cifar100"),
     ("table2", ["--rows=deep,deep"], 2, "--rows must be among baseline, slim, fc, shallow, deep"),
     ("table2", ["--rows=wide"], 2, "got ['wide']"),
