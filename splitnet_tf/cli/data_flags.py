@@ -97,9 +97,9 @@ def define_augment_flag() -> None:
     """``--augment``, which was a switch once."""
     define_augmentation(
         "augment",
-        "Augmentation of training images: random crops and flips (crop_flip); random windows, "
-        "scaled to the size of the images, and flips (resized_crop); or none. Data that are no "
-        "images have none.",
+        "Augmentation of training images: random crops and flips (crop_flip); two changes of each "
+        "batch by Keras' RandAugment after these (rand_augment); random windows, scaled to the "
+        "size of the images, and flips (resized_crop); or none. Data that are no images have none.",
     )
 
 

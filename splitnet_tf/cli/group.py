@@ -34,6 +34,7 @@ from splitnet_tf.cli.training_flags import (
     set_seeds,
     settings,
     several_loss,
+    take_recipe,
 )
 from splitnet_tf.data import Dataset, superclass_taxonomy
 from splitnet_tf.grouping import SplitPlan, group_model
@@ -63,6 +64,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    take_recipe()
     teaching()
     check_budget_flags()
     files = {"model": FLAGS.model, "grouping": FLAGS.grouping, "teacher": FLAGS.teacher}

@@ -25,7 +25,13 @@ from splitnet_tf.cli.define import (
 )
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
-from splitnet_tf.cli.training_flags import define_training_flags, loop, phase_values, set_seeds
+from splitnet_tf.cli.training_flags import (
+    define_training_flags,
+    loop,
+    phase_values,
+    set_seeds,
+    take_recipe,
+)
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.stages.base import start_model
@@ -63,6 +69,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    take_recipe()
     set_seeds()
     dataset = load_data()
     if dataset.multi_label or dataset.classifiers is not None:

@@ -26,6 +26,7 @@ from splitnet_tf.cli.training_flags import (
     set_seeds,
     settings,
     several_loss,
+    take_recipe,
 )
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import base_digest
@@ -77,6 +78,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    take_recipe()
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, selection=FLAGS.selection)
     take_from_run(FLAGS.basemodel, None if FLAGS.restart else FLAGS.train_dir)
     set_seeds()

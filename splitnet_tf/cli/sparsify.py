@@ -24,6 +24,7 @@ from splitnet_tf.cli.training_flags import (
     set_seeds,
     settings,
     several_loss,
+    take_recipe,
 )
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.base import start_model, start_settings
@@ -42,6 +43,7 @@ def define_flags() -> None:
 
 
 def main() -> None:
+    take_recipe("ema")  # averaged weights have no zeros
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, model=FLAGS.model)
     recipe = sparsity_recipe()
     set_seeds()

@@ -33,6 +33,7 @@ from splitnet_tf.cli.training_flags import (
     set_seeds,
     settings,
     several_loss,
+    take_recipe,
 )
 from splitnet_tf.data import Dataset, calibration_batches
 from splitnet_tf.grouping import SplitPlan
@@ -130,7 +131,8 @@ def main() -> None:
 
 
 def check_flags() -> None:
-    """Refuses flags that do not go together, before anything is read."""
+    """Takes the recipe, and refuses flags that do not go together, before anything is read."""
+    take_recipe()
     if FLAGS.grouping and FLAGS.method != "file":
         raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
     teaching()

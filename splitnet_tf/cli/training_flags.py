@@ -17,6 +17,7 @@ from splitnet_tf.cli.define import (
     define_text,
 )
 from splitnet_tf.data import Dataset
+from splitnet_tf.recipe.augmentation import RAND_AUGMENT
 from splitnet_tf.recipe.losses import HeadLosses
 from splitnet_tf.recipe.phase import OPTIMIZERS, Phase
 from splitnet_tf.runs import RunDirectory
@@ -34,6 +35,10 @@ FREE_FLAGS = (
     "data_dir train_dir basemodel teacher restart method on_nan group_summary_interval devices "
     "trunk cluster on_worker_loss worker_timeout worker_wait"
 ).split()
+
+RECIPES = {
+    "modern": {"label_smoothing": 0.1, "ema": 0.998, "augment": RAND_AUGMENT, "mixup": 0.2},
+}
 
 
 def define_training_flags(epochs: int, initial_lr: float, final_lr: float) -> None:
@@ -111,6 +116,47 @@ def define_loss_flags() -> None:
         "label_smoothing", 0.0, "Share of the target spread evenly over all classes.", 0, 0.99
     )
     define_augment_flag()
+    define_recipe_flags()
+
+
+def define_recipe_flags() -> None:
+    """Flags of what helps long trainings, and their preset."""
+    flags.DEFINE_enum(
+        "recipe",
+        None,
+        list(RECIPES),
+        "Preset of other flags; those that are given win over it. modern is "
+        f"{' '.join(f'--{name}={value}' for name, value in RECIPES['modern'].items())}. Defaults "
+        "to none.",
+    )
+    define_float(
+        "ema",
+        0.0,
+        "Momentum of the averaged weights that training ends with, such as 0.998; 0 for none.",
+        0,
+        0.99999,
+    )
+    for name, how in (("mixup", "as weighted sums"), ("cutmix", "by windows of images")):
+        define_float(
+            name,
+            0.0,
+            f"Number a of the Beta(a, a) by which training examples are mixed in pairs {how}, "
+            "with their labels; 0 for none.",
+            0,
+            100,
+        )
+
+
+def take_recipe(*without: str) -> None:
+    """Gives the flags of ``--recipe`` that are not given its values.
+
+    Args:
+      without: flags that the program leaves as they are.
+    """
+    for name, value in RECIPES.get(FLAGS.recipe, {}).items():
+        if FLAGS[name].present or name in without:
+            continue
+        setattr(FLAGS, name, value)
 
 
 def define_loop_flags() -> None:
@@ -179,7 +225,7 @@ def phase_values() -> dict:
         "momentum": FLAGS.momentum,
         "nesterov": FLAGS.nesterov and FLAGS.momentum > 0,
         "l2": FLAGS.l2_weight,
-        "label_smoothing": FLAGS.label_smoothing,
+        **{name: FLAGS[name].value for name in ("label_smoothing", "ema", "mixup", "cutmix")},
     }
 
 
@@ -202,7 +248,7 @@ def several_loss(
     needs = "needs data with one class an example"
     if dataset.classifiers is not None:
         needs = "needs data with labels for one output"
-    for name in ("teacher", "group_loss", "class_weight"):
+    for name in ("teacher", "group_loss", "class_weight", "mixup", "cutmix"):
         if name in FLAGS and FLAGS[name].value:
             raise flags.Error(f"--{name} {needs}; leave it out.")
     if "clusters_of" in FLAGS and FLAGS.clusters_of == "confusion":

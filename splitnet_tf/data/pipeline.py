@@ -18,9 +18,17 @@ from splitnet_tf.data.dataset import Split
 from splitnet_tf.data.decoding import resized_crops
 from splitnet_tf.data.order import calibration_order, epoch_order
 from splitnet_tf.data.pictures import Pictures
+from splitnet_tf.data.stateless import call_with_seed
 from splitnet_tf.data.streaming import PictureBatches
 from splitnet_tf.errors import DataError
-from splitnet_tf.recipe.augmentation import CROP_FLIP, NONE, PAD, RESIZED_CROP
+from splitnet_tf.recipe.augmentation import (
+    CROP_FLIP,
+    NONE,
+    PAD,
+    RAND_AUGMENT,
+    RESIZED_CROP,
+    CropAndRandAugment,
+)
 from splitnet_tf.recipe.preprocessing import Preprocessing
 
 
@@ -51,6 +59,11 @@ def check_augmentation(images: np.ndarray | Pictures, augment: str = CROP_FLIP) 
     """Raises DataError where data cannot be cropped at random: no images, or too small ones."""
     if images.ndim != 4:
         raise DataError(f"Data of shape {images.shape[1:]} are no images; give `augment=none`.")
+    if augment == RAND_AUGMENT and (images.dtype != np.uint8 or images.shape[-1] != 3):
+        raise DataError(
+            f"Images of type {images.dtype} with {images.shape[-1]} channels cannot be changed by "
+            "`augment=rand_augment`, which needs bytes with 3; give `augment=crop_flip`."
+        )
     if augment == RESIZED_CROP:
         return
     height, width = images.shape[1:3]
@@ -89,8 +102,9 @@ def training_batches(
       batch_size: int, examples in a batch; an epoch drops the examples that fill no batch.
       seed: int, seed of order and augmentation.
       start_step: int, step of the first element. Defaults to 0.
-      augment: ``"crop_flip"``, images cropped and flipped at random; ``"resized_crop"``, a random
-        window scaled to the size of the images; or ``"none"``. Defaults to the first.
+      augment: ``"crop_flip"``, images cropped and flipped at random; ``"rand_augment"``, changed by
+        Keras' RandAugment after that; ``"resized_crop"``, a random window scaled to the size of the
+        images; or ``"none"``. Defaults to the first.
       preprocessing: preparation of the inputs, after the augmentation.
 
     Returns:
@@ -102,6 +116,9 @@ def training_batches(
     steps = steps_per_epoch(split, batch_size)
     if augment != NONE:
         check_augmentation(split.images, augment)
+    if augment == RAND_AUGMENT:
+        changes = CropAndRandAugment()
+        changes.build((None, *split.images.shape[1:]))
     orders = functools.lru_cache(2)(lambda epoch: epoch_order(seed, epoch, len(split)))
     first = split.batch_labels(slice(0, 1))
     kinds = keras.tree.flatten(first)
@@ -113,8 +130,12 @@ def training_batches(
     def augmented(images, step, augment):
         if augment == NONE:
             return images
+        seeds = tf.stack([tf.constant(seed, tf.int64), step])
+        if augment == RAND_AUGMENT:
+            found = call_with_seed(changes, tf.cast(images, tf.float32), seeds)
+            return tf.cast(tf.round(found), images.dtype)
         change = resized_crops if augment == RESIZED_CROP else crop_and_flip
-        return change(images, tf.stack([tf.constant(seed, tf.int64), step]))
+        return change(images, seeds)
 
     if isinstance(split.images, Pictures):
         # A window of the whole picture is drawn where it is decoded.

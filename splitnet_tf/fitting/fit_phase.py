@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from splitnet_tf.data import Split
-from splitnet_tf.errors import DataError, TrainingError
+from splitnet_tf.errors import ArgumentError, DataError, TrainingError
 from splitnet_tf.fitting.batches import TrainingOrder, fast_batches, validation_data
 from splitnet_tf.fitting.resuming import Progress, cut_log, restore
 from splitnet_tf.graph.kernels import is_kernel
@@ -53,15 +53,18 @@ def fit_phase(
       seed: int, seed of the order and the augmentation.
       batch_size: int, images in a batch.
       preprocessing: preparation of the images, after the augmentation.
-      augment: ``"crop_flip"`` or ``"none"``. Defaults to the first.
+      augment: name of an augmentation, such as ``"none"``. Defaults to ``"crop_flip"``.
       paces: factors on the learning rate of variables by ``id``, see ``recipe.SGD``.
       callbacks: more callbacks of ``fit``, before those that write.
 
     Raises:
+      ArgumentError: a phase that mixes examples, which needs the training loop.
       DataError: fewer images than ``batch_size``.
       TrainingError: a loss that is not finite.
       RunError: the folder holds the progress of another model.
     """
+    if phase.mixup or phase.cutmix:
+        raise ArgumentError("`mixup` and `cutmix` are for the training loop; leave them out here.")
     if not phase.epochs:
         return
     if len(train) < batch_size:

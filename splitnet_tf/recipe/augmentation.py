@@ -11,10 +11,12 @@ from keras import ops
 from splitnet_tf.errors import ArgumentError
 
 PAD = 4  # pixels on each side, before an image is cropped at random
+STRENGTH = 0.3  # of the changes of RandAugment, from 0 to 1
 LEAST_AREA = 0.08  # of a window that is scaled, as a share of the image
 LEAST_RATIO = 3 / 4  # width by height of such a window; the most is 4/3
 CROP_FLIP, RESIZED_CROP, NONE = "crop_flip", "resized_crop", "none"
-AUGMENTATIONS = (CROP_FLIP, RESIZED_CROP, NONE)
+RAND_AUGMENT = "rand_augment"
+AUGMENTATIONS = (CROP_FLIP, RAND_AUGMENT, RESIZED_CROP, NONE)
 # Augmentation was a switch once; flags and run folders may still have it like that.
 _SWITCH = {"true": CROP_FLIP, "false": NONE, "1": CROP_FLIP, "0": NONE}
 
@@ -127,4 +129,42 @@ class ResizedCrop(keras.layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-LAYERS = {CROP_FLIP: CropAndFlip, RESIZED_CROP: ResizedCrop}
+@keras.saving.register_keras_serializable(package="splitnet_tf")
+class CropAndRandAugment(keras.layers.Layer):
+    """Crops and flips as ``CropAndFlip``, then two changes of ``keras.layers.RandAugment``.
+
+    Inputs and outputs are float32 (B, H, W, 3), pixels from 0 to 255. Without ``training`` the
+    outputs are the inputs.
+
+    Args:
+      seed: int, seed of all draws. Defaults to 0.
+    """
+
+    def __init__(self, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.crop = CropAndFlip(seed)
+        self.change = keras.layers.RandAugment((0, 255), num_ops=2, factor=STRENGTH, seed=seed)
+
+    def build(self, input_shape):
+        self.crop.build(input_shape)
+        self.change.build(input_shape)
+        self.built = True
+
+    def call(self, images, training=False):
+        if not training:
+            return images
+        return ops.clip(self.change(self.crop(images, training=True), training=True), 0.0, 255.0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+LAYERS = {
+    CROP_FLIP: CropAndFlip,
+    RAND_AUGMENT: CropAndRandAugment,
+    RESIZED_CROP: ResizedCrop,
+}

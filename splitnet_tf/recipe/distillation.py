@@ -67,12 +67,14 @@ def group_cross_entropy(labels, logits, membership):
     Tree supervision as of Wan et al. (ICLR 2021), for errors between branches.
 
     Args:
-      labels: int (B,).
+      labels: int (B,) or (B, 1), or shares of the classes (B, classes).
     """
-    groups = ops.argmax(ops.take(ops.convert_to_tensor(membership), labels, axis=0), axis=-1)
-    return ops.sparse_categorical_crossentropy(
-        groups, group_logits(logits, membership), from_logits=True
-    )
+    membership = ops.cast(membership, "float32")
+    if len(labels.shape) > 1 and labels.shape[-1] > 1:
+        groups = ops.matmul(ops.cast(labels, "float32"), membership)
+    else:
+        groups = ops.take(membership, ops.cast(ops.reshape(labels, (-1,)), "int32"), axis=0)
+    return ops.categorical_crossentropy(groups, group_logits(logits, membership), from_logits=True)
 
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
@@ -82,8 +84,9 @@ class TaughtCrossEntropy(CrossEntropy):
     (1 - teacher_weight) CE + teacher_weight D + group_weight CE of the groups, where D is
     ``distillation``, or ``decoupled_distillation`` where there are ``parts``.
 
-    Labels are as ``CrossEntropy`` takes them, or (B, 1 + classes): the class number and the
-    teacher's logits; without the teacher's logits D is left out, and the cross entropy is whole.
+    Labels are as ``CrossEntropy`` takes them, or of ``with_answers``: the class number, or a share
+    of each class, and then the teacher's logits. Without the teacher's logits D is left out, and
+    the cross entropy is whole.
 
     Args:
       teacher_weight: float from 0 to 1, share of the teacher. Defaults to 0.5.
@@ -132,11 +135,7 @@ class TaughtCrossEntropy(CrossEntropy):
             taught = self._divergence(y_pred, teacher)
             loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * taught
         if self.group_weight:
-            numbers = ops.cast(labels, "int32")
-            if len(labels.shape) > 1 and labels.shape[-1] > 1:
-                numbers = ops.argmax(labels, axis=-1)
-            numbers = ops.reshape(numbers, (-1,))
-            loss += self.group_weight * group_cross_entropy(numbers, y_pred, self._membership())
+            loss += self.group_weight * group_cross_entropy(labels, y_pred, self._membership())
         return loss
 
     def accuracy(self, y_true, y_pred):
@@ -165,21 +164,25 @@ class TaughtCrossEntropy(CrossEntropy):
 
 
 def with_answers(labels, teacher_logits):
-    """Labels for ``TaughtCrossEntropy``: (B, 1 + classes), the class number and teacher's logits.
+    """Labels for ``TaughtCrossEntropy``, with the teacher's logits beside them.
 
     Args:
-      labels: int (B,) or (B, 1), or one-hot (B, classes).
+      labels: int (B,) or (B, 1), which gives (B, 1 + classes); or shares of the classes
+        (B, classes), which gives (B, 2 classes).
       teacher_logits: (B, classes).
     """
     teacher_logits = ops.cast(teacher_logits, "float32")
-    if len(labels.shape) > 1 and labels.shape[-1] > 1:
-        labels = ops.argmax(labels, axis=-1)
-    labels = ops.cast(ops.reshape(labels, (-1, 1)), "float32")
+    labels = ops.cast(labels, "float32")
+    if len(labels.shape) == 1 or labels.shape[-1] == 1:
+        labels = ops.reshape(labels, (-1, 1))
     return ops.concatenate([labels, teacher_logits], axis=1)
 
 
 def _apart(y_true, y_pred):
     """Labels, and the teacher's logits where they are there."""
-    if len(y_true.shape) == 2 and y_true.shape[1] == y_pred.shape[-1] + 1 > 2:
+    classes = y_pred.shape[-1]
+    if len(y_true.shape) == 2 and y_true.shape[1] == classes + 1 > 2:
         return ops.cast(y_true[:, 0], "int32"), y_true[:, 1:]
+    if len(y_true.shape) == 2 and y_true.shape[1] == 2 * classes > 2:
+        return y_true[:, :classes], y_true[:, classes:]
     return y_true, None

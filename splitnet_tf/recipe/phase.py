@@ -29,6 +29,8 @@ class Phase:
       l2: float, weight of half the sum of the squared kernels, added to the loss.
       label_smoothing: float, share of the target spread evenly over all classes.
       ema: float, momentum of the averaged weights that the phase ends with; 0 for none.
+      mixup, cutmix: float, a of the Beta(a, a) by which training examples are mixed in pairs; 0 for
+        none.
 
     Raises:
       ArgumentError: a value out of its range.
@@ -47,6 +49,8 @@ class Phase:
     l2: float = 5e-4
     label_smoothing: float = 0.0
     ema: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self):
         for name, known in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
@@ -54,7 +58,15 @@ class Phase:
                 raise ArgumentError(
                     f"`{name}` must be one of {', '.join(known)}; got {getattr(self, name)!r}."
                 )
-        for name in ("epochs", "rate", "final_rate", "decay", "rate_warmup_epochs"):
+        for name in (
+            "epochs",
+            "rate",
+            "final_rate",
+            "decay",
+            "rate_warmup_epochs",
+            "mixup",
+            "cutmix",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ArgumentError(
                     f"`{name}` must be a number of 0 or more; got {getattr(self, name)!r}."

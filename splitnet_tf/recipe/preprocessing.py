@@ -221,7 +221,7 @@ def with_preprocessing(
       model: takes prepared inputs (B, ...), one tensor; its weights are shared.
       preprocessing: preparation of the inputs.
       dtype: string, type of the data. Defaults to bytes.
-      augment: ``"crop_flip"``, ``"resized_crop"`` or ``"none"``; acts in training alone. Defaults
+      augment: name of an augmentation, see ``augmentation``; acts in training alone. Defaults
         to ``"none"``.
       seed: int, seed of the augmentation.
 

@@ -12,6 +12,7 @@ import keras
 
 from splitnet_tf.analysis import TRUNK_MODES
 from splitnet_tf.data.feeds import Feed, feed_of
+from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.parallel import PlacedTrainStep, place
@@ -23,6 +24,7 @@ from splitnet_tf.runs.names import PLAIN, TREE
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.splitting import SplitTree, is_tree
 from splitnet_tf.stages.accuracy import at_start, check_labels, tested
+from splitnet_tf.stages.averages import settle_averages
 from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase, training_values
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
@@ -104,7 +106,7 @@ def finetune(
     tree = model if isinstance(model, SplitTree) else None
     network = model.model if tree else model
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
-    test = None if test is None else feed_of(test)
+    feed, test = mixed(feed, phase, network, seed), None if test is None else feed_of(test)
     feed, loss = taught(feed, loss, network, phase, teacher, teaching, grouping)
     config = phase_settings(
         run,
@@ -183,6 +185,8 @@ def train_network(
         accuracy = found.best_accuracy
     if placed is not None:
         placed.gather()
+    settled = settle_averages(network, phase, train, valid, loss)
+    accuracy = accuracy if settled is None else settled
     return GroupResult(**{**training_values(found, train), "valid_accuracy": accuracy})
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError
 from splitnet_tf.grouping import Grouping, off_block_energy, plan_of, read_grouping, split_losses
 from splitnet_tf.grouping.gates import fold_gates
@@ -23,6 +24,7 @@ from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import GROUPED, GROUPING
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.stages.accuracy import accuracy_of, at_start, check_labels, tested
+from splitnet_tf.stages.averages import settle_averages
 from splitnet_tf.stages.given import GivenClasses
 from splitnet_tf.stages.grouping_hook import GroupingHook
 from splitnet_tf.stages.loop import (
@@ -141,7 +143,7 @@ def learn_groups(
       RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
     """
     plan, losses = plan_of(grouped), split_losses(grouped)
-    feed = feed_of(train, batch_size, seed, class_weight)
+    feed = mixed(feed_of(train, batch_size, seed, class_weight), recipe, grouped, seed)
     valid, test = feed_of(valid), None if test is None else feed_of(test)
     names = class_names or [str(c) for c in range(plan.classes.size)]
     loss = loss or classifier_loss(grouped, recipe.label_smoothing)
@@ -206,6 +208,9 @@ def learn_groups(
             hooks=[hook, RunHook(grouped, settings or config)],
         )
         fold_gates(losses)
+        settled = settle_averages(grouped, recipe, feed, valid, loss)
+        if settled is not None:
+            found = dataclasses.replace(found, valid_accuracy=settled)
         notes = notes_of(preprocessing)
         save_model(grouped, folder.path / GROUPED, notes)  # first, as a group may be empty
         grouping = _read(grouped, method, class_names, given, folder.path if run else None)

@@ -12,6 +12,7 @@ import keras
 
 from splitnet_tf.analysis import cost
 from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph.copying import plain_copy
 from splitnet_tf.grouping import Grouping
@@ -124,7 +125,7 @@ def shrink(
     small = shrunk.model
     before, after = cost(model), cost(small)
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
-    test = feed_of(test)
+    feed, test = mixed(feed, phase, small, seed), feed_of(test)
     feed, loss = taught(feed, loss, small, phase, teacher, teaching, grouping)
     config = phase_settings(
         run,

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.copying import return_weights
 from splitnet_tf.recipe.preprocessing import Preprocessing
@@ -124,7 +125,7 @@ def sparsify(
         step with a penalty, or a target that cannot be counted.
       RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
     """
-    feed = feed_of(train, batch_size, seed, class_weight)
+    feed = mixed(feed_of(train, batch_size, seed, class_weight), recipe, model, seed)
     valid, test = feed_of(valid), None if test is None else feed_of(test)
     loss = loss or classifier_loss(model, recipe.label_smoothing)
     check_labels(feed, model, loss)

@@ -12,6 +12,7 @@ import keras
 
 from splitnet_tf.analysis import cost
 from splitnet_tf.data.feeds import feed_of
+from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import RunError
 from splitnet_tf.graph.copying import plain_copy
 from splitnet_tf.grouping import Grouping, off_block_energy
@@ -138,8 +139,8 @@ def split(
     """
     check_placing(devices, trunk, loop)
     tree = split_model(grouped, grouping, dropout=dropout)
-    feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
-    test = feed_of(test)
+    plain, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
+    feed, test = mixed(plain, phase, grouped, seed), feed_of(test)
     feed, loss = taught(feed, loss, grouped, phase, teacher, teaching, grouping)
     config = phase_settings(
         run,
@@ -164,7 +165,7 @@ def split(
         stages = {"before": accuracy_of(grouped, test, loss).top1}
         stages["cut"] = of_tree(test.evaluation()).top1
         if recalibrate_batches:
-            batches = feed.training() if recalibrate is None else recalibrate
+            batches = plain.training() if recalibrate is None else recalibrate
             recalibrate_batch_norm(tree.model, batches, recalibrate_batches)
             stages["recalibrated"] = of_tree(test.evaluation()).top1
         save_model(tree.model, folder.path / CUT, notes)

@@ -74,6 +74,18 @@ def test_flags_of_the_grouping():
     )
 
 
+def test_a_recipe_is_a_preset_and_flags_that_are_given_win():
+    def values():
+        training_flags.take_recipe()
+        return *training_flags.phase_values().items(), ("augment", flags.FLAGS.augment)
+
+    found = dict(read(group, "--recipe=modern", "--mixup=0", then=values))
+    assert (found["label_smoothing"], found["ema"], found["mixup"]) == (0.1, 0.998, 0)
+    assert found["augment"] == "rand_augment"
+    plain = dict(read(group, then=values))
+    assert (plain["label_smoothing"], plain["ema"], plain["augment"]) == (0.0, 0.0, "crop_flip")
+
+
 @programs
 def test_flags_of_a_phase(program):
     found = phase(

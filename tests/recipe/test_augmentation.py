@@ -3,9 +3,17 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from splitnet_tf.data.stateless import call_with_seed
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.recipe.augmentation import PAD, CropAndFlip, ResizedCrop, augmentation
+from splitnet_tf.recipe.augmentation import (
+    PAD,
+    CropAndFlip,
+    CropAndRandAugment,
+    ResizedCrop,
+    augmentation,
+)
 from splitnet_tf.recipe.preprocessing import NONE, with_preprocessing
 from tests.conftest import to_numpy
 
@@ -38,6 +46,20 @@ def test_every_crop_is_a_window_of_the_reflected_image():
     again = to_numpy(CropAndFlip(3)(given, training=True))
     np.testing.assert_array_equal(again, found)  # of the seed
     assert not np.array_equal(to_numpy(CropAndFlip(4)(given, training=True)), found)
+
+
+def test_rand_augment_changes_images_as_a_function_of_its_seed():
+    layer = CropAndRandAugment(3)
+    given = images(4, 12)
+    layer.build(given.shape)
+    calls = [
+        to_numpy(call_with_seed(layer, tf.constant(given), tf.constant([1, step])))
+        for step in (0, 1, 0)
+    ]
+    np.testing.assert_array_equal(calls[0], calls[2])
+    assert not np.array_equal(calls[0], calls[1])
+    assert all(found.min() >= 0 and found.max() <= 255 for found in calls)
+    np.testing.assert_array_equal(to_numpy(layer(given, training=False)), given)
 
 
 def test_a_resized_crop_is_a_scaled_window():
@@ -77,6 +99,6 @@ def test_names_and_the_switch_of_before():
     for value in (False, "False", "0", "none"):
         assert augmentation(value) == "none"
     with pytest.raises(
-        ArgumentError, match="must be one of crop_flip, resized_crop, none; got 'fl"
+        ArgumentError, match="must be one of crop_flip, rand_augment, resized_crop, none; got 'fl"
     ):
         augmentation("flip")

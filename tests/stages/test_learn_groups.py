@@ -73,6 +73,20 @@ def test_gates_close_and_the_tree_is_what_was_trained(arrays, tmp_path):
     np.testing.assert_allclose(whole, cut, atol=1e-4)
 
 
+def test_a_modern_phase_mixes_examples_and_averages_weights(arrays, tmp_path):
+    """The same call goes on from its end; the accuracy is that of the averaged weights."""
+    train, valid, _ = arrays
+    phase = dataclasses.replace(PHASE, mixup=0.2, cutmix=1.0, ema=0.9, label_smoothing=0.1)
+    networks = [make_network() for _ in range(2)]
+    more = {"loop": sn.Loop(max_steps=5), "run": tmp_path, "teacher": make_network()}
+    found = [sn.finetune(network, train, valid, phase, **more) for network in networks]
+    assert found[0] == found[1]
+    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+        np.testing.assert_array_equal(one, other)
+    right = np.argmax(networks[0].predict(valid[0], verbose=0), axis=1) == valid[1]
+    assert found[0].result.valid_accuracy == pytest.approx(right.mean(), abs=1e-6)
+
+
 def test_the_cut_is_checked_and_finetuned(learned, arrays, tmp_path):
     train, valid, test = arrays
     grouped, found, _ = learned
