@@ -14,6 +14,7 @@ from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.copying import return_weights
+from splitnet_tf.recipe.losses import CrossEntropy
 from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import CHANGES, SELECTION, SPARSE
@@ -192,7 +193,7 @@ def sparsify(
             **more,
         )
         result.write(folder.path)
-    notes = _notes(recipe, hook, result)
+    notes = _notes(recipe, hook, result, chance(model, loss))
     for note in notes:
         logging.warning("%s", note)
     return Sparsified(selection, changes, result, notes)
@@ -246,13 +247,27 @@ def _strengths(recipe: SparsityRecipe) -> dict[str, Any]:
     return found
 
 
-def _notes(recipe: SparsityRecipe, hook: SparsityHook, result: SparseResult) -> tuple[str, ...]:
+def chance(model: keras.Model, loss: keras.losses.Loss) -> float:
+    """Accuracy of a model with one class an example that guesses; 0 for others."""
+    return 1 / model.outputs[0].shape[-1] if isinstance(loss, CrossEntropy) else 0.0
+
+
+def _notes(
+    recipe: SparsityRecipe, hook: SparsityHook, result: SparseResult, chance: float
+) -> tuple[str, ...]:
     notes = []
     if not any(result.zero_groups.values()):
         notes.append(
             f"No group became zero; train for longer or with {_stronger(recipe, result)} at least."
         )
     names = " and ".join(f"`{name}`" for name in recipe.structures)
+    zeros, groups = (sum(counts.values()) for counts in (result.zero_groups, result.groups))
+    if 2 * zeros > groups and result.valid_accuracy < 1.5 * chance:
+        notes.append(
+            f"{zeros} of {groups} groups are zero, and a validation accuracy of "
+            f"{100 * result.valid_accuracy:.2f}% is little more than chance: too much was taken "
+            f"away; lower {names}."
+        )
     for target in hook.missed():
         notes.append(
             f"Target missed: {hook.describe(target)}, though the strength was raised to "

@@ -73,7 +73,7 @@ class SparsityHook(Hook):
     @state.setter
     def state(self, value: dict) -> None:
         self._factor, self._rates = value["factor"], value["rates"]
-        self._left, self._raise = dict(value["left"]), value["raise"]
+        self._left, self._raise = dict(value["left"]), value.get("raise", False)
 
     @property
     def factor(self) -> float:

@@ -181,6 +181,15 @@ def test_a_run_without_zeros_says_which_strength_would_make_some(digits):
     )
 
 
+def test_a_run_that_took_all_away_says_so(digits):
+    train, valid, _ = digits
+    recipe = dataclasses.replace(QUICK, spaces=50.0)
+    found = sn.sparsify(network(), train, valid, recipe, batch_size=64)
+    assert found.result.valid_accuracy < 0.15  # ten classes
+    (note,) = found.notes
+    assert "is little more than chance: too much was taken away; lower `spaces`." in note
+
+
 def test_strengths_by_layer_and_the_authors_update(digits, tmp_path):
     train, valid, _ = digits
     recipe = sn.SparsityRecipe(
