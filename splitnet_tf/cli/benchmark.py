@@ -9,6 +9,7 @@ from absl import flags
 
 from splitnet_tf.benchmarks.devices import benchmark_devices
 from splitnet_tf.benchmarks.parts import measure_parts
+from splitnet_tf.benchmarks.pictures import measure_pictures
 from splitnet_tf.benchmarks.shrunk import ShrunkTimings, measure_shrunk
 from splitnet_tf.benchmarks.speed_ups import draw_speed_ups
 from splitnet_tf.benchmarks.table5 import as_text
@@ -36,10 +37,11 @@ READS = {
     "take_forward": ("splits", "batch_size"),
     "input_pipeline": ("batch_size",),
     "conversion": ("splits",),
+    "pictures": ("pictures", "batch_size"),
     "shrunk": ("shrunk", "unstructured"),
 }
 DEVICES, *CASES = READS
-ALONE = (DEVICES, "shrunk")
+ALONE = (DEVICES, "shrunk", "pictures")
 
 
 def define_flags() -> None:
@@ -54,7 +56,8 @@ def define_flags() -> None:
         "cases",
         [DEVICES],
         f"Work to time: {DEVICES}, the paper's Table 5 for this machine; shrunk, each layer of a "
-        f"shrunk model; or any of {', '.join(CASES[:-1])}.",
+        "shrunk model; pictures, reading them from disk; or any of "
+        f"{', '.join(case for case in CASES if case not in ALONE)}.",
     )
     define_list("devices", [], "Devices of Table 5. Defaults to the GPUs, or to --workers.")
     define_integer("workers", 2, "Workers of Table 5 without --devices, one to a core.", 2, 65_536)
@@ -74,6 +77,11 @@ def define_flags() -> None:
         None,
         "A .keras file like --model with single weights at zero, timed as sparse matrices.",
     )
+    define_text(
+        "pictures",
+        None,
+        "Folder with a folder of pictures for each class. Defaults to pictures that are made.",
+    )
     define_output_flags()
 
 
@@ -92,6 +100,12 @@ def main() -> None:
         return
     if "shrunk" in FLAGS.cases:
         show(shrunk_timings())
+        return
+    if "pictures" in FLAGS.cases:
+        keras.utils.set_random_seed(0)
+        model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
+        how = {"batch_size": FLAGS.batch_size, "repeats": FLAGS.repeats, "name": FLAGS.model}
+        show(measure_pictures(model, FLAGS.pictures, **how))
         return
     read = {name for case in FLAGS.cases for name in READS[case]}
     keras.utils.set_random_seed(0)

@@ -103,7 +103,7 @@ class Runs:
         check_grouping_flags(plan, values)
         # Where each grouping starts from a plain run, it is fed as that was.
         first = parse("group", commands.get("plain", commands["group"]))
-        name, given = model_name(first), given_preprocessing(first)
+        name, given = model_name(first), given_preprocessing(data, first)
         preprocessing_for(known_start(name, first.basemodel), given, data, name)
         classes_given(data, plan, values)
 

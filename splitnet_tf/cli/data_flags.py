@@ -16,6 +16,7 @@ from splitnet_tf.cli.define import (
     define_text,
 )
 from splitnet_tf.data import Dataset, check_augmentation, load_dataset
+from splitnet_tf.data.channel_statistics import standardize
 from splitnet_tf.data.feeds import Feed, SplitFeed
 from splitnet_tf.errors import RunError
 from splitnet_tf.recipe.augmentation import NONE, augmentation
@@ -26,6 +27,7 @@ from splitnet_tf.stages.run_files import folder_of
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
+OF_DATA = "standardize:data"  # with the mean and deviation of the training images
 # Flags of the data that a program takes from the run it starts from, with their defaults.
 OF_RUN = {
     "dataset": "cifar100",
@@ -73,9 +75,10 @@ def define_data_flags(of_run: bool = False) -> None:
     define_dataset_flags(of_run)
     define_preprocessing_flag(
         f"Preparation of the inputs: {', '.join(KINDS)}; constants as in "
-        "standardize:0.49,0.48,0.45:0.2,0.2,0.2. Defaults to what the model was trained with, "
-        "and for a new network of this package to whiten on images (standardize on coloured ones "
-        "larger than 64x64), none on other data."
+        "standardize:0.49,0.48,0.45:0.2,0.2,0.2, or standardize:data for those of the training "
+        "images. Defaults to what the model was trained with, and for a new network of this "
+        "package to whiten on images (standardize on coloured ones larger than 64x64), none on "
+        "other data."
     )
     define_integer("batch_size", 90, "Examples in a batch.", 1, 1_000_000)
     more = " Defaults to that of the run --basemodel, or 0." if of_run else ""
@@ -90,7 +93,7 @@ def define_data_flags(of_run: bool = False) -> None:
 
 def define_preprocessing_flag(text: str) -> None:
     """``--preprocessing``, with its help."""
-    define_parsed("preprocessing", Preprocessing.parse, text)
+    define_parsed("preprocessing", _preprocessing, text)
 
 
 def define_augment_flag() -> None:
@@ -103,9 +106,29 @@ def define_augment_flag() -> None:
     )
 
 
-def given_preprocessing(values: flags.FlagValues = FLAGS) -> Preprocessing | None:
-    """The preprocessing that flags give, if any."""
-    return None if values.preprocessing is None else Preprocessing.parse(values.preprocessing)
+def given_preprocessing(
+    dataset: Dataset | None, values: flags.FlagValues = FLAGS
+) -> Preprocessing | None:
+    """The preprocessing that flags give, if any.
+
+    Args:
+      dataset: data whose mean and deviation ``standardize:data`` takes; None where there are none.
+      values: the flags.
+
+    Raises:
+      flags.Error: ``standardize:data`` without data.
+    """
+    if values.preprocessing != OF_DATA:
+        return None if values.preprocessing is None else Preprocessing.parse(values.preprocessing)
+    if dataset is None:
+        raise flags.Error(f"--preprocessing={OF_DATA} needs data; give the constants.")
+    return standardize(dataset.train)
+
+
+def _preprocessing(text: str) -> None:
+    """Raises ArgumentError for a text that is not a preprocessing."""
+    if text != OF_DATA:
+        Preprocessing.parse(text)
 
 
 def take_from_run(base: str, run: str | None = None) -> None:

@@ -60,12 +60,13 @@ def main() -> None:
     names = ("images", "compare", "trunk", "batch_size", "speed_batches", "bfloat16")
     how = {name: FLAGS[name].value for name in names}
     take_from_run(FLAGS.basemodel)
+    dataset = load_data(FLAGS.basemodel)
     found = evaluate_run(
         FLAGS.basemodel,
-        load_data(FLAGS.basemodel),
+        dataset,
         form=FLAGS.fuse,
         devices=devices,
-        preprocessing=given_preprocessing(),
+        preprocessing=given_preprocessing(dataset),
         **how,
     )
     show(found)

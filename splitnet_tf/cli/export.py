@@ -57,7 +57,7 @@ def main() -> None:
     manifest = export_run(
         *(FLAGS.basemodel, FLAGS.export_dir, FLAGS.formats),
         check=FLAGS.check,
-        preprocessing=given_preprocessing(),
+        preprocessing=given_preprocessing(None),
         include_preprocessing=FLAGS.include_preprocessing,
         bfloat16=FLAGS.bfloat16,
     )

@@ -73,7 +73,7 @@ def main() -> None:
     dataset = load_data()
     sections = sections_for(dataset)
     plain, preprocessing = start_model(
-        *(model_name(), dataset, given_preprocessing()),
+        *(model_name(), dataset, given_preprocessing(dataset)),
         base=FLAGS.basemodel,
         sections=sections,
         dropout_keep_prob=FLAGS.dropout_keep_prob,

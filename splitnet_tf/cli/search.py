@@ -75,7 +75,7 @@ def main() -> None:
     if dataset.multi_label or dataset.classifiers is not None:
         raise flags.Error("--dataset: a search needs data with one class an example, one output.")
     model, preprocessing = start_model(
-        FLAGS.model, dataset, given_preprocessing(), base=FLAGS.basemodel
+        FLAGS.model, dataset, given_preprocessing(dataset), base=FLAGS.basemodel
     )
     train, valid, _ = split_feeds(dataset, FLAGS.seed, preprocessing)
     phase = Phase(**phase_values())

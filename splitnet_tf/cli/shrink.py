@@ -86,7 +86,7 @@ def main() -> None:
     weights = class_weights(dataset)
     model = whole_model(FLAGS.basemodel, dataset)
     known = known_of("base", FLAGS.basemodel, WHOLE)
-    preprocessing = preprocessing_for(known, given_preprocessing(), dataset)
+    preprocessing = preprocessing_for(known, given_preprocessing(dataset), dataset)
     names = ("method", "selection", "structure", "keep", "threshold", "seed")
     selection = choose_selection(model, **{name: FLAGS[name].value for name in names})
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)

@@ -50,7 +50,7 @@ def main() -> None:
     dataset = load_data()
     weights = class_weights(dataset)
     model, preprocessing = start_model(
-        FLAGS.model, dataset, given_preprocessing(), base=FLAGS.basemodel
+        FLAGS.model, dataset, given_preprocessing(dataset), base=FLAGS.basemodel
     )
     train, valid, test = split_feeds(dataset, FLAGS.seed, preprocessing)
     # What the flags make wrong is found before they are written into the run folder.

@@ -97,7 +97,7 @@ def main() -> None:
     weights = class_weights(dataset)
     base, grouping = load_grouped(FLAGS.basemodel, dataset, FLAGS.grouping, FLAGS.method)
     known = known_of("base", FLAGS.basemodel, (GROUPED,))
-    preprocessing = preprocessing_for(known, given_preprocessing(), dataset)
+    preprocessing = preprocessing_for(known, given_preprocessing(dataset), dataset)
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)
     phase = Phase(**phase_values())
     check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,13 @@ def load_by_name(
         name.replace("/", "-")[:60],
         *partition(name, found, validation_share),
         names,
-        *read_superclasses(Path(builder.data_dir) / SUPERCLASSES, names),
+        *read_superclasses(superclass_file(name, where), names),
     )
+
+
+def superclass_file(name: str, data_dir: str | None) -> Path:
+    """The file that may give a set's superclasses, ``<data_dir>/<name>/superclasses.json``."""
+    return Path(data_dir or default_data_dir(), re.split("[/:]", name)[0], SUPERCLASSES)
 
 
 def _builder(name: str, where: str) -> Any:

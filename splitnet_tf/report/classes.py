@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from splitnet_tf.analysis import Agreement, agreement
 from splitnet_tf.analysis.agreement import contingency
 from splitnet_tf.analysis.class_tree import ClassNode, class_tree
-from splitnet_tf.data import cifar100_superclasses, planted_superclasses
+from splitnet_tf.data import cifar100_superclasses, is_folder, planted_superclasses
+from splitnet_tf.data.by_name import superclass_file
+from splitnet_tf.data.folder import SUPERCLASSES, read_superclasses
 from splitnet_tf.errors import DataError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import merge_map
 from splitnet_tf.report.runs import Run
+from splitnet_tf.runs import base_places
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Superclasses:
 
 
 def superclasses_of(run: Run) -> Superclasses | None:
-    """Finds the superclasses of a run's classes by their names, or None."""
+    """Finds the superclasses of a run's classes by their names or beside its data, or None."""
     grouping, dataset = run.grouping, str(run.setting("dataset"))
     if grouping is None or grouping.class_names is None:
         return None
@@ -41,9 +45,21 @@ def superclasses_of(run: Run) -> Superclasses | None:
         if dataset.startswith("planted"):
             groups = grouping.classes.num_groups
             return Superclasses(*planted_superclasses(grouping.class_names, groups))
+        for file in _files(run, dataset):
+            labels, names = read_superclasses(file, grouping.class_names)
+            if labels is not None:
+                return Superclasses(names, labels)
     except DataError:  # the names are of other classes than those of the data set
         return None
     return None
+
+
+def _files(run: Run, dataset: str) -> Iterator[Path]:
+    """Places of a file of superclasses; either the run or its data may have been moved."""
+    for place in base_places(run.path, Path(dataset)):
+        if is_folder(str(place)):
+            yield place / SUPERCLASSES
+    yield superclass_file(dataset, run.setting("data_dir"))
 
 
 def levels(grouping: Grouping) -> tuple[int, ...]:

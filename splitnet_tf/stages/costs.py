@@ -11,7 +11,7 @@ import keras
 from splitnet_tf import models
 from splitnet_tf.analysis import Cost, cost, text_table
 from splitnet_tf.analysis.cost import with_input_size
-from splitnet_tf.analysis.paper_tables import TABLES, PaperTable
+from splitnet_tf.analysis.paper_tables import TABLES, PaperRow, PaperTable
 from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.models.short_forms import parse_splits
 
@@ -123,7 +123,12 @@ class CountedTable:
                 "splits": row.splits or "none",
                 "params": found.params,
                 "flops": found.flops,
-                "published": {"params": row.params, "flops": row.flops},
+                "published": {
+                    "params": row.params,
+                    "flops": row.flops,
+                    "test_error": row.error,
+                    "test_error_random_groups": row.random_error,
+                },
             }
             for row, found in zip(self.table.rows, self.rows, strict=True)
         ]
@@ -137,13 +142,20 @@ class CountedTable:
                 _fewer(self.whole.params, found.params),
                 f"{found.flops / 1e9:.3f}",
                 _fewer(self.whole.flops, found.flops),
-                *("" if value is None else f"{value:g}" for value in (row.params, row.flops)),
+                *("" if value is None else f"{value:g}" for value in _published(row)),
             )
             for row, found in zip(self.table.rows, self.rows, strict=True)
         ]
-        header = ("splits", "10^6 params", "fewer", "10^9 FLOPs", "fewer", "paper's", "paper's")
-        title = f"{self.table.title}, equal groups"
+        header = ("splits", "10^6 params", "fewer", "10^9 FLOPs", "fewer", *PUBLISHED)
+        title = f"{self.table.title}, equal groups; the last four columns are the paper's"
         return f"{title}\n\n{text_table(header, lines)}\n\n{self.table.note}"
+
+
+PUBLISHED = ("10^6 params", "10^9 FLOPs", "error %", "random groups")
+
+
+def _published(row: PaperRow) -> tuple[float | None, ...]:
+    return (row.params, row.flops, row.error, row.random_error)
 
 
 def count_table(number: str) -> CountedTable:
