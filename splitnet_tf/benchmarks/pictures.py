@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +125,10 @@ def measure_pictures(
             ),
             "Keras, training": _of_keras(folder, size, batch_size, training=True),
         }
-        count = max(1, len(files) // batch_size // 2)
-        endless = {name: _endless(data) for name, data in work.items()}
-        cases = {name: lambda b=b: _take(b, count) for name, b in endless.items()}
-        step, (images, y) = training_step(model), next(endless["pictures, training"])
+        count = max(1, len(files) // batch_size)
+        # Each time from the start: batches that are ready were made while others were timed.
+        cases = {name: lambda b=data: _take(b, count) for name, data in work.items()}
+        step, (images, y) = training_step(model), next(iter(work["pictures, training"]))
         cases["training step"] = lambda: float(step(images, y, 1e-3)["cross_entropy"])
         found = interleave(cases, repeats, warmup=1)
         for name_, timing in found.items():
@@ -165,14 +165,9 @@ def _of_keras(folder: Path, size: int, batch_size: int, training: bool = False) 
     return data.map(lambda x, y: (change(x, training=True), y), tf.data.AUTOTUNE).prefetch(2)
 
 
-def _endless(data: Iterable) -> Iterator:
-    while True:
-        yield from data
-
-
-def _take(batches: Iterator, count: int) -> None:
-    for _ in range(count):
-        next(batches)
+def _take(batches: Iterable, count: int) -> None:
+    for _ in itertools.islice(batches, count):
+        pass
 
 
 def _make_pictures(root: Path) -> Path:

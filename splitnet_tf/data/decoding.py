@@ -15,7 +15,6 @@ from splitnet_tf.recipe.augmentation import LEAST_AREA, LEAST_RATIO
 ATTEMPTS = 10
 DRAWS = 4 * ATTEMPTS + 1  # numbers from 0 to 1 that a random window and a flip take
 MIDDLE = 0.875  # share of the shorter side that the middle of a large picture has
-RATIOS = (1, 2, 4, 8)  # at which JPEGs can be decoded
 
 
 def middle(encoded: tf.Tensor, size: int, channels: int) -> tf.Tensor:
@@ -53,7 +52,8 @@ def random_window(encoded: tf.Tensor, draws: tf.Tensor, size: int, channels: int
       uint8 (size, size, channels).
     """
     image = _decoded(encoded, lambda h, w: crop_window(h, w, draws), size, channels)
-    return tf.where(draws[-1] < 0.5, image[:, ::-1], image)
+    # Not a slice with a step of -1, which takes as long as decoding.
+    return tf.cond(draws[-1] < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def crop_window(height: tf.Tensor, width: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
@@ -117,7 +117,7 @@ def as_type(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Images as floats or, rounded, as bytes."""
     if dtype.is_floating:
         return tf.cast(images, dtype)
-    return tf.saturate_cast(tf.round(images), dtype)
+    return tf.cast(images + 0.5, dtype)  # no more than the largest byte, as all are means
 
 
 def as_it_is(encoded: tf.Tensor, channels: int) -> tf.Tensor:
@@ -132,21 +132,20 @@ def _decoded(encoded: tf.Tensor, window, size: int, channels: int) -> tf.Tensor:
         shape = tf.io.extract_jpeg_shape(encoded)
         top, left, h, w = tf.unstack(window(shape[0], shape[1]))
         times = tf.minimum(h, w) // size
-        which = tf.cast(times >= 2, tf.int32) + tf.cast(times >= 4, tf.int32)
-        which += tf.cast(times >= 8, tf.int32)
 
         def at(ratio):
-            def decode():
-                box = tf.stack([top, left, tf.maximum(h, ratio), tf.maximum(w, ratio)]) // ratio
-                # Fast and accurate: both ways differ by a unit of brightness here and there.
-                image = tf.image.decode_and_crop_jpeg(
-                    encoded, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE"
-                )
-                return tf.image.resize(image, (size, size))
+            box = tf.stack([top, left, tf.maximum(h, ratio), tf.maximum(w, ratio)]) // ratio
+            # Accurate, as it takes no longer.
+            image = tf.image.decode_and_crop_jpeg(
+                encoded, box, channels=channels, ratio=ratio, dct_method="INTEGER_ACCURATE"
+            )
+            return tf.image.resize(image, (size, size))
 
-            return decode
+        def smaller():
+            which = tf.cast(times >= 4, tf.int32) + tf.cast(times >= 8, tf.int32)
+            return tf.switch_case(which, [lambda ratio=ratio: at(ratio) for ratio in (2, 4, 8)])
 
-        return tf.switch_case(which, [at(ratio) for ratio in RATIOS])
+        return tf.cond(times >= 2, smaller, lambda: at(1))
 
     def other():
         image = as_it_is(encoded, channels)

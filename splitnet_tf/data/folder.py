@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -142,6 +143,20 @@ def load_folder(
         tuple(class_names),
         *read_superclasses(root / SUPERCLASSES, class_names),
     )
+
+
+def holds_pictures(path: Path) -> bool:
+    """True for a folder with a training split, or with a picture in a folder of its own."""
+    try:
+        if (path / "train").is_dir():
+            return True
+        return any(
+            file.suffix.lower() in SUFFIXES
+            for name in _folders(path)
+            for file in itertools.islice((path / name).iterdir(), 100)
+        )
+    except (OSError, DataError):
+        return False
 
 
 def read_superclasses(

@@ -11,9 +11,9 @@ import numpy as np
 from splitnet_tf.analysis import Agreement, agreement
 from splitnet_tf.analysis.agreement import contingency
 from splitnet_tf.analysis.class_tree import ClassNode, class_tree
-from splitnet_tf.data import cifar100_superclasses, is_folder, planted_superclasses
+from splitnet_tf.data import cifar100_superclasses, planted_superclasses
 from splitnet_tf.data.by_name import superclass_file
-from splitnet_tf.data.folder import SUPERCLASSES, read_superclasses
+from splitnet_tf.data.folder import SUPERCLASSES, holds_pictures, read_superclasses
 from splitnet_tf.errors import DataError
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.grouping.hierarchy import merge_map
@@ -57,7 +57,7 @@ def superclasses_of(run: Run) -> Superclasses | None:
 def _files(run: Run, dataset: str) -> Iterator[Path]:
     """Places of a file of superclasses; either the run or its data may have been moved."""
     for place in base_places(run.path, Path(dataset)):
-        if is_folder(str(place)):
+        if holds_pictures(place):
             yield place / SUPERCLASSES
     yield superclass_file(dataset, run.setting("data_dir"))
 

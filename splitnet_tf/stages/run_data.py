@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from splitnet_tf.data import Dataset, is_folder, load_dataset
+from splitnet_tf.data import Dataset, load_dataset
 from splitnet_tf.data.dataset import NAMES
+from splitnet_tf.data.folder import holds_pictures
 from splitnet_tf.errors import RunError
 from splitnet_tf.runs import base_places, read_config
 from splitnet_tf.runs.names import CONFIG
@@ -27,7 +28,7 @@ def data_file(folder: Path, name: str) -> str:
     if not is_own(name):
         return name
     places = base_places(folder, Path(name))
-    return str(next((p for p in places if p.is_file() or is_folder(str(p))), name))
+    return str(next((p for p in places if p.is_file() or holds_pictures(p)), name))
 
 
 def is_other(folder: Path, name: str, dataset: Dataset) -> bool:

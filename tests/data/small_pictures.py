@@ -53,7 +53,15 @@ def example(image, label, **more):
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
-def make_tfds(root, counts, name="small_set", file_format="tfrecord", names=CLASSES, **features):
+def make_tfds(
+    root,
+    counts,
+    name="small_set",
+    file_format="tfrecord",
+    names=CLASSES,
+    version="1.0.0",
+    **features,
+):
     """A data set of JPEGs of several sizes in the files of tensorflow-datasets.
 
     Args:
@@ -62,11 +70,12 @@ def make_tfds(root, counts, name="small_set", file_format="tfrecord", names=CLAS
       name: of the set.
       file_format: "tfrecord" or "array_record".
       names: of the classes, or their number.
+      version: of the set.
       **features: in the place of ``image`` and ``label``.
     """
     import tensorflow_datasets as tfds
 
-    folder = Path(root, name, "1.0.0")
+    folder = Path(root, name, version)
     folder.mkdir(parents=True)
     label = tfds.features.ClassLabel(**{"num_classes" if type(names) is int else "names": names})
     found = {"image": tfds.features.Image(shape=(None, None, 3)), "label": label, **features}
