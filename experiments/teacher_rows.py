@@ -1,6 +1,6 @@
 """Rows on what a teacher, a loss on the groups and the groups themselves are worth to a tree.
 
-All rows go on from one trained network. Trees are cut after 1.5 epochs of grouping and finetuned;
+All rows go on from one trained network. Trees are cut after a short grouping and finetuned;
 narrowed networks, of the tree's parameters, are trained for as many epochs in all.
 """
 
@@ -17,12 +17,10 @@ from experiments.machine import describe_machine
 from experiments.network import build, slim
 from experiments.recipe import Recipe, recipe_document, sections
 from splitnet_tf.analysis import cost
-from splitnet_tf.analysis.agreement import agreement
 from splitnet_tf.data import Dataset, superclass_taxonomy
 from splitnet_tf.data.feeds import Feed, SplitFeed
 from splitnet_tf.grouping import group_model, plan_of, split_losses, start_from_clusters
 from splitnet_tf.grouping.recipe import GroupingRecipe
-from splitnet_tf.grouping.start import class_assignment
 from splitnet_tf.recipe import Phase
 from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.runs.json_lines import read_lines
@@ -30,14 +28,14 @@ from splitnet_tf.runs.names import PLAIN, TIMING
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.stages.finetune import finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
-from splitnet_tf.stages.learn_groups import learn_groups
+from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups
 from splitnet_tf.stages.loop import Loop
 from splitnet_tf.stages.split import split
 from splitnet_tf.stages.teaching import Teaching
 from splitnet_tf.storage.json_files import read_json, write_json
 from splitnet_tf.storage.models import load_model
 
-LOOP = Loop(bfloat16=True, display=50)
+MORE = {"loop": Loop(bfloat16=True, display=50), "preprocessing": WHITEN}
 RECIPE = Recipe(
     *(10, 2, Phase(30, 0.1), GroupingRecipe(1.5, 0.02, 0.02, warmup_epochs=0.0)),
     *(Phase(5, 0.05), Phase(6.5, 0.05)),
@@ -58,6 +56,8 @@ class TaughtRow:
       taught: bool, whether the whole network teaches.
       grouping: name of the groups of the classes, see ``given_classes``; or ``worst``: every
         superclass torn apart.
+      start: start of the assignments.
+      gates: bool, whether the kernels have gates while the groups are learned.
     """
 
     name: str
@@ -65,6 +65,8 @@ class TaughtRow:
     teaching: Teaching = Teaching()
     taught: bool = False
     grouping: str = "learned"
+    start: str = "clustering"
+    gates: bool = False
 
 
 ROWS = (
@@ -78,6 +80,8 @@ ROWS = (
     TaughtRow("tree-semantic", grouping="semantic"),
     TaughtRow("tree-random", grouping="random"),
     TaughtRow("tree-worst", grouping=WORST),
+    TaughtRow("tree-exchange", start="exchange"),
+    TaughtRow("tree-gates", gates=True),
     TaughtRow("whole-longer", "whole"),
 )
 BY_NAME = {row.name: row for row in ROWS}
@@ -94,13 +98,11 @@ class Job:
     whole: Path
     runs: Path
 
-    def feeds(self, phase: str) -> tuple[Feed, Feed, Feed]:
+    def feeds(self, phase: str) -> list[Feed]:
         """Training, validation and test images; each phase has an order of its own."""
         order = int(np.random.SeedSequence([self.seed, *phase.encode()]).generate_state(1)[0] >> 1)
-        batch = self.recipe.batch_size
         parts = (self.data.train, self.data.valid, self.data.test)
-        train, *rest = (SplitFeed(part, batch, order, preprocessing=WHITEN) for part in parts)
-        return train, *rest
+        return [SplitFeed(p, self.recipe.batch_size, order, preprocessing=WHITEN) for p in parts]
 
     def folder(self, name: str) -> Path:
         """Run folder of a phase."""
@@ -111,11 +113,15 @@ class Job:
         teacher = load_model(self.whole / PLAIN) if self.row.taught else None
         return {"teacher": teacher, "teaching": self.row.teaching}
 
-    def trained(self, name: str, model: keras.Model, phase: Phase, **taught) -> GroupResult:
-        """Trains a network, or goes on with it; each name has a run folder of its own."""
-        train, valid, test = self.feeds("baseline" if taught else "plain")
-        run, more = self.folder(name), {"test": test, "loop": LOOP, "preprocessing": WHITEN}
-        return finetune(model, train, valid, phase, run=run, **more, **taught).result
+    def time(self, epochs: float, *folders: Path) -> dict:
+        """Epochs in all, and the minutes of the training steps of run folders."""
+        seconds = 0.0
+        for folder in folders:
+            done = 0
+            for _, line in read_lines((folder / TIMING).read_bytes()):
+                images = (line["step"] - done) * self.recipe.batch_size
+                seconds, done = seconds + images / line["images_per_second"], line["step"]
+        return {"epochs": epochs, "minutes": seconds / 60}
 
 
 def run_row(
@@ -139,70 +145,70 @@ def run_row(
     logging.info("%s, seed %d", row.name, seed)
     keras.utils.set_random_seed(seed)
     job = Job(row, recipe, seed, data, whole, runs)
-    found = {"teacher": _teacher, "tree": _tree}.get(row.network, _network)(job)
-    settings = {"recipe": recipe_document(recipe), "teaching": dataclasses.asdict(row.teaching)}
-    own = {"row": row.name, "seed": seed, "taught": row.taught, "grouping": row.grouping}
-    document = {**own, **settings, "data": data.name, "data_digest": data.digest(), **found}
-    write_json(path, document | describe_machine())
+    model, found = _tree(job) if row.network == "tree" else _network(job)
+    own = {"row": row.name, "seed": seed, "recipe": recipe_document(recipe), "data": data.name}
+    own |= {"data_digest": data.digest(), "params": (size := cost(model)).params}
+    write_json(path, own | {"flops": size.flops} | found | describe_machine())
     return read_json(path)
 
 
-def _teacher(job: Job) -> dict:
-    """Errors and sizes of the whole network as it was trained."""
-    found, model = GroupResult.read(job.whole), load_model(job.whole / PLAIN)
-    return _errors(found) | _sizes(model) | _time(job, found.epochs, job.whole)
-
-
-def _network(job: Job) -> dict:
-    """Errors and sizes of a whole network, narrowed or not, trained as long as the trees."""
-    row, epochs, folders = job.row, job.recipe.plain.epochs, [job.whole]
-    model = load_model(job.whole / PLAIN)
+def _network(job: Job) -> tuple[keras.Model, dict]:
+    """A whole network, narrowed or not, trained as long as the trees, or the teacher as it is."""
+    row, folders, epochs = job.row, [job.whole], job.recipe.plain.epochs
+    model, found = load_model(job.whole / PLAIN), GroupResult.read(job.whole)
+    plan = [(row.name, "baseline", job.recipe.baseline)] if row.network != "teacher" else []
     if row.network == "narrowed":
-        model = build(slim(job.recipe, job.data), job.data)
-        job.trained("narrowed-plain", model, job.recipe.plain)
-        folders = [job.folder("narrowed-plain")]
-    found = job.trained(row.name, model, job.recipe.baseline, **job.taught())
-    epochs += found.epochs
-    return _errors(found) | _sizes(model) | _time(job, epochs, *folders, job.folder(row.name))
+        model, folders = build(slim(job.recipe, job.data), job.data), []
+        plan.insert(0, ("narrowed-plain", "plain", job.recipe.plain))
+    for name, phase_name, phase in plan:
+        (train, valid, test), run = job.feeds(phase_name), job.folder(name)
+        taught = job.taught() if name == row.name else {}
+        found = finetune(model, train, valid, phase, run=run, test=test, **MORE, **taught).result
+        folders.append(run)
+    epochs += found.epochs if len(plan) else 0
+    errors = {"error": 1 - found.test_accuracy, "valid_error": 1 - found.valid_accuracy}
+    return model, errors | job.time(epochs, *folders)
 
 
-def _tree(job: Job) -> dict:
-    """Errors and sizes of the tree at its stages, and what became of the groups."""
-    row, data = job.row, job.data
-    grouped = group_model(load_model(job.whole / PLAIN), sections("deep"), seed=job.seed)
-    plan, given = plan_of(grouped), given_groups(row.grouping, plan_of(grouped), data, job.seed)
-    start_from_clusters(grouped, class_labels=given and given.labels, seed=job.seed)
-    start, losses = _labels(grouped), split_losses(grouped)
-    weight_at_start = float(losses.terms()["group_weight"])
-    group, run = f"group-{row.grouping}", job.folder(row.name)
-    train, valid, test = job.feeds("group")
-    learned = learn_groups(
-        *(grouped, train, valid, job.recipe.group),
-        **{"run": job.folder(group), "loop": LOOP, "given": given, "seed": job.seed},
-        **{"class_names": data.class_names, "preprocessing": WHITEN},
+def _tree(job: Job) -> tuple[keras.Model, dict]:
+    """The tree, its errors at its stages, and what became of the groups."""
+    row, recipe = job.row, job.recipe
+    grouped = group_model(
+        load_model(job.whole / PLAIN), sections("deep"), gates=row.gates, seed=job.seed
     )
-    moved = {name: start[name] != labels for name, labels in _labels(grouped).items()}
-    classes = moved.pop(class_assignment(losses, plan).space)
-    features = np.concatenate(list(moved.values()))
-    weight = float(losses.terms()["group_weight"])
-    train = job.feeds("finetune")[0]
-    found = split(
-        *(grouped, learned.grouping, train, valid, test, job.recipe.finetune),
-        **{"run": run, "loop": LOOP, "preprocessing": WHITEN, **job.taught()},
-    )
-    labels = learned.grouping.classes.labels()
+    at_start, learned, group = _learned(job, grouped)
+    (train, valid, test), run = job.feeds("finetune"), job.folder(row.name)
+    common = {"run": run, **MORE, **job.taught()}
+    found = split(grouped, learned.grouping, train, valid, test, recipe.finetune, **common)
     errors = {name: 1 - accuracy for name, accuracy in found.result.test_accuracy.items()}
-    epochs = job.recipe.plain.epochs + learned.result.epochs + found.result.epochs
-    return {
+    epochs = recipe.plain.epochs + learned.result.epochs + found.result.epochs
+    return found.tree.model, {
         **{"error": errors["finetuned"], "valid_error": 1 - found.result.valid_accuracy},
         **{"error_before": errors["before"], "error_after_cut": errors["recalibrated"]},
-        **_sizes(found.tree.model),
-        **_time(job, epochs, job.whole, job.folder(group), run),
-        "moved": {"classes": float(classes.mean()), "features": float(features.mean())},
-        "group_weight": [weight_at_start, weight],
+        **job.time(epochs, job.whole, group, run),
+        "moved": learned.result.moved,
+        "group_weight": [at_start, learned.result.group_weight],
         "off_block_energy": learned.result.off_block_energy,
-        "nmi": agreement(labels, data.superclasses).nmi,
+        "nmi": learned.result.nmi,
     }
+
+
+def _learned(job: Job, grouped: keras.Model) -> tuple[float, LearnedGroups, Path]:
+    """R_W at the start, the groups, and their run folder."""
+    row, data, seed = job.row, job.data, job.seed
+    given = given_groups(row.grouping, plan_of(grouped), data, seed)
+    labels, exchange = given and given.labels, row.start == "exchange"
+    start_from_clusters(grouped, class_labels=labels, seed=seed, exchange=exchange)
+    at_start = float(split_losses(grouped).terms()["group_weight"])
+    kind = "gates" if row.gates else row.start if exchange else row.grouping
+    train, valid, _ = job.feeds("group")
+    learned = learn_groups(
+        *(grouped, train, valid),
+        dataclasses.replace(job.recipe.group, assignment_start=row.start),
+        **{"run": job.folder(f"group-{kind}"), "given": given, "seed": seed, **MORE},
+        **{"class_names": data.class_names, "superclasses": data.superclasses},
+    )
+    return at_start, learned, job.folder(f"group-{kind}")
 
 
 def given_groups(name: str, plan, data: Dataset, seed: int) -> GivenClasses | None:
@@ -214,29 +220,3 @@ def given_groups(name: str, plan, data: Dataset, seed: int) -> GivenClasses | No
     labels = np.empty(len(order), int)
     labels[order] = np.arange(len(order)) % plan.groups[-1]  # neighbours part
     return GivenClasses(name, labels)
-
-
-def _labels(grouped: keras.Model) -> dict[str, np.ndarray]:
-    """Group of each member of each space."""
-    assignments = split_losses(grouped).assignments()
-    return {a.space: keras.ops.convert_to_numpy(a.p()).argmax(axis=0) for a in assignments}
-
-
-def _errors(found: GroupResult) -> dict:
-    return {"error": 1 - found.test_accuracy, "valid_error": 1 - found.valid_accuracy}
-
-
-def _sizes(model: keras.Model) -> dict:
-    found = cost(model)
-    return {"params": found.params, "flops": found.flops}
-
-
-def _time(job: Job, epochs: float, *folders: Path) -> dict:
-    """Epochs in all, and the minutes of their training steps."""
-    seconds = 0.0
-    for folder in folders:
-        done = 0
-        for _, line in read_lines((folder / TIMING).read_bytes()):
-            seconds += (line["step"] - done) * job.recipe.batch_size / line["images_per_second"]
-            done = line["step"]
-    return {"epochs": epochs, "minutes": seconds / 60}
