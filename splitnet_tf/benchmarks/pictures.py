@@ -24,6 +24,7 @@ from splitnet_tf.recipe.augmentation import RESIZED_CROP
 from splitnet_tf.recipe.preprocessing import NONE
 
 COUNT, CLASSES = 640, 2  # pictures that are made where none are given
+MOST_BATCHES = 20  # in a timed round
 SIDES = (300, 560)  # of these; ImageNet's are 400 by 350 on average
 
 
@@ -125,7 +126,7 @@ def measure_pictures(
             ),
             "Keras, training": _of_keras(folder, size, batch_size, training=True),
         }
-        count = max(1, len(files) // batch_size)
+        count = max(1, min(len(files) // batch_size, MOST_BATCHES))
         # Each time from the start: batches that are ready were made while others were timed.
         cases = {name: lambda b=data: _take(b, count) for name, data in work.items()}
         step, (images, y) = training_step(model), next(iter(work["pictures, training"]))

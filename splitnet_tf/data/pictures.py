@@ -66,6 +66,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.chosen)
 
+    @property
+    def scaling(self) -> str:
+        """Words for how a picture becomes an image; see ``decoding.middle``."""
+        return (
+            "the middle of the picture, a square of 7/8 of its shorter side or of all of a small "
+            f"one, scaled to {self.size}x{self.size}"
+        )
+
     def part(self, which: np.ndarray | slice) -> Pictures:
         """Some of the pictures, still on disk."""
         return Pictures(self.source, self.size, self.channels, self.chosen[which])

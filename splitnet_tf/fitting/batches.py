@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import keras
 
-from splitnet_tf.data import Split
+from splitnet_tf.data import Pictures, Split
 from splitnet_tf.data.order import calibration_order, epoch_order
+from splitnet_tf.errors import DataError
 from splitnet_tf.recipe.preprocessing import Preprocessing
 
 EVALUATION_BATCH = 500
@@ -82,7 +83,17 @@ def fast_batches(order: TrainingOrder):
 
 
 def evaluation_data(split: Split) -> dict:
-    """Arguments of ``evaluate``: images and labels, in a data set of ours where Keras makes one."""
+    """Arguments of ``evaluate``: images and labels, in a data set of ours where Keras makes one.
+
+    Raises:
+      DataError: the images are pictures on disk, which ``fit`` does not read.
+    """
+    if isinstance(split.images, Pictures):
+        raise DataError(
+            "Pictures that stay on disk are read by the programs and by sn.learn_groups and its "
+            "like, not by fit; make an .npz file of them, or take pictures of one size that fit "
+            "into memory."
+        )
     if keras.backend.backend() != "tensorflow":
         return {"x": split.images, "y": split.labels, "batch_size": EVALUATION_BATCH}
     import tensorflow as tf

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from splitnet_tf.data import Dataset
+from splitnet_tf.data import Dataset, Pictures
 from splitnet_tf.errors import DataError, RunError
 from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
 from splitnet_tf.runs.names import RESULTS, SMALL, TREE
@@ -49,6 +49,7 @@ def export_tree(
     include_preprocessing: bool = True,
     dtype: str | None = None,
     value_range: Sequence[float] | None = None,
+    scaling: str | None = None,
     bfloat16: bool = False,
 ) -> dict:
     """Writes a tree whole and node by node, with a manifest of the tensors between nodes.
@@ -79,6 +80,7 @@ def export_tree(
       dtype: str, type of the raw numbers. Defaults to that of ``inputs``, or else to uint8 for
         pixels and float32.
       value_range: least and largest raw number, for the manifest. Defaults to 0 to 255 for pixels.
+      scaling: str, words for how pictures became inputs, for the manifest. Defaults to none.
       bfloat16: bool, whether layers of float32 compute in bfloat16 in SavedModels, with weights,
         inputs and outputs in float32; ``.keras`` files stay as they are. Defaults to False.
 
@@ -110,7 +112,7 @@ def export_tree(
         if include_preprocessing and (preprocessing != NONE or len(tree.model.inputs) == 1):
             dtype = dtype or ("uint8" if preprocessing.of_pixels else "float32")
             tree = with_front(tree, preprocessing, dtype)
-        more |= _about(tree, preprocessing, include_preprocessing, value_range)
+        more |= _about(tree, preprocessing, include_preprocessing, value_range, scaling)
     if not check:
         return write_tree(tree, folder, formats, **more)
     for name in formats:
@@ -138,6 +140,7 @@ def _about(
     preprocessing: Preprocessing,
     included: bool,
     value_range: Sequence[float] | None,
+    scaling: str | None,
 ) -> dict[str, Any]:
     """Entries of the manifest and notes in the files on what inputs are expected."""
     if value_range is None and preprocessing.of_pixels:
@@ -146,6 +149,7 @@ def _about(
     expected = {
         "dtype": str(tree.model.inputs[0].dtype),
         "range": list(value_range) if included and value_range is not None else None,
+        **({} if scaling is None else {"scaling": scaling}),
     }
     return {
         "about": {"preprocessing": found, "expects": expected},
@@ -197,6 +201,7 @@ def export_run(
         inputs=raw,
         inputs_from=f"test images of {dataset.name}",
         value_range=(low, high),
+        scaling=images.scaling if isinstance(images, Pictures) else None,
         **how,
     )
 

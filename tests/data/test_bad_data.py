@@ -267,18 +267,11 @@ def test_constants_of_the_data():
         refused(lambda x=wrong: standardize(data.Split(x, np.zeros(50, int))), sentence)
 
 
-def test_programs_say_it_in_one_line(tmp_path):
+def test_a_program_says_it_in_one_line(tmp_path):
     root = make_folder(tmp_path / "mine", FULL)
     cut(f"{CAT}/001.jpg", 500)(root)
-    group = ["--train_dir=t", "--model=convnet", "--warmup_epochs=0", "--image_size=32"]
-    commands = [
-        ("group", [*group, f"--dataset={root}", "--batch_size=12", "--splits=logits:2"]),
-        ("group", ["--train_dir=t", "--dataset=planted", "--image_size=32"]),
-    ]
-    sentences = (
-        "cat/001.jpg cannot be decoded",
-        "--image_size=32 has no effect on --dataset=planted",
-    )
-    for (code, printed), sentence in zip(run_programs(commands, tmp_path), sentences, strict=True):
-        assert code in (1, 2) and sentence in printed and "Traceback" not in printed, printed
-        assert printed.splitlines()[-1].startswith("group: error: ") and "`" not in printed[-300:]
+    group = ["--train_dir=t", f"--dataset={root}", "--model=convnet", "--image_size=32"]
+    ((code, printed),) = run_programs([("group", group)], tmp_path)
+    assert code == 1 and "Traceback" not in printed, printed
+    last = printed.splitlines()[-1]
+    assert last.startswith("group: error: ") and "cat/001.jpg cannot be decoded" in last
