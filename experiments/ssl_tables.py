@@ -57,7 +57,8 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
                 "- `narrow` has the shapes of the row from the start, with new weights, and trains "
                 "as long. Where columns are cut, it takes over which of them: the pixels that "
                 "`mlp-2` and `mlp-3` read, the positions of `lenet-4` and `lenet-5`.",
-                f"- Controls are of seed {', '.join(map(str, CONTROL_SEEDS))}.",
+                f"- Controls are of seed {', '.join(map(str, CONTROL_SEEDS))}, and of more seeds "
+                "where they have a deviation.",
                 "- `lenet-shifted` trains on images shifted by up to a pixel, `lenet-l1` lets "
                 "single weights become zero.",
                 "- Goals are the paper's rows, or the best published figures.",
