@@ -61,7 +61,7 @@ def main() -> None:
         model = load_model(path)
         check_fits(str(path), model, dataset)
         model = logits_model(model, dataset.multi_label)
-        fed = preprocessing_for(known_of("models", path), given_preprocessing(), dataset)
+        fed = preprocessing_for(known_of("models", path), given_preprocessing(dataset), dataset)
         feed = SplitFeed(dataset.test, FLAGS.batch_size, preprocessing=fed)
         loss = loss_for(model, multi_label=dataset.multi_label)
         found |= compare_crossing({name: model}, feed, FLAGS.num_devices, loss=loss).models
