@@ -41,12 +41,17 @@ class LayerChange:
 
 @dataclasses.dataclass(frozen=True)
 class SparsePage(RunPage):
-    """Everything that the template needs of one run; ``left`` says what was not taken out."""
+    """Everything that the template needs of one run.
+
+    ``left`` says what was not taken out, ``crossing`` has the bytes between devices for one
+    example, with all blocks and with those that are left.
+    """
 
     strengths: tuple[tuple[str, str], ...]
     layers: tuple[LayerChange, ...]
     left: tuple[str, ...]
     zero_groups: tuple[tuple[str, float, float], ...]
+    crossing: tuple[float | None, float | None]
     zeros: Picture | None
     zeros_problem: str
 
@@ -63,6 +68,7 @@ def sparse_page(run: SparseRun) -> SparsePage:
         layers=_layers(changes),
         left=tuple(s for s in _items(changes, "left") if isinstance(s, str)),
         zero_groups=_zero_groups(run.trained),
+        crossing=_crossing(run.trained),
         zeros=zeros,
         zeros_problem=problem,
     )
@@ -95,6 +101,12 @@ def _zero_groups(folder: RunFolder | None) -> tuple[tuple[str, float, float], ..
     if result is None:
         return ()
     return tuple((name, n, result.groups.get(name, 0)) for name, n in result.zero_groups.items())
+
+
+def _crossing(folder: RunFolder | None) -> tuple[float | None, float | None]:
+    result = folder.result if folder and folder.kind == SPARSIFY else None
+    known = result.bytes_crossing if result else {}
+    return known.get("before"), known.get("after")
 
 
 def _zeros(run: SparseRun) -> tuple[Picture | None, str]:

@@ -40,6 +40,7 @@ def make_sparse_run(folder):
     write_lines(sparse / "metrics.jsonl", log)
     write_lines(sparse / "timing.jsonl", [{"step": 5, "images_per_second": 321.0}])
     zeros = {"zero_groups": {"spaces/first": 4}, "groups": {"spaces/first": 8}}
+    zeros["bytes_crossing"] = {"before": 3400, "after": 20}
     write_json(sparse / "result.json", {"steps": 5, "test_accuracy": 0.75, **zeros})
     write_json(sparse / "changes.json", changes)
     digest = base_digest(load_model(sparse / "sparse.keras"), selection.to_json())
@@ -93,6 +94,7 @@ def test_the_page_is_whole(made):
     shapes = ("x".join(map(str, first[when])) for when in ("before", "after"))
     assert f"first {' '.join(shapes)} {first['weights_after']:,} " in page.text
     assert "spaces/first 4 8" in page.text
+    assert "Bytes between devices for one example: 3,400, 20 left." in page.text
     assert "planted-2-2 channels first:0.5; spaces 0.25 75.0%" in page.text  # no zero strengths
     assert "splitnet_tf.cli.sparsify --dataset" in page.text
     assert "splitnet_tf.cli.shrink --dataset" in page.text
