@@ -31,7 +31,7 @@ RELAUNCH: list[str] = []
 
 def define_device_flags(work: str) -> None:
     """Flags that place a tree; ``work`` is what it then does."""
-    define_list("devices", [], f"{work} the tree on these devices, such as /GPU:0,/GPU:1.")
+    define_worker_flags(f"{work} the tree on")
     flags.DEFINE_enum(
         "trunk",
         "replicate",
@@ -40,11 +40,16 @@ def define_device_flags(work: str) -> None:
         "alone on the first (separate), or on every device for its share of the batch "
         "(shard).",
     )
+
+
+def define_worker_flags(work: str) -> None:
+    """Flags of devices, of workers, and of what to do without them; ``work`` is done on them."""
+    define_list("devices", [], f"{work} these devices, such as /GPU:0,/GPU:1.")
     define_list(
         "cluster",
         [],
-        f"{work} the tree on these workers, host:port,... (see splitnet-worker). Without "
-        "--devices, the first device of each is used.",
+        f"{work} these workers, host:port,... (see splitnet-worker). Without --devices, the first "
+        "device of each is used.",
     )
     flags.DEFINE_enum(
         "on_worker_loss",
@@ -111,6 +116,7 @@ def _lost(error: ClusterError) -> None:
         if FLAGS.on_worker_loss == "local":
             logging.warning("%s Going on without workers.", error)
             command += ["--cluster=", "--devices="]
+            command += ["--distribute=none"] if "distribute" in FLAGS else []
         else:
             logging.warning("%s Waiting for it.", error)
             still = wait_for_workers(FLAGS.cluster, FLAGS.worker_wait, FLAGS.worker_timeout)

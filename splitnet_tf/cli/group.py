@@ -15,6 +15,17 @@ from splitnet_tf.cli.data_flags import (
     load_data,
     split_feeds,
 )
+from splitnet_tf.cli.device_flags import (
+    RELAUNCH,
+    chosen_devices,
+    define_worker_flags,
+    run_on_devices,
+)
+from splitnet_tf.cli.distribute_flags import (
+    check_distribute_flags,
+    define_distribute_flags,
+    divided,
+)
 from splitnet_tf.cli.grouping_flags import (
     check_budget_flags,
     check_grouping_flags,
@@ -24,7 +35,6 @@ from splitnet_tf.cli.grouping_flags import (
     model_name,
     sections_for,
 )
-from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
     define_training_flags,
@@ -41,13 +51,14 @@ from splitnet_tf.grouping import SplitPlan, group_model
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.preprocessing import Preprocessing
+from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.start_files import check_start_files
 from splitnet_tf.stages.auto_splits import AUTO, SECTIONS, as_text
 from splitnet_tf.stages.base import own_keep_probability, start_model, start_settings
 from splitnet_tf.stages.finetune import Finetuned, finetune
 from splitnet_tf.stages.given import GivenClasses, given_classes
 from splitnet_tf.stages.learn_groups import LearnedGroups, learn_groups, warmup_steps
-from splitnet_tf.stages.loop import check_phase
+from splitnet_tf.stages.loop import Loop, check_phase
 from splitnet_tf.stages.teaching import teacher_settings
 from splitnet_tf.storage.digests import digest_arrays
 
@@ -61,14 +72,18 @@ def define_flags() -> None:
     define_split_flags()
     define_learning_flags()
     define_teaching_flags(before=False)
+    define_distribute_flags()
+    define_worker_flags("Divide each batch, with --distribute, over")
 
 
 def main() -> None:
     take_recipe()
     teaching()
     check_budget_flags()
+    check_distribute_flags(places=False)
     files = {"model": FLAGS.model, "grouping": FLAGS.grouping, "teacher": FLAGS.teacher}
     check_start_files(FLAGS.train_dir, FLAGS.basemodel, **files)
+    devices = chosen_devices()  # before TensorFlow begins
     set_seeds()
     dataset = load_data()
     sections = sections_for(dataset)
@@ -84,8 +99,13 @@ def main() -> None:
     check_grouping_flags(plan)
     if FLAGS.splits == AUTO:
         logging.info("--splits=auto takes %s.", as_text(sections))
+    if plan.kernels and FLAGS.teacher:
+        raise flags.Error(
+            "--teacher has no effect while groups are learned; give it to split, or to a network "
+            "of which no kernel is split."
+        )
     program = learn if plan.kernels else train
-    found = program(dataset, plain, plan, preprocessing, weights)
+    found = program(dataset, plain, plan, preprocessing, weights, divided(loop(), devices))
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
 
 
@@ -95,26 +115,22 @@ def learn(
     plan: SplitPlan,
     preprocessing: Preprocessing,
     weights: dict[int, float] | None,
+    how: Loop,
 ) -> LearnedGroups:
     """Learns the groups of a network, as the flags say."""
-    if FLAGS.teacher:
-        raise flags.Error(
-            "--teacher has no effect while groups are learned; give it to split, or to a network "
-            "of which no kernel is split."
-        )
     data, recipe = split_feeds(dataset, FLAGS.seed, preprocessing), grouping_recipe()
     given = classes_given(dataset, plan)
     # What the flags make wrong is found before they are written into the run folder.
-    check_phase(recipe, loop(), data[0].steps_per_epoch)
-    warmup_steps(recipe, loop(), data[0].steps_per_epoch)
+    check_phase(recipe, how, data[0].steps_per_epoch)
+    warmup_steps(recipe, how, data[0].steps_per_epoch)
     grouped = make_grouped(plain, plan)
     logging.info("%s", plan)
     config = run_settings(dataset, plain, plan, given, preprocessing)
     return learn_groups(
         *(grouped, *data[:2], recipe),
-        run=make_run(config),
+        run=begin_run(config),
         test=data[2],
-        loop=loop(),
+        loop=how,
         method=FLAGS.method,
         given=given,
         class_names=dataset.class_names,
@@ -137,19 +153,20 @@ def train(
     plan: SplitPlan,
     preprocessing: Preprocessing,
     weights: dict[int, float] | None,
+    how: Loop,
 ) -> Finetuned:
     """Trains a network of which no kernel is split, to compare with."""
     data, phase = split_feeds(dataset, FLAGS.seed, preprocessing), Phase(**phase_values())
-    check_phase(phase, loop(), data[0].steps_per_epoch)
+    check_phase(phase, how, data[0].steps_per_epoch)
     taught = {"teacher": teacher(plain, preprocessing), "teaching": teaching()}
     config = run_settings(dataset, plain, plan, classes_given(dataset, plan), preprocessing)
     config.update(teacher_settings(taught["teacher"]))
     logging.info("No kernel is split: training the plain model.")
     return finetune(
         *(plain, *data[:2], phase),
-        run=make_run(config),
+        run=begin_run(config),
         test=data[2],
-        loop=loop(),
+        loop=how,
         class_weight=weights,
         loss=several_loss(dataset, plain, phase),
         **taught,
@@ -157,6 +174,13 @@ def train(
         preprocessing=preprocessing,
         settings=settings(),
     )
+
+
+def begin_run(config: dict) -> RunDirectory:
+    """The run folder; after a lost worker the run goes on in it."""
+    run = make_run(config)
+    RELAUNCH.append("--restart=false")
+    return run
 
 
 def run_settings(
@@ -228,7 +252,7 @@ def make_grouped(plain: keras.Model, plan: SplitPlan) -> keras.Model:
 def cli() -> None:
     """Entry point of ``splitnet-group``."""
     define_flags()
-    run_program(main)
+    run_on_devices(main)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,11 @@ from splitnet_tf.cli.device_flags import (
     define_device_flags,
     run_on_devices,
 )
+from splitnet_tf.cli.distribute_flags import (
+    check_distribute_flags,
+    define_distribute_flags,
+    divided,
+)
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
     define_patience_flag,
@@ -86,6 +91,7 @@ def define_flags() -> None:
     )
     define_teaching_flags(before=True)
     define_device_flags("Finetune")
+    define_distribute_flags()
 
 
 def main() -> None:
@@ -99,8 +105,8 @@ def main() -> None:
     known = known_of("base", FLAGS.basemodel, (GROUPED,))
     preprocessing = preprocessing_for(known, given_preprocessing(dataset), dataset)
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)
-    phase = Phase(**phase_values())
-    check_phase(phase, loop(FLAGS.patience), train.steps_per_epoch)
+    phase, how = Phase(**phase_values()), divided(loop(FLAGS.patience), devices)
+    check_phase(phase, how, train.steps_per_epoch)
     taught = {"teacher": teacher(base, preprocessing, base), "teaching": teaching()}
     # What cannot be split is found before the run folder is made.
     check_grouping(SplitPlan.from_sections(base, grouping.sections), grouping)
@@ -116,12 +122,12 @@ def main() -> None:
     found = split(
         *(base, grouping, train, valid, test, phase),
         run=run,
-        loop=loop(FLAGS.patience),
+        loop=how,
         **after_cut(dataset, preprocessing),
         loss=several_loss(dataset, base, phase),
         class_weight=weights,
         **taught,
-        devices=devices,
+        devices=() if how.distribute else devices,
         trunk=FLAGS.trunk,
         measure_start=True,
         preprocessing=preprocessing,
@@ -136,6 +142,7 @@ def check_flags() -> None:
     if FLAGS.grouping and FLAGS.method != "file":
         raise flags.Error(f"--grouping has no effect with --method={FLAGS.method}; leave one out.")
     teaching()
+    check_distribute_flags(places=True)
     check_placing(FLAGS.devices or FLAGS.cluster, FLAGS.trunk, loop())
     check_start_files(
         FLAGS.train_dir, FLAGS.basemodel, grouping=FLAGS.grouping, teacher=FLAGS.teacher

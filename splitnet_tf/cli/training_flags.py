@@ -33,7 +33,7 @@ flags.disclaim_key_flags()
 # What is in --basemodel and --teacher has a digest among the settings.
 FREE_FLAGS = (
     "data_dir train_dir basemodel teacher restart method on_nan group_summary_interval devices "
-    "trunk cluster on_worker_loss worker_timeout worker_wait"
+    "trunk cluster on_worker_loss worker_timeout worker_wait distribute"
 ).split()
 
 RECIPES = {

@@ -3,6 +3,7 @@
 from splitnet_tf.parallel.cluster import Cluster, wait_for_workers
 from splitnet_tf.parallel.divide_model import divide_model
 from splitnet_tf.parallel.divided_model import DividedModel
+from splitnet_tf.parallel.divided_step import DividedTrainStep, dividing_devices
 from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.one_device import FORMS, one_device_forward
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
@@ -15,10 +16,12 @@ __all__ = [
     "FORMS",
     "Cluster",
     "DividedModel",
+    "DividedTrainStep",
     "PlacedTrainStep",
     "PlacedTree",
     "Timing",
     "divide_model",
+    "dividing_devices",
     "interleave",
     "one_device_forward",
     "place",

@@ -57,17 +57,22 @@ def place(
     Raises:
       PlacementError: a device is not there, or the tree cannot be placed so.
     """
+    check_devices(devices)
+    if isinstance(tree, DividedModel):
+        placement = tree.placement(devices, bfloat16=bfloat16)
+    else:
+        placement = make_placement(tree, devices, trunk, bfloat16=bfloat16)
+    return PlacedTree(tree, placement, bfloat16=bfloat16)
+
+
+def check_devices(devices: Sequence[str]) -> None:
+    """Raises PlacementError for a device that is not there."""
     known = [d.name for d in tf.config.list_logical_devices()]
     for name in devices:
         check_name(name)
         if not any(_same_device(name, other) for other in known):
             short = ", ".join(n.removeprefix("/device:") for n in known)
             raise PlacementError(f"Device '{name}' is not there; there are {short}.")
-    if isinstance(tree, DividedModel):
-        placement = tree.placement(devices, bfloat16=bfloat16)
-    else:
-        placement = make_placement(tree, devices, trunk, bfloat16=bfloat16)
-    return PlacedTree(tree, placement, bfloat16=bfloat16)
 
 
 def _same_device(name: str, known: str) -> bool:

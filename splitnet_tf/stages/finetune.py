@@ -194,5 +194,10 @@ def check_placing(devices: Sequence[str], trunk: str, loop: Loop) -> None:
     """Raises ArgumentError for what cannot be done on several devices."""
     if devices and loop.jit_compile:
         raise ArgumentError("`jit_compile` does not work across `devices`; leave one of them out.")
+    if devices and loop.distribute:
+        raise ArgumentError(
+            "`devices` places the nodes of a tree and `distribute` divides its batches; leave one "
+            "of them out."
+        )
     if trunk not in TRUNK_MODES:
         raise ArgumentError(f"`trunk` must be one of {', '.join(TRUNK_MODES)}; got {trunk!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from splitnet_tf.data.feeds import Feed
 from splitnet_tf.errors import ArgumentError, PlanError
 from splitnet_tf.graph import logits_model
 from splitnet_tf.graph.state import without_settings
+from splitnet_tf.parallel import DividedTrainStep, dividing_devices
 from splitnet_tf.recipe.losses import HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
@@ -29,7 +31,9 @@ from splitnet_tf.training.hooks import Hook
 from splitnet_tf.training.options import MAX_STEPS
 
 # Settings that do not change how a run trains: a run may go on with others.
-FREE = ("display", "method", "on_nan")
+FREE = ("display", "method", "on_nan", "distribute")
+# Settings that runs of before have not, and the values that they had.
+FORMER = {"sync_batch_norm": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,9 @@ class Loop:
       on_nan: ``"stop"``, or ``"rollback"`` to the newest checkpoint with half the rate.
       bfloat16: bool, whether layers compute in bfloat16 while they train.
       jit_compile: bool, whether the step is compiled by XLA.
+      distribute: names of devices that each take a share of every batch, or ``"mirrored"`` for
+        all GPUs of this machine (all logical CPU devices without a GPU). Defaults to one device.
+      sync_batch_norm: bool, whether batch norms then take the statistics of the whole batch.
     """
 
     max_steps: int = 0
@@ -55,6 +62,8 @@ class Loop:
     on_nan: str = "stop"
     bfloat16: bool = False
     jit_compile: bool = False
+    distribute: str | Sequence[str] = ()
+    sync_batch_norm: bool = False
 
 
 def classifier_loss(model: keras.Model, label_smoothing: float) -> keras.losses.Loss | HeadLosses:
@@ -123,6 +132,21 @@ def check_phase(phase: Phase, loop: Loop, per_epoch: int) -> None:
     """Raises ArgumentError for what is wrong with a phase, before anything is written."""
     train_options(phase, loop, per_epoch)
     rate_schedule(phase, loop, per_epoch)
+    check_division(loop)
+
+
+def check_division(loop: Loop) -> tuple[str, ...]:
+    """The devices over which a loop divides its batches, see ``dividing_devices``.
+
+    Raises:
+      ArgumentError: a single device, or XLA across devices.
+    """
+    devices = dividing_devices(loop.distribute)
+    if devices and loop.jit_compile:
+        raise ArgumentError(
+            "`jit_compile` does not work across the devices of `distribute`; leave one of them out."
+        )
+    return devices
 
 
 @contextlib.contextmanager
@@ -144,7 +168,14 @@ def run_folder(
         return
     with contextlib.ExitStack() as stack:
         path = run or stack.enter_context(tempfile.TemporaryDirectory(prefix="splitnet-"))
-        folder = RunDirectory(path, dict(config), restart, free=FREE, results=RESULTS)
+        folder = RunDirectory(
+            path,
+            dict(config),
+            restart,
+            free=FREE,
+            today=lambda earlier: {**FORMER, **earlier},
+            results=RESULTS,
+        )
         stack.callback(folder.close)
         yield folder
 
@@ -171,7 +202,11 @@ def phase_settings(
       class_weight: weight of each class, by its number.
       noise: ``id`` of weights that need not be the same when a run goes on.
       **more: other settings by name.
+
+    Raises:
+      ArgumentError: see ``check_division``.
     """
+    check_division(loop)  # before anything is written
     if isinstance(run, RunDirectory):
         return read_config(run.path)
     settings = {"model": model.name, **dataclasses.asdict(phase), **dataclasses.asdict(loop)}
@@ -228,14 +263,7 @@ def train_phase(
     """
     per_epoch = train.steps_per_epoch
     if step is None:
-        step = TrainStep(
-            model,
-            loss,
-            optimizer_for(phase, paces or {}, after_step),
-            l2=phase.l2,
-            bfloat16=loop.bfloat16,
-            jit_compile=loop.jit_compile,
-        )
+        step = make_step(model, phase, loop, loss, paces, after_step)
     trainer = Trainer(
         step,
         train_options(phase, loop, per_epoch),
@@ -246,3 +274,22 @@ def train_phase(
         hooks=hooks,
     )
     return trainer.train(), trainer
+
+
+def make_step(
+    model: keras.Model,
+    phase: Phase,
+    loop: Loop,
+    loss: keras.losses.Loss,
+    paces: Mapping[int, float] | None,
+    after_step: AfterStep | None,
+) -> TrainStep:
+    """The training step of a phase, on one device or on those that the batch is divided over."""
+    optimizer = optimizer_for(phase, paces or {}, after_step)
+    how = {"l2": phase.l2, "bfloat16": loop.bfloat16}
+    devices = check_division(loop)
+    if not devices:
+        return TrainStep(model, loss, optimizer, jit_compile=loop.jit_compile, **how)
+    logging.info("Each batch is divided over %s.", ", ".join(devices))
+    more = {"sync_batch_norm": loop.sync_batch_norm}
+    return DividedTrainStep(model, loss, optimizer, devices, **how, **more)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -72,10 +72,12 @@ class BaseTrainStep(abc.ABC):
     Attributes:
       model: callable that is evaluated, ``model(x, training=False)``.
       loss: loss of the data, see ``recipe.losses``.
+      forward: function of a batch that evaluates in place of the model; None for the model.
     """
 
     model: Any
     loss: Loss
+    forward: Callable | None = None
 
     @property
     @abc.abstractmethod
@@ -155,19 +157,8 @@ class TrainStep(BaseTrainStep):
         return [*without_settings(self.model.variables), *self.optimizer.variables]
 
     def _run(self, x, y, rate, sample_weight):
-        model, optimizer = self.model, self.optimizer
-        precision = bfloat16_layers(model, self._bfloat16)
-        products = contextlib.nullcontext() if self._jit_compile else product_gradients(model)
-        with tf.GradientTape() as tape, precision, fused_batch_norms(model), products:
-            outputs = in_float32(model(x, training=True))
-            if isinstance(self.loss, HeadLosses):
-                names = output_names(model)
-                y, outputs = by_output(y, names), by_output(outputs, names)
-            cross_entropy = self.loss(y, outputs, sample_weight=sample_weight)
-            extra = [tf.cast(loss, tf.float32) for loss in model.losses]
-            total = optimizer.scale_loss(tf.add_n([cross_entropy, *extra]))
-        variables = model.trainable_variables
-        gradients = tape.gradient(total, [v.value for v in variables])
+        optimizer, variables = self.optimizer, self.model.trainable_variables
+        cross_entropy, extra, accuracies, gradients = self._differentiated(x, y, sample_weight)
         gradients = [
             tf.zeros_like(v.value) if g is None else g
             for g, v in zip(gradients, variables, strict=True)
@@ -178,7 +169,29 @@ class TrainStep(BaseTrainStep):
         optimizer.apply(gradients, variables)
         # Loss scaling looks for gradients that are not finite, and leaves their step out.
         checked = () if _scales(optimizer) else gradients
-        return step_scalars(cross_entropy, extra, self.loss.accuracy(y, outputs), checked)
+        return step_scalars(cross_entropy, extra, accuracies, checked)
+
+    @contextlib.contextmanager
+    def _layers(self) -> Iterator[None]:
+        """While inside, layers are traced as they train: fast, and in the precision chosen."""
+        model = self.model
+        products = contextlib.nullcontext() if self._jit_compile else product_gradients(model)
+        with bfloat16_layers(model, self._bfloat16), fused_batch_norms(model), products:
+            yield
+
+    def _differentiated(self, x, y, sample_weight) -> tuple:
+        """Loss of the data, the model's own losses, accuracies, gradients of their scaled sum."""
+        model, optimizer = self.model, self.optimizer
+        with tf.GradientTape() as tape, self._layers():
+            outputs = in_float32(model(x, training=True))
+            if isinstance(self.loss, HeadLosses):
+                names = output_names(model)
+                y, outputs = by_output(y, names), by_output(outputs, names)
+            cross_entropy = self.loss(y, outputs, sample_weight=sample_weight)
+            extra = [tf.cast(loss, tf.float32) for loss in model.losses]
+            total = optimizer.scale_loss(tf.add_n([cross_entropy, *extra]))
+        gradients = tape.gradient(total, [v.value for v in model.trainable_variables])
+        return cross_entropy, extra, self.loss.accuracy(y, outputs), gradients
 
     def l2(self) -> float:
         return self._l2 * half_squares(self.model.trainable_variables)

@@ -85,7 +85,7 @@ class Trainer:
         self._checkpoints = Checkpoints(
             run.checkpoints, options.keep, self._variables, self._hooks, self._patience
         )
-        self._evaluate = evaluator(step.model, step.loss)
+        self._evaluate = evaluator(step.model, step.loss, step.forward)
         self._state = TrainState()
         self._signals = StopSignals()
 

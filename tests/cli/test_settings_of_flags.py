@@ -9,7 +9,15 @@ from absl.testing import flagsaver
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.cli import data_flags, device_flags, group, grouping_flags, split, training_flags
+from splitnet_tf.cli import (
+    data_flags,
+    device_flags,
+    distribute_flags,
+    group,
+    grouping_flags,
+    split,
+    training_flags,
+)
 from splitnet_tf.cli.class_weight_flag import class_weights
 from splitnet_tf.data import Dataset, Split, evaluation_batches, planted_groups
 from splitnet_tf.errors import ClusterError
@@ -232,7 +240,7 @@ def test_data_that_are_no_images_are_not_cropped(caplog):
 def test_a_restart_is_not_repeated_when_a_worker_is_lost(monkeypatch):
     """Only before the run folder is prepared, or the run before would be gone on with."""
     found = []
-    monkeypatch.setattr(device_flags.os, "execv", lambda _, command: found.append(command[-3:]))
+    monkeypatch.setattr(device_flags.os, "execv", lambda _, command: found.append(command[-4:]))
     monkeypatch.setattr(device_flags, "RELAUNCH", [])
 
     def lose():
@@ -241,6 +249,30 @@ def test_a_restart_is_not_repeated_when_a_worker_is_lost(monkeypatch):
         device_flags._lost(ClusterError("It is lost."))
 
     read(split, "--on_worker_loss=local", "--restart", then=lose)
-    without = ["--cluster=", "--devices="]
+    without = ["--cluster=", "--devices=", "--distribute=none"]
     assert found[0][1:] == without and "--restart=false" not in found[0]
     assert found[1:] == [["--restart=false", *without]]
+
+
+@programs
+def test_devices_that_divide_batches(program):
+    def divided(*arguments, devices=()):
+        def then():
+            distribute_flags.check_distribute_flags(places=program is split)
+            return distribute_flags.divided(training_flags.loop(), devices)
+
+        return read(program, *arguments, then=then)
+
+    assert divided() == Loop()
+    found = divided("--distribute=mirrored", "--sync_batch_norm")
+    assert found == Loop(distribute="mirrored", sync_batch_norm=True)
+    workers = ["/job:worker/task:0/device:CPU:0", "/job:worker/task:1/device:CPU:0"]
+    found = divided("--distribute=multiworker", "--cluster=a:1,b:1", devices=workers)
+    assert found == Loop(distribute=tuple(workers))
+    with pytest.raises(flags.Error, match="--distribute=multiworker needs --cluster"):
+        divided("--distribute=multiworker")
+    with pytest.raises(flags.Error, match="for --cluster give --distribute=multiworker"):
+        divided("--distribute=mirrored", "--cluster=a:1")
+    if program is group:
+        with pytest.raises(flags.Error, match="--devices has no effect without --distribute"):
+            divided("--devices=/CPU:0,/CPU:1")

@@ -104,6 +104,12 @@ WRONG_USAGE = [
         2,
         "--jit_compile does not work across --devices",
     ),
+    (
+        "group",
+        ["--train_dir=t", "--distribute=multiworker"],
+        2,
+        "--distribute=multiworker needs --cluster",
+    ),
     ("evaluate", ["--basemodel=x", "--cluster=nonsense"], 1, "'nonsense' is no worker's address"),
     (
         "evaluate",
