@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from splitnet_tf.parallel.divided_step import MIRRORED
+from splitnet_tf.parallel.data_parallel_step import MIRRORED
 from splitnet_tf.stages.loop import Loop
 
 FLAGS = flags.FLAGS
@@ -52,7 +52,7 @@ def check_distribute_flags(places: bool) -> None:
                 raise flags.Error(f"--{name} has no effect without --distribute; leave it out.")
 
 
-def divided(loop: Loop, devices: Sequence[str]) -> Loop:
+def over_devices(loop: Loop, devices: Sequence[str]) -> Loop:
     """The loop of the other flags, with the devices that divide its batches.
 
     Args:

@@ -24,7 +24,7 @@ from splitnet_tf.cli.device_flags import (
 from splitnet_tf.cli.distribute_flags import (
     check_distribute_flags,
     define_distribute_flags,
-    divided,
+    over_devices,
 )
 from splitnet_tf.cli.grouping_flags import (
     check_budget_flags,
@@ -105,7 +105,7 @@ def main() -> None:
             "of which no kernel is split."
         )
     program = learn if plan.kernels else train
-    found = program(dataset, plain, plan, preprocessing, weights, divided(loop(), devices))
+    found = program(dataset, plain, plan, preprocessing, weights, over_devices(loop(), devices))
     logging.info("%s Written to %s.", found, FLAGS.train_dir)
 
 

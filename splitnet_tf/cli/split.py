@@ -26,7 +26,7 @@ from splitnet_tf.cli.device_flags import (
 from splitnet_tf.cli.distribute_flags import (
     check_distribute_flags,
     define_distribute_flags,
-    divided,
+    over_devices,
 )
 from splitnet_tf.cli.teaching_flags import define_teaching_flags, teacher, teaching
 from splitnet_tf.cli.training_flags import (
@@ -105,7 +105,7 @@ def main() -> None:
     known = known_of("base", FLAGS.basemodel, (GROUPED,))
     preprocessing = preprocessing_for(known, given_preprocessing(dataset), dataset)
     train, valid, test = split_feeds(dataset, FLAGS.seed + 1, preprocessing)
-    phase, how = Phase(**phase_values()), divided(loop(FLAGS.patience), devices)
+    phase, how = Phase(**phase_values()), over_devices(loop(FLAGS.patience), devices)
     check_phase(phase, how, train.steps_per_epoch)
     taught = {"teacher": teacher(base, preprocessing, base), "teaching": teaching()}
     # What cannot be split is found before the run folder is made.

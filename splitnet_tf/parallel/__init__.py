@@ -1,9 +1,9 @@
 """Trees and divided models on several devices, and timing on a noisy machine."""
 
 from splitnet_tf.parallel.cluster import Cluster, wait_for_workers
+from splitnet_tf.parallel.data_parallel_step import DataParallelTrainStep, data_parallel_devices
 from splitnet_tf.parallel.divide_model import divide_model
 from splitnet_tf.parallel.divided_model import DividedModel
-from splitnet_tf.parallel.divided_step import DividedTrainStep, dividing_devices
 from splitnet_tf.parallel.local_devices import prepare_devices
 from splitnet_tf.parallel.one_device import FORMS, one_device_forward
 from splitnet_tf.parallel.placed_step import PlacedTrainStep
@@ -16,12 +16,12 @@ __all__ = [
     "FORMS",
     "Cluster",
     "DividedModel",
-    "DividedTrainStep",
+    "DataParallelTrainStep",
     "PlacedTrainStep",
     "PlacedTree",
     "Timing",
     "divide_model",
-    "dividing_devices",
+    "data_parallel_devices",
     "interleave",
     "one_device_forward",
     "place",

@@ -16,7 +16,7 @@ from splitnet_tf.data.feeds import Feed
 from splitnet_tf.errors import ArgumentError, PlanError
 from splitnet_tf.graph import logits_model
 from splitnet_tf.graph.state import without_settings
-from splitnet_tf.parallel import DividedTrainStep, dividing_devices
+from splitnet_tf.parallel import DataParallelTrainStep, data_parallel_devices
 from splitnet_tf.recipe.losses import HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
 from splitnet_tf.recipe.phase import Phase
@@ -132,16 +132,16 @@ def check_phase(phase: Phase, loop: Loop, per_epoch: int) -> None:
     """Raises ArgumentError for what is wrong with a phase, before anything is written."""
     train_options(phase, loop, per_epoch)
     rate_schedule(phase, loop, per_epoch)
-    check_division(loop)
+    loop_devices(loop)
 
 
-def check_division(loop: Loop) -> tuple[str, ...]:
-    """The devices over which a loop divides its batches, see ``dividing_devices``.
+def loop_devices(loop: Loop) -> tuple[str, ...]:
+    """The devices over which a loop divides its batches, see ``data_parallel_devices``.
 
     Raises:
       ArgumentError: a single device, or XLA across devices.
     """
-    devices = dividing_devices(loop.distribute)
+    devices = data_parallel_devices(loop.distribute)
     if devices and loop.jit_compile:
         raise ArgumentError(
             "`jit_compile` does not work across the devices of `distribute`; leave one of them out."
@@ -204,9 +204,9 @@ def phase_settings(
       **more: other settings by name.
 
     Raises:
-      ArgumentError: see ``check_division``.
+      ArgumentError: see ``loop_devices``.
     """
-    check_division(loop)  # before anything is written
+    loop_devices(loop)  # before anything is written
     if isinstance(run, RunDirectory):
         return read_config(run.path)
     settings = {"model": model.name, **dataclasses.asdict(phase), **dataclasses.asdict(loop)}
@@ -287,9 +287,9 @@ def make_step(
     """The training step of a phase, on one device or on those that the batch is divided over."""
     optimizer = optimizer_for(phase, paces or {}, after_step)
     how = {"l2": phase.l2, "bfloat16": loop.bfloat16}
-    devices = check_division(loop)
+    devices = loop_devices(loop)
     if not devices:
         return TrainStep(model, loss, optimizer, jit_compile=loop.jit_compile, **how)
     logging.info("Each batch is divided over %s.", ", ".join(devices))
     more = {"sync_batch_norm": loop.sync_batch_norm}
-    return DividedTrainStep(model, loss, optimizer, devices, **how, **more)
+    return DataParallelTrainStep(model, loss, optimizer, devices, **how, **more)

@@ -259,7 +259,7 @@ def test_devices_that_divide_batches(program):
     def divided(*arguments, devices=()):
         def then():
             distribute_flags.check_distribute_flags(places=program is split)
-            return distribute_flags.divided(training_flags.loop(), devices)
+            return distribute_flags.over_devices(training_flags.loop(), devices)
 
         return read(program, *arguments, then=then)
 

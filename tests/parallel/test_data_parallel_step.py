@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import splitnet_tf as sn
-from splitnet_tf.parallel import DividedTrainStep, dividing_devices
+from splitnet_tf.parallel import DataParallelTrainStep, data_parallel_devices
 from splitnet_tf.recipe import SGD, CrossEntropy
 from splitnet_tf.training import TrainStep
 from tests.conftest import random_grouping, scramble
@@ -38,7 +38,7 @@ def tree(**how):
 def make_step(model, devices=(), **how):
     optimizer = SGD(0.0, momentum=0.9, nesterov=True)
     if devices:
-        return DividedTrainStep(model, CrossEntropy(), optimizer, devices, l2=1e-3, **how)
+        return DataParallelTrainStep(model, CrossEntropy(), optimizer, devices, l2=1e-3, **how)
     return TrainStep(model, CrossEntropy(), optimizer, l2=1e-3)
 
 
@@ -122,12 +122,12 @@ def test_bfloat16():
 
 def test_what_cannot_be_divided_is_refused():
     with pytest.raises(sn.ArgumentError, match="must be 'mirrored' or names of devices; got 'all'"):
-        dividing_devices("all")
+        data_parallel_devices("all")
     with pytest.raises(sn.ArgumentError, match="needs two devices or more, and has /CPU:0; name"):
-        dividing_devices(["/CPU:0"])
+        data_parallel_devices(["/CPU:0"])
     with pytest.raises(sn.SplitNetError, match="Device '/CPU:9' is not there"):
-        dividing_devices(["/CPU:0", "/CPU:9"])
-    assert dividing_devices("mirrored") == tuple(DEVICES) and dividing_devices(()) == ()
+        data_parallel_devices(["/CPU:0", "/CPU:9"])
+    assert data_parallel_devices("mirrored") == tuple(DEVICES) and data_parallel_devices(()) == ()
     with pytest.raises(sn.DataError, match="A batch of 2 cannot be divided over 3 devices"):
         make_step(network(), DEVICES)(*batch(0, size=2)[:2], 0.1)
     inputs = keras.Input((4,))

@@ -25,7 +25,7 @@ from splitnet_tf.training.step import Loss, TrainStep, computes_in_float16
 MIRRORED = "mirrored"  # all devices of this machine
 
 
-def dividing_devices(distribute: str | Sequence[str]) -> tuple[str, ...]:
+def data_parallel_devices(distribute: str | Sequence[str]) -> tuple[str, ...]:
     """The devices over which batches are divided; none where they are not.
 
     Args:
@@ -55,7 +55,7 @@ def dividing_devices(distribute: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(distribute))
 
 
-class DividedTrainStep(TrainStep):
+class DataParallelTrainStep(TrainStep):
     """Trains a model on one batch, each device on its share of it.
 
     The step is that of one device on the whole batch, but for rounding, for random layers, which
