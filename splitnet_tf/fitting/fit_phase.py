@@ -13,6 +13,7 @@ from splitnet_tf.data import Split
 from splitnet_tf.errors import ArgumentError, DataError, TrainingError
 from splitnet_tf.fitting.batches import TrainingOrder, fast_batches, validation_data
 from splitnet_tf.fitting.resuming import Progress, cut_log, restore
+from splitnet_tf.fitting.taught import AnsweredLoss, beside_teacher
 from splitnet_tf.graph.kernels import is_kernel
 from splitnet_tf.recipe import (
     CrossEntropy,
@@ -23,6 +24,7 @@ from splitnet_tf.recipe import (
     with_preprocessing,
 )
 from splitnet_tf.recipe.augmentation import CROP_FLIP
+from splitnet_tf.recipe.distillation import TaughtCrossEntropy
 
 PROGRESS = "progress.npz"
 LOG = "log.csv"
@@ -41,6 +43,8 @@ def fit_phase(
     augment: str = CROP_FLIP,
     paces: Mapping[int, float] = (),
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    teacher: keras.Model | None = None,
+    teaching: TaughtCrossEntropy | None = None,
 ) -> None:
     """Trains a model in place, from prepared images to logits.
 
@@ -56,6 +60,9 @@ def fit_phase(
       augment: name of an augmentation, such as ``"none"``. Defaults to ``"crop_flip"``.
       paces: factors on the learning rate of variables by ``id``, see ``recipe.SGD``.
       callbacks: more callbacks of ``fit``, before those that write.
+      teacher: trained network of the same inputs and classes, which returns logits. Defaults to
+        none.
+      teaching: loss with a teacher. Defaults to ``TaughtCrossEntropy`` with the phase's smoothing.
 
     Raises:
       ArgumentError: a phase that mixes examples, which needs the training loop.
@@ -70,10 +77,15 @@ def fit_phase(
     if len(train) < batch_size:
         raise DataError(f"There are {len(train)} training images; a batch has {batch_size}.")
     order = TrainingOrder(train, batch_size, seed, phase.epochs)
-    whole = with_preprocessing(model, preprocessing, augment=augment, seed=seed)
+    loss, network = CrossEntropy(phase.label_smoothing), model
+    if teacher is not None:
+        teaching = teaching or TaughtCrossEntropy(label_smoothing=phase.label_smoothing)
+        loss = AnsweredLoss(teaching, model.output_shape[-1])
+        network = beside_teacher(model, teacher)
+    whole = with_preprocessing(network, preprocessing, augment=augment, seed=seed)
     folder.mkdir(parents=True, exist_ok=True)
     rate = Rate(phase, order.batches_per_epoch, order.steps)
-    with compiled(whole, phase, rate, paces):
+    with compiled(whole, phase, rate, paces, loss):
         done = restore(whole, folder / PROGRESS)
         cut_log(folder / LOG, done)
         whole.fit(
@@ -112,7 +124,11 @@ class _Turn(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def compiled(
-    model: keras.Model, phase: Phase, learning_rate, paces: Mapping[int, float] = ()
+    model: keras.Model,
+    phase: Phase,
+    learning_rate,
+    paces: Mapping[int, float] = (),
+    loss: keras.losses.Loss | None = None,
 ) -> Iterator[None]:
     """While inside, ``model`` is compiled for a phase, its L2 included; for ``fit`` and the like.
 
@@ -121,12 +137,14 @@ def compiled(
       phase: its optimizer, loss and L2 are used.
       learning_rate: float, or a schedule of Keras, such as ``recipe.Rate``.
       paces: see ``fit_phase``.
+      loss: with an ``accuracy``. Defaults to the cross entropy of the phase.
     """
+    loss = loss or CrossEntropy(phase.label_smoothing)
     kernels = [(v, v.regularizer) for v in model.trainable_variables if is_kernel(v)]
     model.compile(
         optimizer_for(phase, paces, learning_rate=learning_rate),
-        CrossEntropy(phase.label_smoothing),
-        metrics=["accuracy"],
+        loss,
+        metrics=[keras.metrics.MeanMetricWrapper(loss.accuracy, name="accuracy")],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     l2 = keras.regularizers.L2(phase.l2 / 2)

@@ -8,12 +8,14 @@ import pytest
 from keras import layers
 
 from splitnet_tf.data import planted_groups
-from splitnet_tf.errors import DataError, RunError, TrainingError
+from splitnet_tf.errors import ArgumentError, DataError, RunError, TrainingError
 from splitnet_tf.fitting import Accuracy, calibration_batches, fit_phase
 from splitnet_tf.fitting.batches import TrainingOrder, evaluation_data, fast_batches
 from splitnet_tf.fitting.fit_phase import PROGRESS
 from splitnet_tf.fitting.resuming import Progress
-from splitnet_tf.recipe import Phase
+from splitnet_tf.fitting.taught import beside_teacher
+from splitnet_tf.recipe import Phase, Rate, optimizer_for
+from splitnet_tf.recipe.distillation import TaughtCrossEntropy, with_answers
 from splitnet_tf.recipe.preprocessing import WHITEN
 from tests.conftest import to_numpy
 from tests.preprocessed import whitened
@@ -253,3 +255,32 @@ def test_accuracy_is_counted(data):
     logits = to_numpy(model(whitened(data.test.images)))
     expected = np.mean(logits.argmax(1) == data.test.labels)
     assert Accuracy(model, WHITEN)(data.test) == pytest.approx(expected)
+
+
+def test_a_teacher_answers_what_the_network_sees(data, tmp_path):
+    """The steps are those of ``TaughtCrossEntropy`` on answers that were computed before."""
+    teacher, phase = small(3), Phase(2, 0.1, l2=0.0)
+    before = [to_numpy(w) for w in teacher.weights]
+    teaching = TaughtCrossEntropy(0.7, 2.0)
+    found, expected = small(), small()
+    fit_phase(
+        *(found, phase, data.train, data.valid, tmp_path, 5),
+        **{"batch_size": 32, "preprocessing": WHITEN, "augment": "none"},
+        **{"teacher": teacher, "teaching": teaching},
+    )
+    rate = Rate(phase, 3, 6)
+    expected.compile(optimizer_for(phase, {}, learning_rate=rate), teaching)
+    order = TrainingOrder(data.train, 32, 5, 2)
+    for order.fit_epoch in range(2):
+        for i in range(3):
+            images, labels = order[i]
+            x = whitened(images)
+            answers = with_answers(labels, to_numpy(teacher(x, training=False)))
+            expected.train_on_batch(x, to_numpy(answers))
+    for one, other in zip(found.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(one), to_numpy(other), atol=1e-5)
+    for one, other in zip(before, teacher.weights, strict=True):
+        np.testing.assert_array_equal(one, to_numpy(other))
+    other = keras.Sequential([keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(3)])
+    with pytest.raises(ArgumentError, match="give a teacher of the same images and classes"):
+        beside_teacher(found, other)
