@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from pathlib import Path
 
@@ -96,8 +97,7 @@ def load_dataset(
     on_disk = {"cifar100": load_cifar100, "cifar10": load_cifar10, "mnist": load_mnist}
     if name in on_disk:
         return on_disk[name](data_dir) if how == OWN else _changed(name, data_dir, how)
-    kind, *levels = name.split("-")
-    planted = kind == "planted" and all(re.fullmatch("[1-9][0-9]?", n) for n in levels)
+    planted = re.fullmatch(PLANTED, name)
     if name == "digits" or name.endswith(".npz") or planted:
         for argument, value in how.items():
             if value is not None:
@@ -110,7 +110,7 @@ def load_dataset(
     if name.endswith(".npz"):
         return load_arrays(name)
     if planted:
-        return planted_groups([int(n) for n in levels] or (2,), seed=seed)
+        return planted_groups([int(n) for n in name.split("-")[1:]] or (2,), seed=seed)
     if is_folder(name):
         return load_folder(name, **how)
     if Path(name).is_dir():
@@ -127,6 +127,7 @@ def load_dataset(
     return load_by_name(name, data_dir, **how)
 
 
+PLANTED = "planted(-[1-9][0-9]?)*"
 OWN = {"image_size": None, "validation_share": None}
 TFDS_NAME = r"[a-z][a-z0-9_]*(/[\w.\-]+)?(:[\w.*]+)?"
 
@@ -142,7 +143,10 @@ def _changed(name: str, data_dir: str | None, how: dict) -> Dataset:
 
 def is_folder(name: str) -> bool:
     """True for the path of a folder of pictures, which is not one of tensorflow-datasets."""
-    path, description = Path(name), "dataset_info.json"
+    path = Path(name)
     if not path.is_dir():
         return False
-    return not any(any(path.glob(f"{depth}{description}")) for depth in ("", "*/", "*/*/"))
+    below = [entry for entry in path.iterdir() if entry.is_dir()]
+    # Not all of a folder of pictures, which may be many.
+    deeper = [entry for folder in below for entry in itertools.islice(folder.iterdir(), 10)]
+    return not any((place / "dataset_info.json").is_file() for place in (path, *below, *deeper))

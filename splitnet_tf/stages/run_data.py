@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from splitnet_tf.data import Dataset, load_dataset
+from splitnet_tf.data import PLANTED, Dataset, load_dataset
 from splitnet_tf.data.dataset import NAMES
 from splitnet_tf.data.folder import holds_pictures
 from splitnet_tf.errors import RunError
@@ -20,7 +21,7 @@ def settings_of(folder: Path | None) -> dict[str, Any]:
 
 def is_own(name: str) -> bool:
     """True for data that are not made here and may change: a file, a folder, a set by name."""
-    return name not in NAMES and not name.startswith("planted")
+    return name not in NAMES and not re.fullmatch(PLANTED, name)
 
 
 def data_file(folder: Path, name: str) -> str:

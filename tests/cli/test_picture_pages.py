@@ -1,5 +1,6 @@
 """Commands of the pages on pictures, run on stand-ins: a folder, and 1,000 classes by name."""
 
+import itertools
 import json
 import re
 import shlex
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from splitnet_tf.benchmarks.pictures import measure_pictures
+from splitnet_tf.benchmarks.pictures import measure_pictures, resident_bytes
+from splitnet_tf.data import load_folder
+from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.models import alexnet
 from splitnet_tf.models.short_forms import parse_splits
+from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.runs import SplitResult
 from splitnet_tf.storage.models import save_model
 from tests.cli.forked import run
@@ -121,3 +125,20 @@ def test_reading_pictures_is_timed(tmp_path):
     assert all(len(t.seconds) == 3 and t.median > 0 for t in found.timings.values())
     assert 2**25 < found.memory[0] <= found.memory[1]
     assert found.to_document()["timings"]["training step"]["images_per_second"] > 0
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_an_epoch(tmp_path):
+    """Of pictures that would fill 1.8 GiB as images."""
+    made = make_folder(tmp_path / "made", {"": 32}, sizes=(250, 400))
+    folder = tmp_path / "many"
+    for k, file in itertools.product(range(125), sorted(made.glob("*/*.jpg"))):
+        (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
+        (folder / file.parent.name / f"{k:03d}-{file.name}").hardlink_to(file)
+    found = load_folder(folder, 224)
+    feed = SplitFeed(found.train, 32, augment="resized_crop", preprocessing=WHITEN)
+    sizes = []
+    for _ in itertools.islice(feed.training(), feed.steps_per_epoch):
+        sizes.append(resident_bytes())
+    assert len(sizes) > 250 and max(sizes) - sizes[40] < 2**26
+    assert max(sizes) - sizes[0] < 2**28

@@ -7,6 +7,7 @@ from splitnet_tf import data
 from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.stages.loop import Loop
+from splitnet_tf.stages.run_data import data_file
 from tests.data.small_pictures import make_folder
 from tests.stages.conftest import SECTIONS, make_network
 
@@ -30,3 +31,18 @@ def test_groups_a_tree_and_its_accuracy_from_pictures(tmp_path):
     answers = tree.model.predict(WHITEN(found.test.images[np.arange(24)]), verbose=0)
     right = np.argmax(answers, axis=-1) == found.test.labels
     assert measured.images == 24 and abs(measured.top1 - right.mean()) < 1e-6
+
+
+def test_a_run_finds_its_pictures_again(tmp_path, monkeypatch):
+    """Beside itself, where it was made, or moved with it; not a folder of runs of that name."""
+    make_folder(tmp_path / "here" / "pictures", {"train": 2})
+    run = tmp_path / "here" / "runs" / "pictures" / "group"
+    run.mkdir(parents=True)
+    for place in ("here", "there"):
+        monkeypatch.chdir(tmp_path)
+        found = data_file(tmp_path / place / "runs" / "pictures" / "group", "pictures")
+        assert found == str(tmp_path / place / "pictures")
+        if place == "here":
+            (tmp_path / "here").rename(tmp_path / "there")
+    assert data_file(tmp_path / "there" / "runs", "mnist") == "mnist"
+    assert data_file(tmp_path / "there" / "runs", "oxford_flowers102") == "oxford_flowers102"
