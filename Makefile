@@ -49,7 +49,7 @@ test-slow: $(READY)
 
 # Twenty SIGKILLs; every file of a run folder damaged, one at a time; fuzzing for ten minutes.
 test-kill: $(READY)
-	$(VENV)/bin/python -m pytest -m slow -s tests/cli/test_kills.py
+	$(VENV)/bin/python -m pytest -m slow -s tests/cli/test_kills.py tests/cli/test_kills_on_pictures.py
 
 test-damage: $(READY)
 	$(VENV)/bin/python -m pytest -m slow -s tests/cli/test_damage.py

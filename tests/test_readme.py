@@ -16,6 +16,7 @@ from splitnet_tf.data import load_dataset, planted_groups
 from splitnet_tf.report.runs import read_runs
 from tests.cli.forked import run_programs
 from tests.conftest import ROOT
+from tests.data.small_pictures import make_folder
 from tests.flags_page import PROGRAMS, flags_page
 from tests.test_architecture import MAY_IMPORT
 
@@ -117,6 +118,7 @@ def test_the_page_on_teachers_runs(run_page, images):
 
 
 def test_the_page_on_data_runs(run_page, images, capsys):
+    make_folder("pictures", {"train": 12, "val": 2})
     run_page("docs/data.md", model=own_model(softmax=False), **images)
     assert f"(64, {CLASSES})" in capsys.readouterr().out
     assert load_dataset("mine.npz").class_names == images["class_names"]
