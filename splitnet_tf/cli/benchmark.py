@@ -9,6 +9,7 @@ from absl import flags
 
 from splitnet_tf.benchmarks.devices import benchmark_devices
 from splitnet_tf.benchmarks.parts import measure_parts
+from splitnet_tf.benchmarks.peers import measure_peers
 from splitnet_tf.benchmarks.pictures import measure_pictures
 from splitnet_tf.benchmarks.shrunk import ShrunkTimings, measure_shrunk
 from splitnet_tf.benchmarks.speed_ups import draw_speed_ups
@@ -38,10 +39,11 @@ READS = {
     "input_pipeline": ("batch_size",),
     "conversion": ("splits",),
     "pictures": ("pictures", "batch_size"),
+    "peers": ("splits", "batch_size"),
     "shrunk": ("shrunk", "unstructured"),
 }
 DEVICES, *CASES = READS
-ALONE = (DEVICES, "shrunk", "pictures")
+ALONE = (DEVICES, "shrunk", "pictures", "peers")
 
 
 def define_flags() -> None:
@@ -56,7 +58,8 @@ def define_flags() -> None:
         "cases",
         [DEVICES],
         f"Work to time: {DEVICES}, the paper's Table 5 for this machine; shrunk, each layer of a "
-        "shrunk model; pictures, reading them from disk; or any of "
+        "shrunk model; pictures, reading them from disk; peers, ours beside stock Keras and, where "
+        "it is installed, PyTorch; or any of "
         f"{', '.join(case for case in CASES if case not in ALONE)}.",
     )
     define_list("devices", [], "Devices of Table 5. Defaults to the GPUs, or to --workers.")
@@ -106,6 +109,12 @@ def main() -> None:
         model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
         how = {"batch_size": FLAGS.batch_size, "repeats": FLAGS.repeats, "name": FLAGS.model}
         show(measure_pictures(model, FLAGS.pictures, **how))
+        return
+    if "peers" in FLAGS.cases:
+        keras.utils.set_random_seed(0)
+        model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
+        how = {"batch_size": FLAGS.batch_size, "repeats": FLAGS.repeats, "name": FLAGS.model}
+        show(measure_peers(model, FLAGS.splits, **how))
         return
     read = {name for case in FLAGS.cases for name in READS[case]}
     keras.utils.set_random_seed(0)

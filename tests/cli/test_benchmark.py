@@ -90,7 +90,7 @@ def test_parts_print_as_a_table():
 
 def test_every_flag_is_for_some_case():
     """A new flag must be entered in one or the other."""
-    assert set(READS) == {DEVICES, "shrunk", "pictures", *CASES}
+    assert set(READS) == {DEVICES, "shrunk", "pictures", "peers", *CASES}
     assert set(flags_of("benchmark")) == EVERY_CASE | {f for read in READS.values() for f in read}
 
 
