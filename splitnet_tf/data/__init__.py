@@ -146,7 +146,10 @@ def is_folder(name: str) -> bool:
     path = Path(name)
     if not path.is_dir():
         return False
-    below = [entry for entry in path.iterdir() if entry.is_dir()]
-    # Not all of a folder of pictures, which may be many.
-    deeper = [entry for folder in below for entry in itertools.islice(folder.iterdir(), 10)]
-    return not any((place / "dataset_info.json").is_file() for place in (path, *below, *deeper))
+    try:
+        below = [entry for entry in path.iterdir() if entry.is_dir()]
+        # Not all of a folder of pictures, which may be many.
+        deeper = [entry for folder in below for entry in itertools.islice(folder.iterdir(), 10)]
+        return not any((place / "dataset_info.json").is_file() for place in (path, *below, *deeper))
+    except OSError:  # loading it says why
+        return True

@@ -57,7 +57,8 @@ class FolderSource(PictureSource):
             ) from None
 
     def digest(self) -> str:
-        return digest(["\n".join(self.names), self.sizes.astype("int64")])
+        names = "\n".join(self.names).encode(errors="backslashreplace")  # of any bytes
+        return digest([np.frombuffer(names, np.uint8), self.sizes.astype("int64")])
 
     def check_beginnings(self) -> None:
         """Raises DataError for a file that does not begin as a picture does."""

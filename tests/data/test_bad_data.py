@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from splitnet_tf.data.channel_statistics import standardize
 from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.recipe.preprocessing import NONE
-from tests.cli.forked import run_programs
+from tests.cli.forked import call, run_programs
 from tests.data.small_pictures import encode, example, make_folder, make_tfds, write_records
 
 FULL = {"train": 4, "val": 2, "test": 2}
@@ -138,16 +139,32 @@ def test_one_picture_of_a_class_cannot_be_divided(tmp_path):
     refused(lambda: data.load_dataset(str(tmp_path)), "too few training examples to hold out")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-@pytest.mark.parametrize("place", ["", CAT, f"{CAT}/001.jpg"])
-def test_unreadable_folders(tmp_path, place):
-    make_folder(tmp_path / "mine", FULL)
-    path = tmp_path / "mine" / place
-    path.chmod(0)
-    try:
-        refused(lambda: data.load_dataset(str(tmp_path / "mine")), "cannot be read .Permission den")
-    finally:
-        path.chmod(0o700)
+def load_as_nobody(*folders):
+    """Prints why each folder cannot be loaded; root reads everything."""
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    for folder in folders:
+        try:
+            data.load_dataset(folder)
+        except SplitNetError as error:
+            print(error)
+
+
+def test_folders_and_files_that_may_not_be_read():
+    with tempfile.TemporaryDirectory() as made:  # pytest's own are closed to others
+        Path(made).chmod(0o755)
+        folders = []
+        for k, place in enumerate(("train", CAT, f"{CAT}/001.jpg")):
+            folders.append(make_folder(Path(made, str(k)), FULL))
+            (folders[-1] / place).chmod(0)
+        output = Path(made, "output")
+        code, printed = call(load_as_nobody, tuple(map(str, folders)), output)
+        for path in Path(made).glob("*/train/**/"):
+            path.chmod(0o700)
+    lines = [line for line in printed.splitlines() if "cannot be read (Permission denied)" in line]
+    assert code == 0 and len(lines) == 3, printed
+    assert "0/train cannot" in lines[0] and "train/cat cannot" in lines[1]
+    assert "001.jpg cannot be read (Permission denied); make it readable" in lines[2]
 
 
 # Arguments of load_dataset, and the sentence.

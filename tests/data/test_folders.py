@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -88,9 +89,10 @@ def test_other_files_are_passed_over(tmp_path):
     (tmp_path / "train" / ".ipynb_checkpoints").mkdir()
     assert load_folder(tmp_path, 16).digest() == before.digest()
     picture = tmp_path / "train" / "cat" / "000.jpg"
-    shutil.copy(picture, tmp_path / "train" / "cat" / "more.JPEG")
-    assert load_folder(tmp_path, 16).digest() != before.digest()
-    (tmp_path / "train" / "cat" / "more.JPEG").unlink()
+    for more in ("more.JPEG", os.fsdecode(b"caf\xe9.jpg")):
+        shutil.copy(picture, tmp_path / "train" / "cat" / more)
+        assert load_folder(tmp_path, 16).digest() != before.digest()
+        (tmp_path / "train" / "cat" / more).unlink()
     picture.write_bytes(encode(np.zeros((30, 30, 3), np.uint8)))
     assert load_folder(tmp_path, 16).digest() != before.digest()
 
