@@ -26,8 +26,8 @@ class Lockstep:
       devices: names, one a share.
 
     Raises:
-      ArgumentError: a batch norm with a mask or with renorm, or a layer whose own loss depends on
-        its outputs.
+      ArgumentError: a batch norm of another class, with a mask or with renorm, or a layer whose own
+        loss depends on its outputs.
     """
 
     def __init__(self, model: keras.Model, devices: Sequence[str]):
@@ -99,11 +99,13 @@ def _is_norm(op: Any) -> bool:
 
 def _check(call: Call) -> None:
     """Refuses what cannot be computed share by share."""
-    if _is_norm(call.op) and (getattr(call.op, "renorm", False) or mask_of(call) is not None):
-        raise ArgumentError(
-            f"`sync_batch_norm`: batch norm '{call.layer_name}' has a mask or renorm, which is not "
-            "synchronized; leave the argument out."
-        )
+    if _is_norm(call.op):
+        other = type(call.op) is not keras.layers.BatchNormalization
+        if other or getattr(call.op, "renorm", False) or mask_of(call) is not None:
+            raise ArgumentError(
+                f"`sync_batch_norm`: batch norm '{call.layer_name}' is a class of its own, has a "
+                "mask or has renorm, and is not synchronized; leave the argument out."
+            )
     if getattr(call.op, "activity_regularizer", None) is not None:
         raise ArgumentError(
             f"`sync_batch_norm`: the loss of layer '{call.layer_name}' on its own outputs cannot "
