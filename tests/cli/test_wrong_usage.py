@@ -305,7 +305,7 @@ WRONG_USAGE = [
         2,
         "--lr_warmup_epochs=99 is all of the training",
     ),
-    ("group", ["--train_dir=t", "--dataset=svhn"], 1, "dataset must be one of cifar100, planted"),
+    ("group", ["--train_dir=t", "--dataset=SVHN"], 1, "dataset must be one of cifar100, planted"),
     (
         "group",
         [*PLANTED, "--model=wrn-10-1", "--splits=1-1-9"],
