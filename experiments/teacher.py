@@ -36,19 +36,20 @@ def teacher_section(documents: Sequence[dict]) -> list[str]:
     )
     missing = [row.name for row, own in by_row if not own]
     seeds = sorted({d["seed"] for d in documents})
+    devices = ", ".join(sorted({d["device"] for d in documents}))
     rows = ",".join(line[0] for line in lines)
     return [
         "## Trees with a teacher",
         f"WRN-{RECIPE.depth}-{RECIPE.width} on CIFAR-100, deep split (2-2-2), bfloat16, batch "
-        f"{RECIPE.batch_size}, on one core of {', '.join(sorted({d['device'] for d in documents}))}"
-        " that other work shared, so minutes are an upper bound. One whole network is trained for "
-        f"{plain} epochs. Trees are cut from it after {group} epochs of grouping and finetuned for "
-        f"{tune}; the network teaches them where the row says so (weight {TAUGHT.weight:g}, "
-        f"temperature {TAUGHT.temperature:g}). `groups` stands for a loss on the groups of weight "
-        f"0.5. A narrowed network has the tree's parameters and is trained for {plain} epochs and "
-        f"{more} more; `whole-longer` is the whole network after {more} more. The other trees have "
-        "given groups of the classes; `worst` tears every superclass apart. Errors before and "
-        "after the cut are test errors, the second with batch norms re-estimated.",
+        f"{RECIPE.batch_size}, tensorflow on {devices}, which other work shared, so minutes are an "
+        f"upper bound. One whole network is trained for {plain} epochs. Trees are cut from it after "
+        f"{group} epochs of grouping and finetuned for {tune}. `teacher`: the whole network teaches "
+        f"(weight {TAUGHT.weight:g}, temperature {TAUGHT.temperature:g}); `groups`: a loss on the "
+        "groups of weight 0.5; `semantic`, `random`, `worst`: groups of the classes that are given, "
+        "the last with every superclass torn apart; `exchange`, `gates`: settings that let groups "
+        f"move. `narrowed` has the tree's parameters and is trained for {plain} epochs and {more} "
+        f"more, `whole-longer` is the whole network after {more} more. Errors before and after the "
+        "cut are test errors, the second with batch norms re-estimated.",
         markdown(HEADER, lines),
         *([f"Rows that were not measured: {', '.join(missing)}."] if missing else []),
         shell_block(
