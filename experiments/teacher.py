@@ -42,14 +42,14 @@ def teacher_section(documents: Sequence[dict]) -> list[str]:
         "## Trees with a teacher",
         f"WRN-{RECIPE.depth}-{RECIPE.width} on CIFAR-100, deep split (2-2-2), bfloat16, batch "
         f"{RECIPE.batch_size}, tensorflow on {devices}, which other work shared, so minutes are an "
-        f"upper bound. One whole network is trained for {plain} epochs. Trees are cut from it after "
-        f"{group} epochs of grouping and finetuned for {tune}. `teacher`: the whole network teaches "
-        f"(weight {TAUGHT.weight:g}, temperature {TAUGHT.temperature:g}); `groups`: a loss on the "
-        "groups of weight 0.5; `semantic`, `random`, `worst`: groups of the classes that are given, "
-        "the last with every superclass torn apart; `exchange`, `gates`: settings that let groups "
-        f"move. `narrowed` has the tree's parameters and is trained for {plain} epochs and {more} "
-        f"more, `whole-longer` is the whole network after {more} more. Errors before and after the "
-        "cut are test errors, the second with batch norms re-estimated.",
+        f"upper bound. One whole network is trained for {plain} epochs. Trees are cut from it after"
+        f" {group} epochs of grouping and finetuned for {tune}. `teacher`: the whole network "
+        f"teaches (weight {TAUGHT.weight:g}, temperature {TAUGHT.temperature:g}); `groups`: a loss "
+        "on the groups of weight 0.5; `semantic`, `random`, `worst`: groups of the classes that are"
+        " given, the last with every superclass torn apart; `exchange`, `gates`: settings that let "
+        f"groups move. `narrowed` has the tree's parameters and is trained for {plain} epochs and "
+        f"{more} more, `whole-longer` is the whole network after {more} more. Errors before and "
+        "after the cut are test errors, the second with batch norms re-estimated.",
         markdown(HEADER, lines),
         *([f"Rows that were not measured: {', '.join(missing)}."] if missing else []),
         shell_block(
