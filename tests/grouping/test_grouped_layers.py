@@ -163,7 +163,8 @@ def test_every_registered_class_is_in_the_round_trip():
     names = {k for k in package if k.startswith("splitnet_tf>")}
     tested = {*(f"Grouped{kind}" for kind in CONVOLUTIONS), "GroupedDense", "Assignment"}
     tested |= {"SplitLosses", "CrossEntropy", "BinaryCrossEntropy", "SGD", "AdamW"}
-    tested |= {"CropAndFlip", "ResizedCrop", "Rate", "TaughtCrossEntropy"}  # in tests/recipe
+    tested |= {"CropAndFlip", "CropAndRandAugment", "ResizedCrop"}  # in tests/recipe
+    tested |= {"Rate", "TaughtCrossEntropy"}
     tested |= {"KeepZeros", "ProximalStep", "ThresholdStep"}  # in tests/sparsity, once imported
     assert names <= {f"splitnet_tf>{n}" for n in tested}
 

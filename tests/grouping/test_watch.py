@@ -25,7 +25,7 @@ def watch(*spaces, max_steps=None):
     kernel = np.arange(1.0, 5.0).reshape(2, 2)
     layer = SimpleNamespace(
         name="fc",
-        matrix=lambda: kernel,
+        effective=lambda: kernel,
         in_groups=lambda labels: np.array([0, 1]),
         out_groups=lambda labels: np.array([1, 0]),
     )

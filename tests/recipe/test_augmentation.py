@@ -81,7 +81,7 @@ def test_a_resized_crop_is_a_scaled_window():
     np.testing.assert_array_equal(to_numpy(ResizedCrop(3)(given, training=False)), given)
 
 
-@pytest.mark.parametrize("augment", ["crop_flip", "resized_crop"])
+@pytest.mark.parametrize("augment", ["crop_flip", "rand_augment", "resized_crop"])
 def test_it_is_saved_with_a_model(tmp_path, augment):
     inner = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.GlobalMaxPooling2D()])
     whole = with_preprocessing(inner, NONE, augment=augment, seed=5)
