@@ -55,6 +55,8 @@ setup(
             "ai-edge-litert>=2.1",
         ],
         "wordnet": ["nltk>=3.8"],
+        # Timed beside ours by splitnet-benchmark --cases=peers, where it is installed.
+        "peers": ["torch"],
         # Sets that tensorflow-datasets prepared as ArrayRecords; on Linux it brings the package.
         "records": ["array-record>=0.5"],
         # ONNX to be written; what ONNX and LiteRT files are checked with.
