@@ -6,7 +6,7 @@ import keras
 
 from splitnet_tf.data import Split
 from splitnet_tf.fitting.batches import evaluation_data
-from splitnet_tf.fitting.fit_phase import fast_batch_norms
+from splitnet_tf.fitting.fit_phase import fast_layers
 from splitnet_tf.recipe import CrossEntropy, Preprocessing, with_preprocessing
 
 
@@ -23,6 +23,6 @@ class Accuracy:
         self._whole.compile(metrics=["accuracy"], loss=CrossEntropy())
 
     def __call__(self, split: Split) -> float:
-        with fast_batch_norms(self._whole):
+        with fast_layers(self._whole):
             found = self._whole.evaluate(**evaluation_data(split), verbose=0, return_dict=True)
         return float(found["accuracy"])

@@ -151,7 +151,7 @@ def compiled(
     try:
         for variable, own in kernels:
             variable.regularizer = l2 if own is None else lambda w, own=own: own(w) + l2(w)
-        with fast_batch_norms(model):
+        with fast_layers(model):
             yield
     finally:
         for variable, own in kernels:
@@ -159,12 +159,13 @@ def compiled(
 
 
 @contextlib.contextmanager
-def fast_batch_norms(model: keras.Model) -> Iterator[None]:
-    """TensorFlow's fused kernel, a third faster on a CPU; other backends compile their own."""
+def fast_layers(model: keras.Model) -> Iterator[None]:
+    """TensorFlow's layers as its own loop traces them; other backends compile their own."""
     if keras.backend.backend() != "tensorflow":
         yield
         return
     from splitnet_tf.training.fused_batch_norm import fused_batch_norms
+    from splitnet_tf.training.kernel_gradients import product_gradients
 
-    with fused_batch_norms(model):
+    with fused_batch_norms(model), product_gradients(model):
         yield

@@ -1,9 +1,13 @@
-"""Gradients of convolution kernels in bfloat16 on a processor, as matrix products.
+"""Gradients of some convolution kernels on a processor, as matrix products.
 
 TensorFlow's own operation is slow on small images in bfloat16: for 512 channels at 8x8 positions it
 runs at 40% of the speed of the forward pass. One matrix product for each position in the window,
 of the input shifted by it with the gradient of the output, runs at 80%; a training step of a Wide
 ResNet becomes a tenth shorter. The sums are the same and are rounded once, as the operation's.
+
+With strides, 1x1 windows and few input channels the operation (of TensorFlow 2.21, through oneDNN)
+writes beyond its memory where the batch is odd, and the process dies. Products take its place there
+in float32 too.
 """
 
 from __future__ import annotations
@@ -19,20 +23,27 @@ from splitnet_tf.graph.keras_reader import all_layers
 MOST_POSITIONS = 256  # of the output, above which TensorFlow's operation is as fast
 LEAST_CHANNELS = 128
 LARGEST_WINDOW = 3
+FEW_CHANNELS = 16  # below which the operation is not safe
 
 
 def fits(layer: keras.layers.Conv2D, inputs: tf.Tensor) -> bool:
-    """True where the products are faster and compute what the layer's gradient is."""
+    """True where the products are safer or faster and compute what the layer's gradient is."""
     shape = layer.compute_output_shape(inputs.shape)
-    sizes = (*inputs.shape[1:], *shape[1:])
-    return (
-        inputs.dtype == tf.bfloat16
-        and layer.data_format == "channels_last"
+    known = (
+        layer.data_format == "channels_last"
         and layer.padding in ("same", "valid")
         and layer.groups == 1
         and layer.dilation_rate == (1, 1)
+        and None not in (*inputs.shape[1:], *shape[1:])
+    )
+    if not known:
+        return False
+    strided_point = layer.kernel_size == (1, 1) and max(layer.strides) > 1
+    if strided_point and inputs.shape[3] < FEW_CHANNELS:
+        return True
+    return (
+        inputs.dtype == tf.bfloat16
         and max(layer.kernel_size) <= LARGEST_WINDOW
-        and None not in sizes
         and shape[1] * shape[2] <= MOST_POSITIONS
         and min(inputs.shape[3], shape[3]) >= LEAST_CHANNELS
     )
@@ -94,7 +105,7 @@ def kernel_gradient(x, above, window, strides, padding: str) -> tf.Tensor:
 
 @contextlib.contextmanager
 def product_gradients(model: keras.Model) -> Iterator[None]:
-    """While inside, convolutions of ``model`` have such gradients where they are faster."""
+    """While inside, convolutions of ``model`` have such gradients where ``fits`` says so."""
 
     def convolution_of(layer):
         def convolution_op(inputs, kernel):

@@ -50,3 +50,16 @@ def test_a_step_takes_them_in_bfloat16_alone(bfloat16):
     for found, wanted in zip(moved, tape.gradient(loss, model.trainable_variables), strict=True):
         wanted = -0.1 * wanted.numpy()
         assert np.abs(found - wanted).max() < (0.05 if bfloat16 else 1e-4) * np.abs(wanted).max()
+
+
+def test_odd_batches_of_few_channels():
+    """TensorFlow's operation writes beyond its memory here, and the process dies."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 8))
+    x = keras.layers.Conv2D(16, 1, strides=2, padding="same", name="point")(inputs)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+    batch = np.ones((3, 8, 8, 8), "float32"), np.arange(3, dtype="int32")
+    step = TrainStep(model, CrossEntropy(), SGD(0.1, momentum=0.9))
+    assert np.isfinite(float(step(*batch, 0.1)["cross_entropy"]))
+    kinds = [op.type for op in step.graph(*batch).get_operations()]
+    assert "Conv2DBackpropFilter" not in kinds and "MatMul" in kinds
