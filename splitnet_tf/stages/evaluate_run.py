@@ -179,9 +179,13 @@ def evaluate_run(
     split = getattr(dataset, images)
     batch = min(batch_size, max(1, len(split) // speed_batches))
 
-    def measure(argument: str, path: Path, **how):
+    @functools.cache  # a model may be measured in two precisions, and placed
+    def loaded(argument: str, path: Path) -> tuple[keras.Model, Preprocessing]:
         model = _fitting(path, dataset)
-        fed = preprocessing_for(known_of(argument, path), preprocessing, dataset)
+        return model, preprocessing_for(known_of(argument, path), preprocessing, dataset)
+
+    def measure(argument: str, path: Path, **how):
+        model, fed = loaded(argument, path)
         feed = SplitFeed(split, batch, preprocessing=fed)
         loss = data_loss(dataset, model)
         more = {"loss": loss, "batch_size": batch, "name": str(path), "preprocessing": str(fed)}
