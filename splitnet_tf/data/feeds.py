@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -24,7 +24,6 @@ from splitnet_tf.data.pipeline import (
 )
 from splitnet_tf.errors import ArgumentError, DataError
 from splitnet_tf.recipe.augmentation import CROP_FLIP
-from splitnet_tf.recipe.distillation import with_answers
 from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.storage.digests import digest_arrays
 
@@ -241,7 +240,31 @@ class DatasetFeed(Feed):
         return untuned(self._data)
 
 
-class WeightedFeed(Feed):
+class ChangedFeed(Feed):
+    """Another feed whose training batches are changed; all else is its own.
+
+    Args:
+      feed: the other one.
+    """
+
+    def __init__(self, feed: Feed):
+        self._feed = feed
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._feed.steps_per_epoch
+
+    def labels(self) -> np.ndarray | None:
+        return self._feed.labels()
+
+    def settings(self) -> dict[str, Any]:
+        return self._feed.settings()
+
+    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
+        return self._feed.evaluation(batch_size)
+
+
+class WeightedFeed(ChangedFeed):
     """Another feed whose examples are weighted by their class as well.
 
     Args:
@@ -250,7 +273,8 @@ class WeightedFeed(Feed):
     """
 
     def __init__(self, feed: Feed, class_weight: Mapping[int, float]):
-        self._feed, self._class_weight = feed, dict(class_weight)
+        super().__init__(feed)
+        self._class_weight = dict(class_weight)
         for k, weight in self._class_weight.items():
             if not 0 <= weight < np.inf or k != int(k) or k < 0:
                 raise ArgumentError(
@@ -261,21 +285,8 @@ class WeightedFeed(Feed):
         for k, weight in self._class_weight.items():
             self._weights[int(k)] = weight
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return self._feed.steps_per_epoch
-
     def training(self, start_step: int = 0) -> Iterator[tuple]:
         return map(self._weigh, iter(self._feed.training(start_step)))
-
-    def labels(self) -> np.ndarray | None:
-        return self._feed.labels()
-
-    def settings(self) -> dict[str, Any]:
-        return self._feed.settings()
-
-    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
-        return self._feed.evaluation(batch_size)
 
     def _weigh(self, batch: tuple) -> tuple:
         x, y, *weights = batch
@@ -288,35 +299,6 @@ class WeightedFeed(Feed):
         for given in weights:
             own = own * tf.cast(given, tf.float32)
         return x, y, own
-
-
-class TaughtFeed(Feed):
-    """Another feed whose training labels have a teacher's answers beside them.
-
-    Args:
-      feed: batches with one y, integer or one-hot labels.
-      teacher: x -> logits (B, classes).
-    """
-
-    def __init__(self, feed: Feed, teacher: Callable):
-        self._feed, self._teacher = feed, teacher
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self._feed.steps_per_epoch
-
-    def training(self, start_step: int = 0) -> Iterator[tuple]:
-        for x, y, *weights in self._feed.training(start_step):
-            yield x, with_answers(tf.convert_to_tensor(y), self._teacher(x)), *weights
-
-    def labels(self) -> np.ndarray | None:
-        return self._feed.labels()
-
-    def settings(self) -> dict[str, Any]:
-        return self._feed.settings()
-
-    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
-        return self._feed.evaluation(batch_size)
 
 
 def feed_of(

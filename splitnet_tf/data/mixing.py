@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from splitnet_tf.data.feeds import Feed
+from splitnet_tf.data.feeds import ChangedFeed, Feed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.phase import Phase
 
 CONSTANT = 43  # keeps these draws apart from those of orders
 
 
-class MixedFeed(Feed):
+class MixedFeed(ChangedFeed):
     """Another feed whose training examples are mixed in pairs, with labels (B, classes).
 
     Mixup (Zhang et al., ICLR 2018) adds s x + (1 - s) x' and the labels likewise; cutmix (Yun et
@@ -34,26 +34,14 @@ class MixedFeed(Feed):
     """
 
     def __init__(self, feed: Feed, classes: int, mixup: float, cutmix: float, seed: int = 0):
-        self._feed, self._classes, self._seed = feed, classes, seed
+        super().__init__(feed)
+        self._classes, self._seed = classes, seed
         self._alphas = [a for a in (mixup, cutmix) if a]
         self._kinds = [name for name, a in (("mixup", mixup), ("cutmix", cutmix)) if a]
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return self._feed.steps_per_epoch
 
     def training(self, start_step: int = 0) -> Iterator[tuple]:
         for step, batch in enumerate(self._feed.training(start_step), start_step):
             yield self._mix(batch, np.random.default_rng([self._seed, CONSTANT, step]))
-
-    def labels(self) -> np.ndarray | None:
-        return self._feed.labels()
-
-    def settings(self) -> dict[str, Any]:
-        return self._feed.settings()
-
-    def evaluation(self, *batch_size: int) -> Iterable[tuple]:
-        return self._feed.evaluation(*batch_size)
 
     def _mix(self, batch: tuple, rng: np.random.Generator) -> tuple:
         x, y, *weights = batch

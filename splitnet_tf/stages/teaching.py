@@ -8,7 +8,8 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.data.feeds import Feed, TaughtFeed
+from splitnet_tf.data.feeds import Feed
+from splitnet_tf.data.taught_feed import TaughtFeed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping import Grouping
