@@ -328,6 +328,7 @@ def test_a_moved_run_is_exported_on_its_own_data(chain, tmp_path, caplog):
     assert "holds other data than" in caplog.text and "float32 otherwise" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_file_that_only_lies_in_a_run_folder_is_none_of_the_run_s(chain, tmp_path):
     shutil.copytree(chain[0] / "split", tmp_path / "split")
     trained(colours()).save(tmp_path / "split" / "mine.keras")

@@ -112,6 +112,7 @@ next(iter(tf.data.Dataset.from_generator(lambda: iter(images), output_signature=
 """
 
 
+@pytest.mark.slow
 def test_batches_leave_the_allocator_alone():
     # TensorFlow says so when it sets M_TRIM_THRESHOLD, after which a step takes far longer.
     said = subprocess.run(

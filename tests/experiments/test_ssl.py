@@ -96,6 +96,7 @@ def test_controls_have_the_same_size(whole, data, runs):
         assert whole[f"error_{control}"] == pytest.approx(found)
 
 
+@pytest.mark.slow
 def test_columns_are_gathered(data, runs):
     row = short("lenet-5", strengths={"shapes": {"conv2": 0.8}}, most={})
     still = Phase(2, 0.05, l2=0.0, momentum=0.0, nesterov=False)  # momentum revives groups

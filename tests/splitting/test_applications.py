@@ -16,7 +16,10 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize(
+    "name",
+    ["ResNet50", *(pytest.param(n, marks=pytest.mark.slow) for n in ("VGG16", "MobileNetV2"))],
+)
 def test_networks_of_keras_split_exactly(name):
     rng = np.random.default_rng(0)
     model = sn.models.build(name, 12, (64, 64, 3))
