@@ -40,6 +40,12 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
         return []
     missing = [row.name for row, own in by_row if not own]
     absent = f"Rows without a run so far: {', '.join(missing)}. " if missing else ""
+    alone = [
+        row.name
+        for row, own in by_row
+        if own and row.strengths and "units" in own[0] and not any("error_narrow" in d for d in own)
+    ]
+    absent += f"Rows without controls so far: {', '.join(alone)}. " if alone else ""
     plain, sparse, tuned = (f"{p.epochs:g}" for p in (PHASES.plain, PHASES.sparse, PHASES.finetune))
     seeds = sorted({d["seed"] for d in documents})
     devices = "; ".join(sorted({d["device"] for d in documents}))
