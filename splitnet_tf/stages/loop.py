@@ -16,6 +16,7 @@ from splitnet_tf.data.feeds import Feed
 from splitnet_tf.errors import ArgumentError, PlanError
 from splitnet_tf.graph import logits_model
 from splitnet_tf.graph.state import without_settings
+from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.parallel import DataParallelTrainStep, data_parallel_devices
 from splitnet_tf.recipe.losses import HeadLosses, loss_for
 from splitnet_tf.recipe.optimizers import AfterStep, optimizer_for
@@ -24,6 +25,7 @@ from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.recipe.schedules import Schedule, rate_of
 from splitnet_tf.runs import RunDirectory, read_config
 from splitnet_tf.runs.names import RESULTS
+from splitnet_tf.sparsity.recipe import SparsityRecipe
 from splitnet_tf.stages.preprocessing import recorded
 from splitnet_tf.storage.digests import digest_arrays
 from splitnet_tf.training import Trainer, TrainOptions, TrainResult, TrainStep
@@ -32,8 +34,7 @@ from splitnet_tf.training.options import MAX_STEPS
 
 # Settings that do not change how a run trains: a run may go on with others.
 FREE = ("display", "method", "on_nan", "distribute")
-# Settings that runs of before have not, and the values that they had.
-FORMER = {"sync_batch_norm": False}
+OF_DATA = ("batch_size", "augment")  # that runs from Python have had since data have digests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,11 +174,22 @@ def run_folder(
             dict(config),
             restart,
             free=FREE,
-            today=lambda earlier: {**FORMER, **earlier},
+            today=lambda earlier: {**_absent(earlier, config), **earlier},
             results=RESULTS,
         )
         stack.callback(folder.close)
         yield folder
+
+
+def _absent(earlier: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier version did not have: they had no effect, as by default."""
+    kinds = (Phase, GroupingRecipe, SparsityRecipe, Loop)
+    defaults = {f.name: f.default for kind in kinds for f in dataclasses.fields(kind)}
+    return {
+        name: value
+        for name, value in config.items()
+        if name not in earlier and (name in OF_DATA or name in defaults and value == defaults[name])
+    }
 
 
 def phase_settings(
