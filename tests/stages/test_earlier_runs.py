@@ -24,5 +24,5 @@ def test_settings_that_were_not_there_yet_had_no_effect(arrays, tmp_path):
     again = sn.finetune(make_network(), train, valid, phase, run=run, loop=loop)
     assert again.result.steps == first.result.steps
     mixed = dataclasses.replace(phase, mixup=0.2)
-    with pytest.raises(sn.RunError, match="other settings .mixup None -> 0.2"):
+    with pytest.raises(sn.RunError, match="other settings .mixup 0.0 -> 0.2"):
         sn.finetune(make_network(), train, valid, mixed, run=run, loop=loop)
