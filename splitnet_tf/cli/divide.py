@@ -17,8 +17,8 @@ from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.data.feeds import SplitFeed
 from splitnet_tf.graph import logits_model
-from splitnet_tf.recipe.losses import loss_for
 from splitnet_tf.stages.crossing import CrossingTable, compare_crossing
+from splitnet_tf.stages.data_loss import data_loss
 from splitnet_tf.stages.networks import check_fits
 from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
 from splitnet_tf.stages.run_files import model_file
@@ -54,16 +54,16 @@ def define_flags() -> None:
 def main() -> None:
     if FLAGS.output_model and len(FLAGS.models) > 1:
         raise flags.Error("--output_model takes one divided model; give one of --models.")
+    files = {name: model_file("models", Path(name)) for name in FLAGS.models}
     take_from_run(FLAGS.models[0])
     dataset, found = load_data(FLAGS.models[0]), {}
-    for name in FLAGS.models:
-        path = model_file("models", Path(name))
+    for name, path in files.items():
         model = load_model(path)
         check_fits(str(path), model, dataset)
-        model = logits_model(model, dataset.multi_label)
+        model = logits_model(model, dataset.multi_label, dataset.classifiers)
         fed = preprocessing_for(known_of("models", path), given_preprocessing(dataset), dataset)
         feed = SplitFeed(dataset.test, FLAGS.batch_size, preprocessing=fed)
-        loss = loss_for(model, multi_label=dataset.multi_label)
+        loss = data_loss(dataset, model)
         found |= compare_crossing({name: model}, feed, FLAGS.num_devices, loss=loss).models
     show(CrossingTable(FLAGS.num_devices, found))
     if FLAGS.output_model:
