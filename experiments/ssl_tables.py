@@ -76,10 +76,15 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
         f"{absent}Of the paper's other tables, ConvNet and the depth of ResNets on CIFAR-10, and "
         "AlexNet on ImageNet, nothing has been measured.",
         shell_block(
-            f"python -m experiments.ssl_tables --rows={','.join(line[0] for line in lines)} "
+            f"python -m experiments.ssl_tables{_rows_flag([line[0] for line in lines])} "
             f"--seeds={','.join(map(str, seeds))}"
         ),
     ]
+
+
+def _rows_flag(names: list[str]) -> str:
+    """The flag that chooses rows; none for all of them."""
+    return "" if set(names) == set(BY_NAME) else f" --rows={','.join(names)}"
 
 
 def _line(row: SslRow, own: list[dict]) -> tuple[str, ...]:
