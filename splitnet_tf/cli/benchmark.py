@@ -104,18 +104,16 @@ def main() -> None:
     if "shrunk" in FLAGS.cases:
         show(shrunk_timings())
         return
-    if "pictures" in FLAGS.cases:
-        keras.utils.set_random_seed(0)
-        model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
-        how = {"batch_size": FLAGS.batch_size, "repeats": FLAGS.repeats, "name": FLAGS.model}
-        show(measure_pictures(model, FLAGS.pictures, **how))
-        return
-    if "peers" in FLAGS.cases:
-        keras.utils.set_random_seed(0)
-        model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
-        how = {"batch_size": FLAGS.batch_size, "repeats": FLAGS.repeats, "name": FLAGS.model}
-        show(measure_peers(model, FLAGS.splits, **how))
-        return
+    for case, measure, what in (
+        ("pictures", measure_pictures, FLAGS.pictures),
+        ("peers", measure_peers, FLAGS.splits),
+    ):
+        if case in FLAGS.cases:
+            keras.utils.set_random_seed(0)
+            model = choose_model(FLAGS.model, FLAGS.num_classes, shape)
+            how = {"batch_size": FLAGS.batch_size, "repeats": FLAGS.repeats, "name": FLAGS.model}
+            show(measure(model, what, **how))
+            return
     read = {name for case in FLAGS.cases for name in READS[case]}
     keras.utils.set_random_seed(0)
     found = measure_parts(

@@ -37,8 +37,22 @@ def augmentation(value: Any) -> str:
     return name
 
 
+class _RandomChange(keras.layers.Layer):
+    """Base of changes of images that are drawn at random and keep the shape."""
+
+    def __init__(self, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.seed = seed
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class CropAndFlip(keras.layers.Layer):
+class CropAndFlip(_RandomChange):
     """Pads by reflection, takes a random window of the same size, flips half of the images.
 
     Inputs and outputs are float32 (B, H, W, C). Without ``training`` the outputs are the inputs.
@@ -48,8 +62,7 @@ class CropAndFlip(keras.layers.Layer):
     """
 
     def __init__(self, seed=0, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
+        super().__init__(seed, **kwargs)
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, images, training=False):
@@ -70,15 +83,9 @@ class CropAndFlip(keras.layers.Layer):
         cropped = ops.einsum("bhi,biwc->bhwc", rows, padded)
         return ops.einsum("bvw,bhwc->bhvc", columns, cropped)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class ResizedCrop(keras.layers.Layer):
+class ResizedCrop(_RandomChange):
     """Scales a random window of each image to the size of the image, flips half of them.
 
     A window has 8% to 100% of the area and a ratio of width to height from 3/4 to 4/3, but is never
@@ -90,8 +97,7 @@ class ResizedCrop(keras.layers.Layer):
     """
 
     def __init__(self, seed=0, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
+        super().__init__(seed, **kwargs)
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, images, training=False):
@@ -122,15 +128,9 @@ class ResizedCrop(keras.layers.Layer):
         apart = ops.abs(ops.expand_dims(places, -1) - ops.arange(count, dtype="float32"))
         return ops.maximum(0.0, 1 - apart)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
-class CropAndRandAugment(keras.layers.Layer):
+class CropAndRandAugment(_RandomChange):
     """Crops and flips as ``CropAndFlip``, then two changes of ``keras.layers.RandAugment``.
 
     Inputs and outputs are float32 (B, H, W, 3), pixels from 0 to 255. Without ``training`` the
@@ -141,8 +141,7 @@ class CropAndRandAugment(keras.layers.Layer):
     """
 
     def __init__(self, seed=0, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
+        super().__init__(seed, **kwargs)
         self.crop = CropAndFlip(seed)
         self.change = keras.layers.RandAugment((0, 255), num_ops=2, factor=STRENGTH, seed=seed)
 
@@ -155,12 +154,6 @@ class CropAndRandAugment(keras.layers.Layer):
         if not training:
             return images
         return ops.clip(self.change(self.crop(images, training=True), training=True), 0.0, 255.0)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
 
 
 LAYERS = {

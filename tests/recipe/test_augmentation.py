@@ -8,6 +8,7 @@ import tensorflow as tf
 from splitnet_tf.data.stateless import call_with_seed
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.augmentation import (
+    LAYERS,
     PAD,
     CropAndFlip,
     CropAndRandAugment,
@@ -102,3 +103,11 @@ def test_names_and_the_switch_of_before():
         ArgumentError, match="must be one of crop_flip, rand_augment, resized_crop, none; got 'fl"
     ):
         augmentation("flip")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_made_again_from_its_settings(name):
+    layer = LAYERS[name](seed=5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(again) is LAYERS[name] and again.seed == 5
+    assert again.compute_output_shape((None, 16, 12, 3)) == (None, 16, 12, 3)
