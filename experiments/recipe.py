@@ -31,6 +31,11 @@ class Recipe:
       method: how groups are read: ``argmax`` or ``balanced``.
       recalibrate: int, training batches on which batch norms are re-estimated after a cut.
       finetune_from: ``cut``, or ``scratch``: the tree's weights are drawn anew.
+      classes: groups of the classes: ``learned``, or given by a name of ``given_groups``.
+      gates: bool, whether the kernels have gates while the groups are learned.
+      teacher: scale whose whole network, of seed 0, teaches in the last phase; empty for none.
+      teacher_weight, temperature: share of the teacher in the loss, and its temperature.
+      group_loss: float, weight of the loss on the groups while a tree is finetuned.
     """
 
     depth: int
@@ -49,8 +54,19 @@ class Recipe:
     method: str = "argmax"
     recalibrate: int = 100
     finetune_from: str = "cut"
+    classes: str = "learned"
+    gates: bool = False
+    teacher: str = ""
+    teacher_weight: float = 0.9
+    temperature: float = 4.0
+    group_loss: float = 0.0
 
 
+# Settings that documents have only where they are not these.
+_USUAL = {
+    **{"classes": "learned", "gates": False, "group_loss": 0.0, "gamma2_delay": 0.0},
+    **{"teacher": "", "teacher_weight": 0.9, "temperature": 4.0},
+}
 PHASES = ("plain", "group", "finetune", "baseline")
 # Settings of a phase that rows and sweeps name without it. Those of ``finetune`` are alike in all.
 SHORT_NAMES = {
@@ -61,6 +77,7 @@ SHORT_NAMES = {
     "pace": "group.pace",
     "gamma1_growth": "group.gamma1_growth",
     "growth_share": "group.growth_share",
+    "gamma2_delay": "group.gamma2_delay",
 }
 
 
@@ -81,17 +98,24 @@ def with_value(recipe: Recipe, name: str, value: Any) -> Recipe:
 
 def recipe_document(recipe: Recipe) -> dict:
     """A recipe as JSON keeps it; rows are found by the checksum of this."""
-
     document = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
     for name in PHASES:
         phase = document[name]
         kept = {n: getattr(phase, n) for n in ("epochs", "rate", "final_rate", "l2", "ema")}
         document[name] = kept | {"drops": [d for d in phase.drops if phase.schedule == "step"]}
-    return document | {name: value_of(recipe, name) for name in SHORT_NAMES}
+    document |= {name: value_of(recipe, name) for name in SHORT_NAMES}
+    return {n: v for n, v in document.items() if n not in _USUAL or v != _USUAL[n]}
 
 
 def _grouping(epochs: float, rate: float, final_rate: float, **more) -> GroupingRecipe:
     return GroupingRecipe(epochs, rate, final_rate, warmup_epochs=0.0, **more)
+
+
+def _taught(depth: int, width: int, epochs: float) -> Recipe:
+    """A recipe of the tables of teachers: a short plain phase, then ``epochs`` to the end."""
+    group = _grouping(2, 0.1, 0.05)
+    end = Phase(epochs - group.epochs, 0.1), Phase(epochs, 0.1)
+    return Recipe(depth, width, Phase(8, 0.1, 0.1), group, *end)
 
 
 _STEPS = {"schedule": "step", "nesterov": False}
@@ -137,6 +161,16 @@ SCALES = {
         Phase(100, 0.1, ema=0.998, **_SMOOTHED),
     ),
 }
+
+# Scales of the tables of teachers, and the scale whose whole network teaches.
+TEACHERS = {
+    "wrn-10-2": "wrn-16-4",
+    "wrn-16-2": "wrn-16-4",
+    "wrn-16-4": "wrn-16-8",
+    "wrn-16-8": "wrn-16-8",
+}
+for _name, _epochs in (("wrn-10-2", 32), ("wrn-16-2", 32), ("wrn-16-4", 52), ("wrn-16-8", 52)):
+    SCALES[_name] = _taught(*map(int, _name.split("-")[1:]), _epochs)
 
 # Scales of the paper's tables; the first is the default.
 TABLE_SCALES = ("small", "smoke", "paper", "modern")

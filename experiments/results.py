@@ -11,10 +11,10 @@ from absl import flags
 from experiments import tables
 from experiments.collect import ROWS, collect, read_comparisons, read_rows, read_table5
 from experiments.gap import gap_section
-from experiments.recipe import SPLITS
+from experiments.recipe import SPLITS, TEACHERS
 from experiments.sensitivity import sensitivity_section
 from experiments.ssl_tables import collect_ssl, read_speed, read_ssl, speed_section, ssl_section
-from experiments.teacher import collect_teacher, read_teacher, teacher_section
+from experiments.teacher import teacher_section
 from splitnet_tf.benchmarks.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
 from splitnet_tf.cli.define import define_text
 from splitnet_tf.cli.program import run_program
@@ -111,10 +111,9 @@ def document(
     by_scale5: dict[str, dict],
     comparisons: list[dict],
     remarks: str,
-    taught: Sequence[str] = (),
     ssl: Sequence[str] = (),
 ) -> str:
-    """The text of docs/results.md; ``taught`` and ``ssl`` are the parts of other programs."""
+    """The text of docs/results.md; ``ssl`` is the part on structured sparsity."""
     parts = [
         "# The papers' tables, measured",
         "Written by `python -m experiments.results` from the rows in `experiments/rows`; error is "
@@ -123,9 +122,10 @@ def document(
         "tree's as a width can bring them. Of the 50,000 training images 5,000 are for "
         "validation; the 10,000 of the test decide nothing.",
         remarks.strip(),
-        *taught,
+        *teacher_section(by_scale),
     ]
-    scales = [(s, p) for s, r in by_scale.items() if s != SWEPT for p in tables.by_place(r)]
+    of_table2 = [s for s in by_scale if s not in (SWEPT, *TEACHERS)]
+    scales = [(s, p) for s in of_table2 for p in tables.by_place(by_scale[s])]
     for scale, rows in scales:
         if table := table2(rows):
             parts += [f"## Scale `{scale}`", tables.setup(rows)]
@@ -139,22 +139,20 @@ def document(
     return "\n\n".join([*parts, *ssl]) + "\n"
 
 
-def more_parts() -> tuple[list[str], list[str]]:
-    """The parts on teachers and on structured sparsity, of what is in the repository."""
-    ssl = [*ssl_section(read_ssl()), *speed_section(read_speed())]
-    return teacher_section(read_teacher()), ssl
+def ssl_parts() -> list[str]:
+    """The part on structured sparsity, of what is in the repository."""
+    return [*ssl_section(read_ssl()), *speed_section(read_speed())]
 
 
 def main() -> None:
     if not FLAGS["runs"].using_default_value and not Path(FLAGS.runs).is_dir():
         raise flags.Error(f"--runs: there is no folder {FLAGS.runs}; leave it out or name another.")
     runs = Path(FLAGS.runs)
-    new = [*collect(runs), *collect_ssl(runs / "ssl"), *collect_teacher(runs / "teacher")]
-    for path in new:
+    for path in [*collect(runs), *collect_ssl(runs / "ssl")]:
         logging.info("collected %s", path)
     by_scale, by_scale5 = read_rows(), read_table5()
     remarks = REMARKS.read_text(encoding="utf-8")
-    text = document(by_scale, by_scale5, read_comparisons(), remarks, *more_parts())
+    text = document(by_scale, by_scale5, read_comparisons(), remarks, ssl_parts())
     write_atomically(DOCS / "results.md", text.encode())
     for scale, found in by_scale5.items():
         draw_speed_ups(found, DOCS / TABLE5_PICTURE.format(scale))

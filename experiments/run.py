@@ -9,10 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from experiments.given import given_groups
 from experiments.machine import describe_machine
 from experiments.network import build, slim
 from experiments.recipe import WHOLE, Recipe, recipe_document, sections
 from experiments.row import Row, folder_of, settings
+from experiments.variants import recipe_of
 from experiments.work import Work
 from splitnet_tf import fitting
 from splitnet_tf.analysis import cost
@@ -22,15 +24,19 @@ from splitnet_tf.errors import EmptyGroupError, TrainingError
 from splitnet_tf.grouping import (
     Grouping,
     group_model,
+    plan_of,
     read_grouping,
     split_losses,
     start_from_clusters,
 )
 from splitnet_tf.grouping.callbacks import GroupingSchedule
 from splitnet_tf.grouping.paces import paces
+from splitnet_tf.grouping.start import given_assignments
+from splitnet_tf.recipe.distillation import TaughtCrossEntropy
 from splitnet_tf.recipe.preprocessing import WHITEN
 from splitnet_tf.splitting import split_model
 from splitnet_tf.storage.json_files import read_json, write_json
+from splitnet_tf.storage.models import load_model
 
 
 def run_row(row: Row, recipe: Recipe, data: Dataset, runs: Path, engine: Any = fitting) -> dict:
@@ -92,7 +98,8 @@ def _plain(work: Work) -> keras.Model:
 
 def _whole(work: Work, model: keras.Model) -> dict:
     """Errors and sizes of the network trained to the end as it is."""
-    model = work.trained("baseline", model, work.recipe.baseline, "model.keras")
+    more = _taught(work)
+    model = work.trained("baseline", model, work.recipe.baseline, "model.keras", **more)
     errors = _errors(work.engine.Accuracy(model, WHITEN), work.data)
     return {**errors, "width": work.recipe.width, **_sizes(model)}
 
@@ -115,14 +122,40 @@ def _tree(work: Work, plain: keras.Model) -> dict:
     if recipe.finetune_from == "scratch":
         keras.utils.set_random_seed(work.seed("scratch"))
         tree.model.set_weights(keras.models.clone_model(tree.model).get_weights())
-    model = work.trained("finetune", tree.model, recipe.finetune, "tree.keras")
+    more = _taught(work, grouping)
+    model = work.trained("finetune", tree.model, recipe.finetune, "tree.keras", **more)
     document |= {**_errors(work.engine.Accuracy(model, WHITEN), data), **_sizes(model)}
     document["sizes"] = [len(members) for members in grouping.classes.members]
-    document["moved"] = _moved(work.folder, grouping)
+    start = read_json(work.folder / "start.json")
+    document["moved"] = _moved(start["groups"], grouping)
+    document["group_weight"] = [start["group_weight"], _group_weight(grouped)]
     if data.superclasses is not None:
         scores = agreement(grouping.classes.labels(), data.superclasses)
         document |= {"nmi": scores.nmi, "random_nmi": scores.random_nmi}
     return document
+
+
+def _taught(work: Work, grouping: Grouping | None = None) -> dict:
+    """Arguments of the last phase for the recipe's teacher and its loss on the groups."""
+    recipe, groups = work.recipe, None
+    if not recipe.teacher and not recipe.group_loss:
+        return {}
+    if recipe.group_loss:
+        groups = grouping.classes.labels()
+    teaching = TaughtCrossEntropy(
+        teacher_weight=recipe.teacher_weight if recipe.teacher else 0.0,
+        temperature=recipe.temperature,
+        groups=groups,
+        group_weight=recipe.group_loss,
+        label_smoothing=recipe.finetune.label_smoothing,
+    )
+    if not recipe.teacher:
+        return {"teaching": teaching}
+    row, teacher = Row(recipe.teacher, "baseline"), recipe_of(recipe.teacher, "")
+    runs = work.folder.parents[1]
+    run_row(row, teacher, work.data, runs, work.engine)
+    folder = folder_of(row.name, settings(row, teacher, work.data), runs / row.scale)
+    return {"teacher": load_model(folder / "model.keras"), "teaching": teaching}
 
 
 def _grouped(work: Work, plain: keras.Model) -> tuple[keras.Model, Grouping]:
@@ -137,21 +170,27 @@ def _grouped(work: Work, plain: keras.Model) -> tuple[keras.Model, Grouping]:
     grouped = group_model(
         *(start, sections(row.split), recipe.gamma1, recipe.gamma2, recipe.gamma3),
         reduction="weighted" if recipe.weighted else "mean",
+        gates=recipe.gates,
         seed=row.seed,
     )
-    losses, phase = split_losses(grouped), recipe.group
-    if phase.assignment_start == "clustering":
-        start_from_clusters(grouped, largest_p=phase.start_p, seed=row.seed)
+    losses, phase, plan = split_losses(grouped), recipe.group, plan_of(grouped)
+    labels = given_groups(recipe.classes, plan, work.data, row.seed)
+    if phase.assignment_start != "random":
+        exchange = phase.assignment_start == "exchange"
+        how = {"largest_p": phase.start_p, "seed": row.seed, "exchange": exchange}
+        start_from_clusters(grouped, class_labels=labels, **how)
     if not (work.folder / "grouped.keras").exists():
         p = {a.space: keras.ops.convert_to_numpy(a.p()) for a in losses.assignments()}
         groups = {name: p[name].argmax(axis=0).tolist() for name in p}
-        write_json(work.folder / "start.json", {"groups": groups})
+        start_weight = _group_weight(grouped)
+        write_json(work.folder / "start.json", {"groups": groups, "group_weight": start_weight})
+    still = () if labels is None else given_assignments(losses, plan, "learned")
     schedule = GroupingSchedule(
         *(0.0, phase.gamma1_growth, phase.growth_share), start="random", grouped=grouped
     )
     grouped = work.trained(
         *("group", grouped, phase, "grouped.keras"),
-        paces=paces(losses, phase.pace),
+        paces=paces(losses, phase.pace, still),
         callbacks=[schedule],
     )
     grouping = read_grouping(grouped, recipe.method, work.data.class_names)
@@ -159,9 +198,13 @@ def _grouped(work: Work, plain: keras.Model) -> tuple[keras.Model, Grouping]:
     return grouped, grouping
 
 
-def _moved(folder: Path, grouping: Grouping) -> dict[str, float]:
+def _group_weight(grouped: keras.Model) -> float:
+    """R_W as it stands."""
+    return float(keras.ops.convert_to_numpy(split_losses(grouped).terms()["group_weight"]))
+
+
+def _moved(start: dict[str, list[int]], grouping: Grouping) -> dict[str, float]:
     """Shares of the classes, and of the features of all spaces, that left their first group."""
-    start = read_json(folder / "start.json")["groups"]
     moved = {space.name: np.array(start[space.name]) != space.labels() for space in grouping.spaces}
     classes = moved.pop(grouping.class_space)
     features = np.concatenate(list(moved.values())) if moved else np.zeros(1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from experiments.recipe import PHASES, SCALES, Recipe, value_of, with_value
+from experiments.recipe import PHASES, SCALES, TEACHERS, Recipe, value_of, with_value
 
+WORST = "worst"  # groups of the classes that tear every superclass apart
 SWEEPS = {
     "plain.epochs": (2, 4),
     "group.epochs": (0.5, 2),
-    "start": ("random",),
+    "start": ("random", "exchange"),
     "start_p": (0.6,),
     "pace": (1, 32),
     "gamma1": (0.1, 10.0),
@@ -21,6 +22,10 @@ SWEEPS = {
     "dropout": (0.2,),
     "method": ("balanced",),
     "finetune_from": ("scratch",),
+    "classes": ("semantic", "random", WORST),
+    "gates": (True,),
+    "gamma2_delay": (0.5,),
+    "group_loss": (0.5,),
     "finetune.rate": (0.02, 0.2),
     "finetune.l2": (0.0, 1e-4),
 }
@@ -29,6 +34,17 @@ SWEEPS = {
 # that many times as long. The whole network is compared with a narrower one and with the tree.
 GAPS = {"width": (2, 4), "longer": (2, 4)}
 GAP_SPLITS = ("baseline", "slim", "deep")
+
+# Variants of the tables of teachers, and the settings that they change.
+TAUGHT = {
+    "teacher": {},
+    "half-teacher": {"teacher_weight": 0.5},
+    "groups": {"group_loss": 0.5},
+    "teacher-groups": {"group_loss": 0.5},
+    **{f"classes-{name}": {"classes": name} for name in ("semantic", "random", WORST)},
+    "gates": {"gates": True},
+    "exchange": {"start": "exchange"},
+}
 
 
 def varied(base: Recipe, name: str, value: Any) -> Recipe:
@@ -61,5 +77,15 @@ def recipe_of(scale: str, variant: str) -> Recipe | None:
     name, _, value = variant.partition("=")
     if not variant:
         return SCALES[scale]
+    if variant in TAUGHT:
+        return _taught(scale, variant)
     known = {str(v): v for v in {**SWEEPS, **GAPS}.get(name, ())}
     return varied(SCALES[scale], name, known[value]) if value in known else None
+
+
+def _taught(scale: str, variant: str) -> Recipe:
+    recipe = SCALES[scale]
+    for name, value in TAUGHT[variant].items():
+        recipe = with_value(recipe, name, value)
+    taught = "teacher" in variant
+    return with_value(recipe, "teacher", TEACHERS.get(scale, scale)) if taught else recipe

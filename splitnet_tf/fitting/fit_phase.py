@@ -62,7 +62,8 @@ def fit_phase(
       callbacks: more callbacks of ``fit``, before those that write.
       teacher: trained network of the same inputs and classes, which returns logits. Defaults to
         none.
-      teaching: loss with a teacher. Defaults to ``TaughtCrossEntropy`` with the phase's smoothing.
+      teaching: loss with a teacher, or on groups. Defaults to the cross entropy of the phase, and
+        with a teacher to ``TaughtCrossEntropy``.
 
     Raises:
       ArgumentError: a phase that mixes examples, which needs the training loop.
@@ -77,7 +78,7 @@ def fit_phase(
     if len(train) < batch_size:
         raise DataError(f"There are {len(train)} training images; a batch has {batch_size}.")
     order = TrainingOrder(train, batch_size, seed, phase.epochs)
-    loss, network = CrossEntropy(phase.label_smoothing), model
+    loss, network = teaching or CrossEntropy(phase.label_smoothing), model
     if teacher is not None:
         teaching = teaching or TaughtCrossEntropy(label_smoothing=phase.label_smoothing)
         loss = AnsweredLoss(teaching, model.output_shape[-1])

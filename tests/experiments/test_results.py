@@ -192,7 +192,7 @@ def test_the_page_is_that_of_the_rows():
     """docs/results.md is written, never typed."""
     remarks = results.REMARKS.read_text(encoding="utf-8")
     rows = read_rows(ROWS), read_table5(ROWS), read_comparisons(ROWS)
-    text = results.document(*rows, remarks, *results.more_parts())
+    text = results.document(*rows, remarks, results.ssl_parts())
     assert text == (results.DOCS / "results.md").read_text(encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from experiments.row import Row
 from experiments.run import run_row
 from experiments.sweep import sweep_rows
 from experiments.table2 import table2_rows
+from experiments.teacher import ROWS, teacher_rows
 from experiments.variants import SWEEPS, varied
 from splitnet_tf.data import planted_groups, save_arrays
 from splitnet_tf.grouping import Grouping
@@ -167,11 +168,30 @@ def test_programs_ask_for_each_row_with_each_seed(asked, expected):
         assert recipe == changed
 
 
+def test_rows_of_teachers_change_what_their_name_says():
+    asked = teacher_rows("wrn-10-2", [1], list(ROWS))
+    assert len({row.name for row, _ in asked}) == len(asked) == len(ROWS)
+    usual = recipes.SCALES["wrn-10-2"]
+    found = {row.variant: recipe for row, recipe in asked}
+    expected = {
+        "": usual,
+        "teacher": dataclasses.replace(usual, teacher="wrn-16-4"),
+        "half-teacher": dataclasses.replace(usual, teacher="wrn-16-4", teacher_weight=0.5),
+        "groups": dataclasses.replace(usual, group_loss=0.5),
+        "classes-worst": dataclasses.replace(usual, classes="worst"),
+        "gates": dataclasses.replace(usual, gates=True),
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert found["exchange"].group.assignment_start == "exchange"
+
+
 PROGRAMS = {
     "table2": ["--rows=baseline,deep"],
     "sweep": ["--settings=method,longer"],
+    "teacher": ["--rows=tree,tree-teacher-groups,tree-classes-random"],
 }
-MADE = {"baseline", "slim", "deep-learned", "deep-learned-method=balanced"} | {
+MADE = {"deep-learned-teacher-groups", "deep-learned-classes-random"}
+MADE |= {"baseline", "slim", "deep-learned", "deep-learned-method=balanced"} | {
     f"{name}-longer={times}" for name in ("baseline", "slim", "deep-learned") for times in (2, 4)
 }  # by all of them; they share some
 
@@ -195,7 +215,7 @@ def rows_in(folder):
     return set(found)
 
 
-@pytest.mark.slow  # ten networks are trained
+@pytest.mark.slow  # a dozen networks are trained
 def test_the_programs_at_smoke_scale(data, tmp_path):
     out = run_tables(tmp_path, data, PROGRAMS)
     assert "deep-learned-longer=4-seed0" in out

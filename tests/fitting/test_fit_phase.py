@@ -284,3 +284,21 @@ def test_a_teacher_answers_what_the_network_sees(data, tmp_path):
     other = keras.Sequential([keras.Input((16, 16, 3)), layers.Flatten(), layers.Dense(3)])
     with pytest.raises(ArgumentError, match="give a teacher of the same images and classes"):
         beside_teacher(found, other)
+
+
+def test_a_loss_on_groups_needs_no_teacher(data, tmp_path):
+    """Before the first step's weights change, it is that of NumPy."""
+    model, groups = small(), np.arange(8) % 2
+    logits = to_numpy(model(whitened(data.train.images)))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = data.train.labels
+    inside = (shares * (groups[None] == groups[labels][:, None])).sum(1)
+    own = shares[np.arange(len(labels)), labels]
+    expected = np.mean(-np.log(own) - 0.5 * np.log(inside))
+    fit_phase(
+        *(model, Phase(1, 1e-9, l2=0.0), data.train, data.valid, tmp_path, 0),
+        **{"batch_size": 32, "preprocessing": WHITEN, "augment": "none"},
+        teaching=TaughtCrossEntropy(groups=groups, group_weight=0.5),
+    )
+    found = np.loadtxt(tmp_path / "log.csv", delimiter=",", skiprows=1)
+    assert found[2] == pytest.approx(expected, rel=1e-5)
