@@ -18,6 +18,7 @@ ROWS = Path(__file__).with_name("rows")
 TABLE5 = "table5"
 CIFAR100 = "b15ad61ba8daf8dd"  # ``Dataset.digest``
 PUBLISHED = [scale for scale in SCALES if scale != "smoke"]  # its numbers mean nothing
+OF_TABLE5 = [*PUBLISHED, "small-bfloat16"]
 
 
 def collect(runs: Path, rows: Path = ROWS) -> list[Path]:
@@ -31,7 +32,7 @@ def collect(runs: Path, rows: Path = ROWS) -> list[Path]:
       RunError: a file is damaged.
     """
     written = []
-    for scale in PUBLISHED:
+    for scale in OF_TABLE5:
         folders = runs / scale
         for path in sorted([*folders.glob("*/row.json"), *folders.glob(f"*/{TABLE5}.json")]):
             document = _read(path)
@@ -85,7 +86,7 @@ def read_rows(rows: Path = ROWS) -> dict[str, list[dict]]:
 
 def read_table5(rows: Path = ROWS) -> dict[str, dict]:
     """Table 5 of every scale that has it."""
-    paths = {scale: rows / scale / f"{TABLE5}.json" for scale in PUBLISHED}
+    paths = {scale: rows / scale / f"{TABLE5}.json" for scale in OF_TABLE5}
     return {scale: _read(path) for scale, path in paths.items() if path.exists()}
 
 

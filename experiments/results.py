@@ -62,7 +62,8 @@ def table5(document: dict, scale: str) -> str:
     """Speed-ups of parallel evaluation."""
     machine = document["machine"]
     where = (
-        f"{document['model']}, batch {document['batch_size']}, the median of "
+        f"{document['model']}, {'bfloat16, ' if document.get('bfloat16') else ''}batch "
+        f"{document['batch_size']}, the median of "
         f"{document['repeats']} rounds; on {', '.join(document['devices'])} "
         f"({machine['processor']}, TensorFlow {machine['tensorflow']}). `bound` is what the FLOPs "
         "allow; `paper` was measured on two GPUs (3-way: three)."

@@ -23,6 +23,7 @@ SCALES = {
         "--rows=deep replicate",
     ),
     "small": ("--repeats=3",),
+    "small-bfloat16": ("--repeats=3", "--bfloat16"),
     "paper": ("--repeats=7",),
     "modern": ("--repeats=7", "--rows=deep,hierarchical"),
 }
