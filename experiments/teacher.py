@@ -50,6 +50,7 @@ def teacher_section(by_scale: dict[str, list[dict]]) -> list[str]:
     ]
     if not parts:
         return []
+    empty = [scale.upper() for scale in TEACHERS if not by_scale.get(scale)]
     return [
         "## Trees with a teacher",
         "Rows of a seed share the plain phase. `teacher`: the whole network of the scale named "
@@ -60,6 +61,7 @@ def teacher_section(by_scale: dict[str, list[dict]]) -> list[str]:
         "parameters. `above whole` is the difference of test errors in points, seed by seed. "
         "Errors before and after the cut are test errors with batch norms re-estimated.",
         *parts,
+        *([f"No row was measured of {', '.join(empty)}."] if empty else []),
     ]
 
 
@@ -71,10 +73,13 @@ def _table(scale: str, rows: list[dict]) -> list[str]:
     whole = {r["row"]["seed"]: r for r in found["whole"] if "error" in r}
     lines = [_line(name, own, whole) for name, own in found.items() if own]
     names = [line[0] for line in lines]
+    missing = [name for name in ROWS if name not in names]
+    absent = [f"Not measured: {', '.join(missing)}."] if missing else []
     return [
         f"### {scale.upper()}, taught by {TEACHERS[scale].upper()}",
         tables.setup(rows),
         tables.markdown(HEADER, lines),
+        *absent,
         tables.command_block("teacher", rows, {"rows": names}),
     ]
 

@@ -88,6 +88,8 @@ def test_rows_become_a_table_with_differences_seed_by_seed():
     tree = "| tree | 2 | 38.50 ± 0.71 | 4.50 ± 0.71 | 39.50 ± 0.71 | 60.00 ± 0.00 | 62.50 ± 0.00 |"
     assert f"{tree} 0.250 ± 0.000 | 16 ± 0 | 50 ± 0 | 1.500 ± 0.000 | 0.250 ± 0.000 |" in text
     assert "| tree-teacher | 1 | 36.00 | 3.00 |" in text and "| narrowed | 1 | 40.00 | - |" in text
+    assert "Not measured: whole-teacher, narrowed-teacher, tree-half-teacher, tree-groups" in text
+    assert "No row was measured of WRN-16-2, WRN-16-4, WRN-16-8." in text
     how = "KERAS_BACKEND=jax python -m experiments.teacher --scale=wrn-10-2 --bfloat16"
     assert how in text and "--rows=whole,narrowed,tree,tree-teacher" in text
     assert teacher_section({"small": rows}) == []
