@@ -116,11 +116,12 @@ class _Turn(keras.callbacks.Callback):
         self._order.fit_epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(
-                f"The loss is {logs['loss']} in epoch {epoch + 1} of {self._order.fit_epochs} of "
-                f"the phase '{self._name}'; lower its learning rate."
-            )
+        for loss, remedy in (("loss", ""), ("val_loss", ", or compute in float32")):
+            if not math.isfinite(logs[loss]):
+                raise TrainingError(
+                    f"The {loss} is {logs[loss]} in epoch {epoch + 1} of {self._order.fit_epochs} "
+                    f"of the phase '{self._name}'; lower its learning rate{remedy}."
+                )
 
 
 @contextlib.contextmanager

@@ -54,6 +54,19 @@ def test_a_loss_that_is_not_finite_ends_the_phase_at_once(data, tmp_path):
         train(model, data, tmp_path / "finetune", Phase(3, 0.1))
 
 
+def test_answers_that_are_not_finite_are_no_accuracy(data, tmp_path):
+    """Batch norms train by their batches; only evaluation reads the moving averages."""
+    inputs = keras.Input((16, 16, 3))
+    norm = layers.BatchNormalization()
+    x = layers.GlobalAveragePooling2D()(norm(layers.Conv2D(4, 3)(inputs)))
+    model = keras.Model(inputs, layers.Dense(8)(x), name="damaged")
+    norm.moving_variance.assign(np.full(4, np.nan))
+    with pytest.raises(TrainingError, match="The answers of 'damaged' are not finite"):
+        Accuracy(model, WHITEN)(data.test)
+    with pytest.raises(TrainingError, match="The val_loss is nan in epoch 1 of 3"):
+        train(model, data, tmp_path / "finetune", Phase(3, 0.1))
+
+
 def batches_of(split, fit_epoch, seed=5, epochs=2):
     order = TrainingOrder(split, 8, seed, epochs)
     order.fit_epoch = fit_epoch
