@@ -12,6 +12,7 @@ from typing import Any
 
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.recipe import Phase
+from splitnet_tf.recipe.augmentation import CROP_FLIP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Recipe:
       teacher: scale whose whole network, of seed 0, teaches in the last phase; empty for none.
       teacher_weight, temperature: share of the teacher in the loss, and its temperature.
       group_loss: float, weight of the loss on the groups while a tree is finetuned.
+      augment: name of the augmentation of all phases.
     """
 
     depth: int
@@ -60,12 +62,13 @@ class Recipe:
     teacher_weight: float = 0.9
     temperature: float = 4.0
     group_loss: float = 0.0
+    augment: str = CROP_FLIP
 
 
 # Settings that documents have only where they are not these.
 _USUAL = {
     **{"classes": "learned", "gates": False, "group_loss": 0.0, "gamma2_delay": 0.0},
-    **{"teacher": "", "teacher_weight": 0.9, "temperature": 4.0},
+    **{"teacher": "", "teacher_weight": 0.9, "temperature": 4.0, "augment": CROP_FLIP},
 }
 PHASES = ("plain", "group", "finetune", "baseline")
 # Settings of a phase that rows and sweeps name without it. Those of ``finetune`` are alike in all.

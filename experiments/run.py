@@ -88,7 +88,8 @@ def _plain(work: Work) -> keras.Model:
         return model
     keys = ("depth", "width", "plain", "batch_size", "label_smoothing", "nesterov", "bn_scale")
     document = recipe_document(recipe)
-    shared = {key: document[key] for key in keys} | {"seed": row.seed}
+    shared = {key: document[key] for key in (*keys, "augment") if key in document}
+    shared |= {"seed": row.seed}
     shared |= {key: v for key, v in work.wanted.items() if key not in ("row", "recipe")}
     folder = folder_of("plain", shared, work.folder.parent)
     plain = Work(row, recipe, data, shared, folder, work.engine)

@@ -26,6 +26,9 @@ SWEEPS = {
     "gates": (True,),
     "gamma2_delay": (0.5,),
     "group_loss": (0.5,),
+    "label_smoothing": (0.1,),
+    "finetune.ema": (0.99,),
+    "augment": ("rand_augment",),
     "finetune.rate": (0.02, 0.2),
     "finetune.l2": (0.0, 1e-4),
 }

@@ -93,6 +93,7 @@ class Work:
             *(model, phase, self.data.train, self.data.valid, self.folder / name, self.seed(name)),
             batch_size=self.recipe.batch_size,
             preprocessing=WHITEN,
+            augment=self.recipe.augment,
             **more,
         )
         if not all(np.isfinite(keras.ops.convert_to_numpy(w)).all() for w in model.weights):

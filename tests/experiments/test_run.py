@@ -218,7 +218,7 @@ def rows_in(folder):
 @pytest.mark.slow  # a dozen networks are trained
 def test_the_programs_at_smoke_scale(data, tmp_path):
     out = run_tables(tmp_path, data, PROGRAMS)
-    assert "deep-learned-longer=4-seed0" in out
+    assert "deep-learned-classes-random-seed0" in out
     assert rows_in(tmp_path) == MADE
 
 
