@@ -240,6 +240,7 @@ def test_table_5_at_smoke_scale(tmp_path):
 
 
 @pytest.mark.slow  # JAX compiles every model anew
+@pytest.mark.timeout(1800)
 def test_the_programs_without_tensorflow(data, tmp_path):
     pytest.importorskip("jax", reason="JAX is not installed")
     program = tmp_path / "blocked.py"
