@@ -7,7 +7,6 @@ and logs are those of one device, and a run may go on with more devices or with 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from splitnet_tf.errors import ArgumentError, DataError
 from splitnet_tf.graph.mixed_precision import in_float32
 from splitnet_tf.parallel.lockstep import Lockstep
 from splitnet_tf.parallel.placed_tree import check_devices, share_bounds
+from splitnet_tf.parallel.shares import Shares
 from splitnet_tf.recipe.losses import HeadLosses, by_output, output_names
 from splitnet_tf.training.evaluation import inference_layers
 from splitnet_tf.training.step import Loss, TrainStep, computes_in_float16
@@ -91,7 +91,7 @@ class DataParallelTrainStep(TrainStep):
             )
         super().__init__(model, loss, optimizer, l2=l2, bfloat16=bfloat16)
         self.devices = tuple(devices)
-        self._lockstep = Lockstep(model, self.devices) if sync_batch_norm else None
+        self._lockstep = Lockstep(model) if sync_batch_norm else None
         self.forward = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
 
     def __call__(self, x, y, rate: float, sample_weight=None) -> dict[str, tf.Tensor]:
@@ -109,8 +109,10 @@ class DataParallelTrainStep(TrainStep):
         parts = [self._part(c, examples, (x, y, sample_weight)) for c in devices]
         counts = [tf.shape(keras.tree.flatten(labels)[0])[0] for _, labels, _ in parts]
         weights = [tf.cast(count / examples, tf.float32) for count in counts]
+        shares = Shares(self.model, self.devices)
         with self._layers():
-            made, own = self._forward([share for share, _, _ in parts], weights)
+            made, own = self._forward(shares, [part for part, _, _ in parts], weights)
+        shares.keep()
         losses, accuracies = [], []
         for c, (_, labels, weight) in enumerate(parts):
             with tf.device(self.devices[c]):
@@ -124,23 +126,23 @@ class DataParallelTrainStep(TrainStep):
         # One tape would put every product of the way back on the default device.
         gradients = tf.compat.v1.gradients(
             tf.add_n([cross_entropy, *own]),
-            [v.value for v in self.model.trainable_variables],
+            shares.trained,
             colocate_gradients_with_ops=True,
         )
         return cross_entropy, own, tf.concat(accuracies, axis=0), gradients
 
-    def _forward(self, shares: list[Any], weights: list[tf.Tensor]) -> tuple[list, list]:
+    def _forward(self, shares: Shares, parts: list[Any], weights: list[tf.Tensor]) -> tuple:
         """Outputs of each share in training, and the model's own losses, each counted once."""
         if self._lockstep is not None:
-            outputs = self._lockstep(shares)
-            return outputs, [tf.cast(loss, tf.float32) for loss in self.model.losses]
-        outputs, own, counted = [], [], Counted(self.model)
-        for share, weight, device in zip(shares, weights, self.devices, strict=True):
-            with tf.device(device), counted.share():
-                outputs.append(self.model(share, training=True))
+            outputs = self._lockstep(shares, parts)
+            with shares.on(len(parts) - 1):
+                return outputs, [tf.cast(loss, tf.float32) for loss in self.model.losses]
+        outputs, own = [], []
+        for c, (part, weight) in enumerate(zip(parts, weights, strict=True)):
+            with shares.on(c):
+                outputs.append(self.model(part, training=True))
                 own.append([weight * tf.cast(loss, tf.float32) for loss in self.model.losses])
-        counted.keep_mean()
-        return outputs, [tf.add_n(parts) for parts in zip(*own, strict=True)]
+        return outputs, [tf.add_n(each) for each in zip(*own, strict=True)]
 
     def _part(self, share: int, examples, values):
         """Slices of a share, where the batch is: no more is sent."""
@@ -150,52 +152,15 @@ class DataParallelTrainStep(TrainStep):
     def _evaluate(self, x):
         """Logits of a batch of any size, each device's share made there."""
         examples = tf.shape(keras.tree.flatten(x)[0])[0]
-        made = []
+        shares, made = Shares(self.model, self.devices), []
         with inference_layers(self.model):
-            for share, device in enumerate(self.devices):
-                begin, end = share_bounds(share, len(self.devices), examples)
+            for c in range(len(self.devices)):
+                begin, end = share_bounds(c, len(self.devices), examples)
                 # Not all operations take an empty batch: an empty share is one example, dropped.
                 first = tf.minimum(begin, examples - 1)
                 last = tf.maximum(end, first + 1)
-                with tf.device(device):
-                    part = keras.tree.map_structure(lambda v, a=first, b=last: v[a:b], x)
+                part = keras.tree.map_structure(lambda v, a=first, b=last: v[a:b], x)
+                with shares.on(c):
                     outputs = in_float32(self.model(part, training=False))
                     made.append(keras.tree.map_structure(lambda v, n=end - begin: v[:n], outputs))
         return keras.tree.map_structure(lambda *parts: tf.concat(parts, axis=0), *made)
-
-
-class Counted:
-    """Variables that a forward pass assigns, such as moving statistics, over several passes.
-
-    Each pass finds them as they were before the first, and they end at the mean.
-
-    Args:
-      model: its variables of floating-point numbers that are not trained are followed.
-    """
-
-    def __init__(self, model: keras.Model):
-        variables = (v for v in model.non_trainable_variables if v.dtype.startswith("float"))
-        self._start = [(v, tf.identity(v.value)) for v in variables]
-        self._assigned: list[tuple] = []
-        self._found: list[list] = []
-
-    @contextlib.contextmanager
-    def share(self):
-        """Surrounds the pass of one share."""
-        for variable, start in self._assigned:
-            variable.assign(start)
-        graph = tf.compat.v1.get_default_graph()
-        before = len(graph.get_operations())
-        yield
-        if not self._found:
-            made = graph.get_operations()[before:]
-            handles = {op.inputs[0].ref() for op in made if op.type.startswith("Assign")}
-            self._assigned = [
-                pair for pair in self._start if graph.capture(pair[0].value.handle).ref() in handles
-            ]
-        self._found.append([tf.identity(v.value) for v, _ in self._assigned])
-
-    def keep_mean(self) -> None:
-        """Gives the variables the mean over the shares of what was counted."""
-        for (variable, start), *found in zip(self._assigned, *self._found, strict=True):
-            variable.assign(start + tf.add_n([v - start for v in found]) / len(found))

@@ -16,6 +16,7 @@ import tensorflow as tf
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.calls import Call, is_keras_operation, map_structure, mask_of
 from splitnet_tf.graph.keras_reader import read_graph
+from splitnet_tf.parallel.shares import Shares
 
 
 class Lockstep:
@@ -23,31 +24,29 @@ class Lockstep:
 
     Args:
       model: functional.
-      devices: names, one a share.
 
     Raises:
       ArgumentError: a batch norm of another class, with a mask or with renorm, or a layer whose own
         loss depends on its outputs.
     """
 
-    def __init__(self, model: keras.Model, devices: Sequence[str]):
-        self._devices = tuple(devices)
+    def __init__(self, model: keras.Model):
         self._graph = read_graph(model)
         for call in self._graph.calls:
             _check(call)
 
-    def __call__(self, shares: Sequence[Any]) -> list[Any]:
-        """Outputs of each share, in the structure that the model gives."""
+    def __call__(self, shares: Shares, parts: Sequence[Any]) -> list[Any]:
+        """Outputs of each part of a batch, in the structure that the model gives."""
         graph, made = self._graph, []
-        for share in shares:
-            flat = keras.tree.flatten(share)
+        for part in parts:
+            flat = keras.tree.flatten(part)
             cast = [tf.cast(x, graph.dtypes[t]) for x, t in zip(flat, graph.inputs, strict=True)]
             made.append(dict(zip(graph.inputs, cast, strict=True)))
         for call in graph.calls:
             if _is_norm(call.op) and call.op.trainable:
-                outputs = self._norm(call.op, [t[call.inputs[0]] for t in made])
+                outputs = _norm(call.op, shares, [t[call.inputs[0]] for t in made])
             else:
-                outputs = [self._one(call, t, d) for t, d in zip(made, self._devices, strict=True)]
+                outputs = [_one(call, shares, c, tensors) for c, tensors in enumerate(made)]
             for tensors, found in zip(made, outputs, strict=True):
                 tensors.update(zip(call.outputs, keras.tree.flatten(found), strict=True))
         return [
@@ -55,42 +54,48 @@ class Lockstep:
             for tensors in made
         ]
 
-    def _one(self, call: Call, tensors: dict[int, Any], device: str) -> Any:
-        args, kwargs = call.fill(tensors)
-        layer = not is_keras_operation(call.op)
-        if layer and "training" in inspect.signature(call.op.call).parameters:
-            kwargs.setdefault("training", True)
-        with tf.device(device):
-            return call.op(*args, **kwargs)
 
-    def _norm(self, layer: keras.layers.BatchNormalization, shares: list[tf.Tensor]) -> list:
-        """Outputs of a batch norm on each share, by the statistics of the whole batch."""
-        axis = layer.axis % len(shares[0].shape)
-        others = [i for i in range(len(shares[0].shape)) if i != axis]
-        moments, counts = [], []
-        for x, device in zip(shares, self._devices, strict=True):
-            with tf.device(device):
-                moments.append(tf.nn.moments(tf.cast(x, tf.float32), others))
-                counts.append(tf.cast(tf.shape(x)[0], tf.float32))
-        parts = [n / tf.add_n(counts) for n in counts]
-        mean = tf.add_n([p * m for p, (m, _) in zip(parts, moments, strict=True)])
-        spread = [v + tf.square(m - mean) for m, v in moments]
-        variance = tf.add_n([p * s for p, s in zip(parts, spread, strict=True)])
-        for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            moving.assign(moving.value * layer.momentum + batch * (1.0 - layer.momentum))
-        gamma = layer.gamma.value if layer.scale else None
-        beta = layer.beta.value if layer.center else None
-        shape = [-1 if i == axis else 1 for i in range(len(shares[0].shape))]
-        outputs = []
-        for x, device in zip(shares, self._devices, strict=True):
-            with tf.device(device):
-                values = [
-                    None if v is None else tf.reshape(v, shape)
-                    for v in (mean, variance, beta, gamma)
-                ]
-                made = tf.nn.batch_normalization(tf.cast(x, tf.float32), *values, layer.epsilon)
-                outputs.append(tf.cast(made, layer.compute_dtype))
-        return outputs
+def _one(call: Call, shares: Shares, share: int, tensors: dict[int, Any]) -> Any:
+    """What a call gives for one share."""
+    args, kwargs = call.fill(tensors)
+    layer = not is_keras_operation(call.op)
+    if layer and "training" in inspect.signature(call.op.call).parameters:
+        kwargs.setdefault("training", True)
+    with shares.on(share):
+        return call.op(*args, **kwargs)
+
+
+def _norm(layer: keras.layers.BatchNormalization, shares: Shares, parts: list[tf.Tensor]) -> list:
+    """Outputs of a batch norm on each part, by the statistics of the whole batch."""
+    axis = layer.axis % len(parts[0].shape)
+    others = [i for i in range(len(parts[0].shape)) if i != axis]
+    moments, counts = [], []
+    for c, x in enumerate(parts):
+        with shares.on(c):
+            # Both in one message.
+            moments.append(tf.stack(tf.nn.moments(tf.cast(x, tf.float32), others)))
+            counts.append(tf.cast(tf.shape(x)[0], tf.float32))
+    weights = [n / tf.add_n(counts) for n in counts]
+    found = list(map(tf.unstack, moments))
+    mean = tf.add_n([p * m for p, (m, _) in zip(weights, found, strict=True)])
+    spread = [v + tf.square(m - mean) for m, v in found]
+    variance = tf.add_n([p * s for p, s in zip(weights, spread, strict=True)])
+    for moving, batch in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving.value * layer.momentum + batch * (1.0 - layer.momentum))
+    both = tf.stack([mean, variance])
+    shape = [-1 if i == axis else 1 for i in range(len(parts[0].shape))]
+    outputs = []
+    for c, x in enumerate(parts):
+        with shares.on(c):
+            offset = layer.beta.value if layer.center else None
+            scale = layer.gamma.value if layer.scale else None
+            values = [
+                None if v is None else tf.reshape(v, shape)
+                for v in (*tf.unstack(tf.identity(both)), offset, scale)
+            ]
+            made = tf.nn.batch_normalization(tf.cast(x, tf.float32), *values, layer.epsilon)
+            outputs.append(tf.cast(made, layer.compute_dtype))
+    return outputs
 
 
 def _is_norm(op: Any) -> bool:
