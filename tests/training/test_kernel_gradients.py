@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from splitnet_tf.recipe import SGD, CrossEntropy
 from splitnet_tf.training import TrainStep
-from splitnet_tf.training.kernel_gradients import kernel_gradient
+from splitnet_tf.training.kernel_gradients import fits, kernel_gradient
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -50,6 +50,16 @@ def test_a_step_takes_them_in_bfloat16_alone(bfloat16):
     for found, wanted in zip(moved, tape.gradient(loss, model.trainable_variables), strict=True):
         wanted = -0.1 * wanted.numpy()
         assert np.abs(found - wanted).max() < (0.05 if bfloat16 else 1e-4) * np.abs(wanted).max()
+
+
+def test_products_are_for_many_channels_at_few_positions():
+    def taken(channels, size, strides=1, dtype=tf.bfloat16):
+        layer = keras.layers.Conv2D(channels, 3, strides=strides, padding="same")
+        return fits(layer, tf.zeros((1, size, size, channels), dtype))
+
+    assert taken(512, 16) and taken(256, 8) and taken(128, 32, strides=2)
+    assert not any((taken(256, 16), taken(128, 8), taken(512, 32), taken(64, 2), taken(128, 64, 2)))
+    assert not taken(512, 8, dtype=tf.float32)
 
 
 def test_odd_batches_of_few_channels():
