@@ -97,6 +97,30 @@ def test_without_synchronization_each_share_has_its_own_statistics():
         np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=0, atol=1e-5)
 
 
+def test_each_device_is_sent_each_weight_once():
+    """Though the forward pass, the way back and R_W all read a kernel; small ones in one tensor."""
+    inputs = keras.Input((130,))
+    x = keras.layers.Dense(130, activation="relu", name="a")(inputs)
+    x = keras.layers.Dropout(0.5, seed=1, name="drop")(x)
+    model = keras.Model(inputs, keras.layers.Dense(6, name="logits")(x))
+    step = make_step(sn.group_model(model, [("a", 2)], seed=0), DEVICES)
+    rng = np.random.default_rng(0)
+    batch = rng.normal(size=(9, 130)).astype("float32"), rng.integers(0, 6, 9).astype("int32")
+    sent = {}
+    for op in step.graph(*batch).get_operations():
+        for t in op.inputs if op.device else ():
+            variable = not t.op.device and t.op.type in ("ReadVariableOp", "ConcatV2")
+            if variable and t.dtype.is_floating:
+                sent.setdefault(op.device[-5:], {})[t.name] = t.shape.num_elements()
+    grouped = step.model
+    small = sum(v.shape.num_elements() for v in grouped.weights) - 130 * 130
+    for device in DEVICES:
+        assert sorted(sent[device[1:]].values()) == [small, 130 * 130]
+    step(*batch, 0.1)  # random layers go on from share to share
+    state = np.asarray(grouped.get_layer("drop").seed_generator.state)
+    assert state.tolist() == [1, len(DEVICES)]
+
+
 def test_evaluation_is_divided_too():
     """Also of batches with fewer examples than there are devices."""
     model = tree()
