@@ -56,7 +56,7 @@ class Lockstep:
 
 
 def _one(call: Call, shares: Shares, share: int, tensors: dict[int, Any]) -> Any:
-    """What a call gives for one share."""
+    """The outputs of a call for one share."""
     args, kwargs = call.fill(tensors)
     layer = not is_keras_operation(call.op)
     if layer and "training" in inspect.signature(call.op.call).parameters:
