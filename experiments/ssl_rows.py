@@ -9,6 +9,7 @@ from splitnet_tf.recipe import Phase
 from splitnet_tf.sparsity import SparsityRecipe
 
 BATCH = 64
+MNIST, CIFAR10 = "mnist", "cifar10"
 CONTROL_SEEDS = (0,)  # seeds for which a row's controls are trained as well
 UNSTRUCTURED = "weights"  # stands for a structure in the row whose single weights become zero
 
@@ -35,7 +36,7 @@ class Phases:
     def all(self) -> Phase:
         """The whole training of a network that is narrow from the start."""
         epochs = self.plain.epochs + self.baseline.epochs
-        return dataclasses.replace(self.plain, epochs=epochs, l2=self.finetune.l2)
+        return dataclasses.replace(self.finetune, epochs=epochs, rate=self.plain.rate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +47,17 @@ class SslRow:
       name: of the row.
       model: name for ``models.build``.
       strengths: structure -> layer or space -> strength; none for the baseline.
-      most: space -> channels kept at most, or ``<layer>:columns`` -> columns; the smallest of those
-        that are not zero go as well.
+      most: space -> channels kept at most, ``<layer>:columns`` -> columns, or ``blocks`` ->
+        residual blocks; the smallest of those that are not zero go as well.
       shifts: int, pixels by which training images are shifted at random.
       dropout: float, share of the units of hidden layers that are dropped in training.
       error: float, test error to reach, in percent; None without a goal.
       flops: multiply-adds to reach in percent: of each layer in order, or of the whole network.
       left: the paper's filters, channels or units, as it prints them.
       phases: how it is trained.
+      data: name of the data set. On CIFAR-10 networks compute in bfloat16 while they train.
+      batch_size: int, images in a batch.
+      augment: random changes of the training images of CIFAR-10.
     """
 
     name: str
@@ -66,6 +70,9 @@ class SslRow:
     flops: tuple[float, ...] | float | None = None
     left: str = "-"
     phases: Phases = Phases()
+    data: str = MNIST
+    batch_size: int = BATCH
+    augment: str = "none"
 
     @property
     def cuts_columns(self) -> bool:
@@ -83,10 +90,31 @@ def _by(*strengths: float) -> dict[str, float]:
     return dict(zip(("conv1", "conv2", "fc1"), strengths, strict=False))
 
 
+def _deep(strength: float) -> dict[str, float]:
+    """A strength for both convolutions of each block of ResNet-20."""
+    names = (f"unit_{stage}_{i}_conv_{k}" for stage in (1, 2, 3) for i in range(3) for k in (1, 2))
+    return dict.fromkeys(names, strength)
+
+
 _MLP = {
     "model": "mlp-784-500-300-10",
     "dropout": 0.25,
     "phases": Phases(Phase(10, 0.05, l2=0.0), Phase(12, 0.05, l2=0.0), Phase(20, 0.05, l2=0.0)),
+}
+
+_CONVNET = {
+    "model": "convnet",
+    "data": CIFAR10,
+    "batch_size": 128,
+    "phases": Phases(Phase(10, 0.02, l2=1e-3), Phase(10, 0.02, l2=1e-3), Phase(15, 0.02, l2=1e-3)),
+}
+_HELD = {"final_rate": 0.1, "l2": 5e-4}  # the rate falls in the finetuning alone
+_RESNET = {
+    "model": "resnet-20",
+    "data": CIFAR10,
+    "batch_size": 128,
+    "augment": "crop_flip",
+    "phases": Phases(Phase(8, 0.1, **_HELD), Phase(6, 0.1, **_HELD), Phase(8, 0.1, l2=5e-4)),
 }
 
 ROWS = (
@@ -136,6 +164,25 @@ ROWS = (
         most={"fc1:columns": 434, "fc1": 174, "fc2": 78},
         **{"error": 1.53, "flops": (19.26, 9.05, 26.00), "left": "434-174-78 units"},
         **_MLP,
+    ),
+    SslRow("convnet-1", error=17.9, **_CONVNET),
+    SslRow(
+        "convnet-2",
+        strengths={"spaces": _by(0.02, 0.02), "shapes": {"conv2": 0.02, "conv3": 0.02}},
+        most={"conv1": 16, "conv2": 23, "conv3": 63, "conv2:columns": 325, "conv3:columns": 519},
+        error=17.9,
+        **_CONVNET,
+    ),
+    SslRow(
+        "convnet-3",
+        strengths={"spaces": _by(0.01), "shapes": {"conv2": 0.01, "conv3": 0.01}},
+        most={"conv1": 22, "conv3": 63, "conv2:columns": 457, "conv3:columns": 721},
+        error=16.9,
+        **_CONVNET,
+    ),
+    SslRow("resnet-20", error=8.82, **_RESNET),
+    SslRow(
+        "resnet-14", strengths={"depth": _deep(0.05)}, most={"blocks": 6}, error=8.54, **_RESNET
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}

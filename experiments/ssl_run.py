@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -13,23 +13,20 @@ import tensorflow as tf
 
 from experiments.l1 import L1Step, hold_zeros
 from experiments.machine import describe_machine
-from experiments.ssl_rows import BATCH, CONTROL_SEEDS, UNSTRUCTURED, SslRow
+from experiments.ssl_rows import BATCH, CIFAR10, CONTROL_SEEDS, UNSTRUCTURED, SslRow
+from experiments.ssl_selection import BLOCKS, at_most, random_blocks
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split
-from splitnet_tf.data.feeds import ArrayFeed, Feed, feed_of
-from splitnet_tf.graph import plain_copy
+from splitnet_tf.data.feeds import ArrayFeed, Feed, SplitFeed, feed_of
 from splitnet_tf.recipe import CrossEntropy, Phase
+from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs.json_lines import read_lines
 from splitnet_tf.runs.names import TIMING
 from splitnet_tf.sparsity import (
-    Kept,
     Selection,
-    apply_selection,
-    group_norms,
     predict_changes,
     random_like,
     read_selection,
-    structure_groups,
 )
 from splitnet_tf.stages.accuracy import accuracy_of
 from splitnet_tf.stages.finetune import finetune, train_network
@@ -40,6 +37,8 @@ from splitnet_tf.storage.json_files import checksum, read_json, write_json
 from splitnet_tf.storage.models import save_model
 
 LOOP = Loop(display=2000)
+# Mean and deviation of the channels of CIFAR-10.
+STANDARDIZE = Preprocessing("standardize", (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616))
 
 
 class ShiftedFeed(ArrayFeed):
@@ -75,24 +74,35 @@ class Job:
     data: Dataset
     folder: Path
 
+    @property
+    def loop(self) -> Loop:
+        """The loop around each phase."""
+        return dataclasses.replace(LOOP, bfloat16=self.row.data == CIFAR10)
+
     def feeds(self, phase: str) -> tuple[Feed, Feed, Feed]:
-        """Training, validation and test images of 0 to 1; each phase has an order of its own."""
+        """Training, validation and test images; each phase has an order of its own.
+
+        Those of CIFAR-10 are standardized, others are scaled to 0 to 1.
+        """
         order = int(np.random.SeedSequence([self.seed, *phase.encode()]).generate_state(1)[0] >> 1)
+        if self.row.data == CIFAR10:
+            how = (self.row.batch_size, order, self.row.augment)
+            splits = self.data.train, self.data.valid, self.data.test
+            return tuple(SplitFeed(s, *how, preprocessing=STANDARDIZE) for s in splits)
         train = ShiftedFeed(_scaled(self.data.train), BATCH, order, self.row.shifts)
         return train, feed_of(_scaled(self.data.valid)), feed_of(_scaled(self.data.test))
 
     def trained(self, name: str, model: keras.Model, phase: Phase, run: Path) -> float:
         """Trains a plain network, or goes on with it; its test error in percent."""
         train, valid, test = self.feeds(name)
-        found = finetune(model, train, valid, phase, test=test, run=run, loop=LOOP)
+        found = finetune(model, train, valid, phase, test=test, run=run, loop=self.loop)
         return _error(found.result.test_accuracy)
 
     def shrunk(self, name: str, model: keras.Model, phase: Phase, selection: Selection) -> Shrink:
         """Shrinks and finetunes a network, or goes on with it."""
         run = self.folder / name
-        return shrink(
-            model, *self.feeds(name), phase, selection=selection, gather=True, run=run, loop=LOOP
-        )
+        how = {"selection": selection, "gather": True, "run": run, "loop": self.loop}
+        return shrink(model, *self.feeds(name), phase, **how)
 
 
 def settings(row: SslRow, seed: int, digest: str) -> dict:
@@ -104,13 +114,24 @@ def settings(row: SslRow, seed: int, digest: str) -> dict:
         "most": dict(row.most),
         "shifts": row.shifts,
         **({"dropout": row.dropout} if row.dropout else {}),
-        "batch_size": BATCH,
+        **({"augment": row.augment} if row.data == CIFAR10 else {}),
+        "batch_size": row.batch_size,
         "phases": {
-            name: [phase["epochs"], phase["rate"], phase["l2"]]
-            for name, phase in dataclasses.asdict(row.phases).items()
+            name: _phase_settings(getattr(row.phases, name))
+            for name in ("plain", "sparse", "finetune")
         },
         "data_digest": digest,
     }
+
+
+def _phase_settings(phase: Phase) -> list:
+    """Epochs, rate and L2 of a phase, and all that is not as by default."""
+    others = {
+        f.name: value
+        for f in dataclasses.fields(phase)
+        if f.name not in ("epochs", "rate", "l2") and (value := getattr(phase, f.name)) != f.default
+    }
+    return [phase.epochs, phase.rate, phase.l2, *([others] if others else [])]
 
 
 def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
@@ -141,7 +162,8 @@ def run_row(row: SslRow, seed: int, data: Dataset, runs: Path) -> dict:
     else:
         error = job.trained("baseline", model, row.phases.baseline, job.folder / "baseline")
         found = {"error": error, **_left(model, model)}
-    minutes = minutes_of([shared, *(p for p in job.folder.iterdir() if p.is_dir())])
+    folders = [shared, *(p for p in job.folder.iterdir() if p.is_dir())]
+    minutes = minutes_of(folders, row.batch_size)
     document = {**wanted, "data": data.name, "minutes": minutes, **plain, **found}
     document |= describe_machine()
     write_json(job.folder / "row.json", document)
@@ -153,7 +175,7 @@ def _structured(job: Job, model: keras.Model) -> dict:
     row, start = job.row, model.get_weights()
     train, valid, test = job.feeds("sparse")
     run = job.folder / "sparse"
-    found = sparsify(model, train, valid, row.recipe, test=test, run=run, loop=LOOP)
+    found = sparsify(model, train, valid, row.recipe, test=test, run=run, loop=job.loop)
     selection = at_most(model, read_selection(model), row.most)
     small = job.shrunk("small", model, row.phases.finetune, selection)
     document = {
@@ -167,7 +189,10 @@ def _structured(job: Job, model: keras.Model) -> dict:
         return document
     if not row.cuts_columns:
         model.set_weights(start)
-        chosen = random_like(model, small.selection, job.seed)
+        if BLOCKS in row.most:
+            chosen = random_blocks(model, row.most[BLOCKS], job.seed)
+        else:
+            chosen = random_like(model, small.selection, job.seed)
         random = job.shrunk("random", model, row.phases.baseline, chosen)
         document["error_random"] = _error(random.result.test_accuracy["finetuned"])
     # Its weights are new; the columns that its layers gather are those that were learned.
@@ -195,44 +220,15 @@ def _unstructured(job: Job, model: keras.Model) -> dict:
     return {"error": _error(accuracy_of(model, test).top1), "weights_left": share}
 
 
-def minutes_of(folders: Iterable[Path]) -> float:
+def minutes_of(folders: Iterable[Path], batch_size: int = BATCH) -> float:
     """Minutes that the steps of training took in run folders, as their logs have it."""
     seconds = 0.0
     for folder in folders:
         done = 0
         for _, entry in read_lines((folder / TIMING).read_bytes()):
-            seconds += (entry["step"] - done) * BATCH / entry["images_per_second"]
+            seconds += (entry["step"] - done) * batch_size / entry["images_per_second"]
             done = entry["step"]
     return round(seconds / 60, 1)
-
-
-def at_most(model: keras.Model, selection: Selection, most: Mapping[str, int]) -> Selection:
-    """A selection with at most so many channels and columns, those of the largest norms.
-
-    Args:
-      model: the network.
-      selection: of its zeros.
-      most: space -> channels; ``<layer>:columns`` -> columns of the lowered kernel.
-    """
-    found = selection
-    for structure, field in (("spaces", "spaces"), ("shapes", "columns")):
-        wanted = {
-            n.partition(":")[0]: k for n, k in most.items() if (":" in n) == (field != "spaces")
-        }
-        zeros = plain_copy(model)
-        apply_selection(zeros, found)
-        weights = {v.path: v for v in zeros.variables}
-        for groups in (
-            structure_groups(zeros, structure, list(wanted), frozen=True) if wanted else ()
-        ):
-            norms = keras.ops.convert_to_numpy(group_norms(groups, weights))
-            largest = np.argsort(-norms, kind="stable")[: wanted[groups.name]]
-            mask = (norms > 0) & np.isin(np.arange(groups.count), largest)
-            if mask.sum() < (norms > 0).sum():
-                kept = [k for k in getattr(found, field) if k.name != groups.name]
-                kept.append(Kept.from_mask(groups.name, mask))
-                found = dataclasses.replace(found, method="norms", **{field: tuple(kept)})
-    return found
 
 
 def _left(whole: keras.Model, small: keras.Model) -> dict:
@@ -242,7 +238,7 @@ def _left(whole: keras.Model, small: keras.Model) -> dict:
     after = {name: k.multiply_adds(False) for name, k in kernels.items()}
     return {
         "units": {n: [int(np.prod(k.before[:-1])), k.before[-1]] for n, k in kernels.items()},
-        "layers": {name: 100 * after[name] / before[name] for name in before},
+        "layers": {name: 100 * after.get(name, 0) / before[name] for name in before},
         "whole": 100 * sum(after.values()) / sum(before.values()),
     }
 

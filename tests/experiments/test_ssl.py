@@ -8,7 +8,8 @@ import pytest
 
 from experiments.l1 import L1Step, hold_zeros
 from experiments.ssl_rows import BY_NAME, Phases
-from experiments.ssl_run import ShiftedFeed, at_most, minutes_of, run_row, settings
+from experiments.ssl_run import ShiftedFeed, minutes_of, run_row, settings
+from experiments.ssl_selection import at_most
 from experiments.ssl_tables import (
     COLLECTED,
     collect_ssl,
