@@ -13,6 +13,7 @@ from experiments.collect import ROWS, collect, read_comparisons, read_rows, read
 from experiments.gap import gap_section
 from experiments.recipe import SPLITS, TEACHERS
 from experiments.sensitivity import sensitivity_section
+from experiments.ssl_cifar import cifar_section
 from experiments.ssl_tables import collect_ssl, read_speed, read_ssl, speed_section, ssl_section
 from experiments.teacher import teacher_section
 from splitnet_tf.benchmarks.speed_ups import SPEED_UP_HEADER, draw_speed_ups, speed_up_cells
@@ -142,7 +143,8 @@ def document(
 
 def ssl_parts() -> list[str]:
     """The part on structured sparsity, of what is in the repository."""
-    return [*ssl_section(read_ssl()), *speed_section(read_speed())]
+    rows = read_ssl()
+    return [*ssl_section(rows), *cifar_section(rows), *speed_section(read_speed())]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The tables of structured sparsity (SSL): LeNet and a perceptron on MNIST, one row at a time."""
+"""The tables of structured sparsity (SSL), one row at a time: MNIST here, CIFAR-10 beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments.ssl_rows import BATCH, BY_NAME, CONTROL_SEEDS, ROWS, Phases, SslRow
+from experiments.ssl_cifar import cifar_section
+from experiments.ssl_rows import (
+    BATCH,
+    BY_NAME,
+    CIFAR10,
+    CONTROL_SEEDS,
+    MNIST,
+    ROWS,
+    Phases,
+    SslRow,
+)
 from experiments.ssl_run import run_row, settings
 from experiments.tables import markdown, shell_block, spread
 from splitnet_tf.cli.define import Number, define_list, define_text
@@ -34,8 +44,10 @@ SPEED_HEADER = (
 
 
 def ssl_section(documents: Sequence[dict]) -> list[str]:
-    """The section of docs/results.md; empty without rows."""
-    by_row = [(row, [d for d in documents if d["row"] == row.name]) for row in ROWS]
+    """The part of docs/results.md on MNIST; empty without its rows."""
+    by_row = [
+        (row, [d for d in documents if d["row"] == row.name]) for row in ROWS if row.data == MNIST
+    ]
     lines = [_line(row, own) for row, own in by_row if own]
     if not lines:
         return []
@@ -48,8 +60,9 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
     ]
     absent += f"Rows without controls so far: {', '.join(alone)}. " if alone else ""
     plain, sparse, tuned = (f"{p.epochs:g}" for p in (PHASES.plain, PHASES.sparse, PHASES.finetune))
-    seeds = sorted({d["seed"] for d in documents})
-    devices = "; ".join(sorted({d["device"] for d in documents}))
+    used = [d for _, own in by_row for d in own]
+    seeds = sorted({d["seed"] for d in used})
+    devices = "; ".join(sorted({d["device"] for d in used}))
     return [
         "## Structured sparsity (SSL)",
         f"MNIST, pixels from 0 to 1, batch {BATCH}; LeNet {plain} epochs plain, {sparse} sparse, "
@@ -74,18 +87,17 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
             ]
         ),
         markdown(HEADER, lines),
-        f"{absent}Of the paper's other tables, ConvNet and the depth of ResNets on CIFAR-10, and "
-        "AlexNet on ImageNet, nothing has been measured.",
+        f"{absent}Of the paper's other tables, AlexNet on ImageNet has not been measured.",
         shell_block(
-            f"python -m experiments.ssl_tables{_rows_flag([line[0] for line in lines])} "
+            f"python -m experiments.ssl_tables --rows={_chosen([line[0] for line in lines])} "
             f"--seeds={','.join(map(str, seeds))}"
         ),
     ]
 
 
-def _rows_flag(names: list[str]) -> str:
-    """The flag that chooses rows; none for all of them."""
-    return "" if set(names) == set(BY_NAME) else f" --rows={','.join(names)}"
+def _chosen(names: list[str]) -> str:
+    """The value that chooses rows of MNIST."""
+    return MNIST if set(names) == {r.name for r in ROWS if r.data == MNIST} else ",".join(names)
 
 
 def _line(row: SslRow, own: list[dict]) -> tuple[str, ...]:
@@ -177,17 +189,20 @@ def main() -> None:
     load = functools.cache(load_dataset)
     found = []
     for seed in map(int, FLAGS.seeds):
-        for row in (BY_NAME[name] for name in FLAGS.rows):
+        for row in (r for r in ROWS if {r.name, r.data} & {*FLAGS.rows}):
             data = load(row.data, FLAGS.data_dir)
             found.append(run_row(row, seed, data, Path(FLAGS.runs)))
-            logging.info("%s", " | ".join(_line(row, found[-1:])))
-    print("\n\n".join(ssl_section(found)))
+            logging.info("%s, seed %d: error %.2f%%", row.name, seed, found[-1]["error"])
+    print("\n\n".join([*ssl_section(found), *cifar_section(found)]))
 
 
 if __name__ == "__main__":
-    define_list("rows", list(BY_NAME), f"Rows to run, of {', '.join(BY_NAME)}.")
+    define_list(
+        *("rows", [MNIST, CIFAR10], "Rows to run, by name or by data set."),
+        flags.EnumParser([MNIST, CIFAR10, *BY_NAME]),
+    )
     define_list("seeds", ["0", "1", "2"], "Seeds of each row.", Number(int, 0, 2**31 - 1))
-    define_text("data_dir", None, "Folder of MNIST. Defaults to ~/tensorflow_datasets.")
+    define_text("data_dir", None, "Folder of the data. Defaults to ~/tensorflow_datasets.")
     define_text(
         "runs", "runs/experiments/ssl", "Folder of all runs. The same command again continues."
     )
