@@ -114,6 +114,7 @@ def settings(row: SslRow, seed: int, digest: str) -> dict:
         "most": dict(row.most),
         "shifts": row.shifts,
         **({"dropout": row.dropout} if row.dropout else {}),
+        **({} if (v := row.dropout_finetune) is None else {"dropout_finetune": v}),
         **({"augment": row.augment} if row.data == CIFAR10 else {}),
         "batch_size": row.batch_size,
         "phases": {
@@ -177,6 +178,10 @@ def _structured(job: Job, model: keras.Model) -> dict:
     run = job.folder / "sparse"
     found = sparsify(model, train, valid, row.recipe, test=test, run=run, loop=job.loop)
     selection = at_most(model, read_selection(model), row.most)
+    if row.dropout_finetune is not None:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = row.dropout_finetune
     small = job.shrunk("small", model, row.phases.finetune, selection)
     document = {
         "error": _error(small.result.test_accuracy["finetuned"]),
