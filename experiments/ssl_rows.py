@@ -108,16 +108,17 @@ _CONVNET = {
     "model": "convnet",
     "data": CIFAR10,
     "batch_size": 128,
-    "phases": Phases(Phase(10, 0.02, l2=1e-3), Phase(10, 0.02, l2=1e-3), Phase(15, 0.02, l2=1e-3)),
+    "phases": Phases(
+        Phase(10, 0.05, l2=1e-3, rate_warmup_epochs=0.5),
+        Phase(10, 0.05, l2=1e-3),
+        Phase(15, 0.05, l2=1e-3),
+    ),
 }
-_HELD = {"final_rate": 0.1, "l2": 5e-4}  # the rate falls in the finetuning alone
-_RESNET = {
-    "model": "resnet-20",
-    "data": CIFAR10,
-    "batch_size": 128,
-    "augment": "crop_flip",
-    "phases": Phases(Phase(8, 0.1, **_HELD), Phase(6, 0.1, **_HELD), Phase(8, 0.1, l2=5e-4)),
-}
+_RESNET = {"model": "resnet-20", "data": CIFAR10, "batch_size": 128, "augment": "crop_flip"}
+_HELD = {"final_rate": 0.1, "l2": 5e-4}
+_RESNET_PHASES = Phases(Phase(8, 0.1, **_HELD), Phase(6, 0.1, **_HELD), Phase(8, 0.1, l2=5e-4))
+# While the rate is high, its noise keeps kernels in front of batch norms from becoming zero.
+_DEPTH_PHASES = dataclasses.replace(_RESNET_PHASES, sparse=Phase(6, 0.1, l2=5e-4))
 
 # Without the warm-up one of three seeds diverged.
 _WARMED = Phases(Phase(4, 0.05, l2=0.0, rate_warmup_epochs=0.5))
@@ -182,21 +183,26 @@ ROWS = (
     SslRow("convnet-1", error=17.9, **_CONVNET),
     SslRow(
         "convnet-2",
-        strengths={"spaces": _by(0.02, 0.02), "shapes": {"conv2": 0.02, "conv3": 0.02}},
+        strengths={"spaces": _by(0.03, 0.02), "shapes": {"conv2": 0.006, "conv3": 0.006}},
         most={"conv1": 16, "conv2": 23, "conv3": 63, "conv2:columns": 325, "conv3:columns": 519},
         error=17.9,
         **_CONVNET,
     ),
     SslRow(
         "convnet-3",
-        strengths={"spaces": _by(0.01), "shapes": {"conv2": 0.01, "conv3": 0.01}},
+        strengths={"spaces": _by(0.02), "shapes": {"conv2": 0.004, "conv3": 0.004}},
         most={"conv1": 22, "conv3": 63, "conv2:columns": 457, "conv3:columns": 721},
         error=16.9,
         **_CONVNET,
     ),
-    SslRow("resnet-20", error=8.82, **_RESNET),
+    SslRow("resnet-20", error=8.82, phases=_RESNET_PHASES, **_RESNET),
     SslRow(
-        "resnet-14", strengths={"depth": _deep(0.06)}, most={"blocks": 6}, error=8.54, **_RESNET
+        "resnet-14",
+        strengths={"depth": _deep(0.13)},
+        most={"blocks": 6},
+        error=8.54,
+        phases=_DEPTH_PHASES,
+        **_RESNET,
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}
