@@ -36,7 +36,8 @@ class Phases:
     def all(self) -> Phase:
         """The whole training of a network that is narrow from the start."""
         epochs = self.plain.epochs + self.baseline.epochs
-        return dataclasses.replace(self.finetune, epochs=epochs, rate=self.plain.rate)
+        start = {"rate": self.plain.rate, "rate_warmup_epochs": self.plain.rate_warmup_epochs}
+        return dataclasses.replace(self.finetune, epochs=epochs, **start)
 
 
 @dataclasses.dataclass(frozen=True)
