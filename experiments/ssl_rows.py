@@ -10,7 +10,7 @@ from splitnet_tf.sparsity import SparsityRecipe
 
 BATCH = 64
 MNIST, CIFAR10 = "mnist", "cifar10"
-CONTROL_SEEDS = (0,)  # seeds for which a row's controls are trained as well
+CONTROL_SEEDS = (0,)
 UNSTRUCTURED = "weights"  # stands for a structure in the row whose single weights become zero
 
 
@@ -61,6 +61,7 @@ class SslRow:
       data: name of the data set. On CIFAR-10 networks compute in bfloat16 while they train.
       batch_size: int, images in a batch.
       augment: random changes of the training images of CIFAR-10.
+      control_seeds: seeds for which the row's controls are trained as well.
     """
 
     name: str
@@ -77,6 +78,7 @@ class SslRow:
     data: str = MNIST
     batch_size: int = BATCH
     augment: str = "none"
+    control_seeds: tuple[int, ...] = CONTROL_SEEDS
 
     @property
     def cuts_columns(self) -> bool:
@@ -107,6 +109,7 @@ _MLP_3_PHASES = dataclasses.replace(_MLP_PHASES, finetune=Phase(20, 0.05, l2=1e-
 
 _CONVNET = {
     "model": "convnet",
+    "control_seeds": (),
     "data": CIFAR10,
     "batch_size": 128,
     "phases": Phases(
@@ -115,7 +118,13 @@ _CONVNET = {
         Phase(15, 0.05, l2=1e-3),
     ),
 }
-_RESNET = {"model": "resnet-20", "data": CIFAR10, "batch_size": 128, "augment": "crop_flip"}
+_RESNET = {
+    "model": "resnet-20",
+    "control_seeds": (),
+    "data": CIFAR10,
+    "batch_size": 128,
+    "augment": "crop_flip",
+}
 _HELD = {"final_rate": 0.1, "l2": 5e-4}
 _RESNET_PHASES = Phases(Phase(8, 0.1, **_HELD), Phase(6, 0.1, **_HELD), Phase(8, 0.1, l2=5e-4))
 # While the rate is high, its noise keeps kernels in front of batch norms from becoming zero.

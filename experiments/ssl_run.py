@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from experiments.l1 import L1Step, hold_zeros
 from experiments.machine import describe_machine
-from experiments.ssl_rows import BATCH, CIFAR10, CONTROL_SEEDS, UNSTRUCTURED, SslRow
+from experiments.ssl_rows import BATCH, CIFAR10, UNSTRUCTURED, SslRow
 from experiments.ssl_selection import BLOCKS, at_most, random_blocks
 from splitnet_tf import models
 from splitnet_tf.data import Dataset, Split
@@ -190,7 +190,7 @@ def _structured(job: Job, model: keras.Model) -> dict:
         "trimmed": selection.method != "zeros",
         **_left(model, small.model),
     }
-    if job.seed not in CONTROL_SEEDS:
+    if job.seed not in row.control_seeds:
         return document
     if not row.cuts_columns:
         model.set_weights(start)

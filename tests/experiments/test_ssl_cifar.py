@@ -116,6 +116,7 @@ def test_a_row_loses_blocks_and_has_controls(tmp_path):
         strengths={"depth": strengths},
         most={"blocks": 1},
         batch_size=8,
+        control_seeds=(0,),
         phases=Phases(short, short, Phase(1, 0.1)),
     )
     found = run_row(row, 0, data, tmp_path)
