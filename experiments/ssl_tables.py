@@ -89,7 +89,7 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
                 "single weights become zero.",
                 "- Goals are the paper's rows, or the best published figures.",
                 "- Minutes are those of all training of a row, controls included, on a core that "
-                "other programs used as well.",
+                "other programs used as well, at times alone.",
             ]
         ),
         markdown(HEADER, lines),
@@ -108,13 +108,13 @@ def _chosen(names: list[str]) -> str:
 
 def _line(row: SslRow, own: list[dict]) -> tuple[str, ...]:
     shares = "weights_left" if "weights_left" in own[0] else "layers"
-    kept = (", ".join(f"{i}x{o}" for i, o in d.get("units", {}).values()) for d in own)
+    kept = [", ".join(f"{i}x{o}" for i, o in d["units"].values()) for d in own if "units" in d]
     goals = row.flops if isinstance(row.flops, tuple) else [row.flops]
     return (
         row.name,
         str(len(own)),
         *(spread([d.get(f"error{name}") for d in own], 1) for name in ("", "_shrunk")),
-        "; ".join(kept) or "-",
+        "; ".join(dict.fromkeys(kept)) or "-",
         ", ".join(f"{n} {spread([d[shares][n] for d in own], 1, 1)}" for n in own[0][shares]),
         spread([d.get("whole") for d in own], 1, 1),
         *(spread([d.get(f"error_{name}") for d in own], 1) for name in ("random", "narrow")),
