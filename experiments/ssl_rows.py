@@ -184,7 +184,7 @@ ROWS = (
     SslRow("convnet-1", error=17.9, phases=_CONVNET_PHASES, **_CONVNET),
     SslRow(
         "convnet-2",
-        strengths={"spaces": _by(0.06, 0.04), "shapes": {"conv2": 0.012, "conv3": 0.012}},
+        strengths={"spaces": _by(0.15, 0.04), "shapes": {"conv2": 0.025, "conv3": 0.012}},
         most={"conv1": 16, "conv2": 23, "conv3": 63, "conv2:columns": 325, "conv3:columns": 519},
         error=17.9,
         phases=_CONVNET_SLOWER,
@@ -192,7 +192,7 @@ ROWS = (
     ),
     SslRow(
         "convnet-3",
-        strengths={"spaces": _by(0.04), "shapes": {"conv2": 0.008, "conv3": 0.008}},
+        strengths={"spaces": _by(0.12), "shapes": {"conv2": 0.012, "conv3": 0.008}},
         most={"conv1": 22, "conv3": 63, "conv2:columns": 457, "conv3:columns": 721},
         error=16.9,
         phases=_CONVNET_SLOWER,
