@@ -96,10 +96,14 @@ def _by(*strengths: float) -> dict[str, float]:
     return dict(zip(("conv1", "conv2", "fc1"), strengths, strict=False))
 
 
-def _deep(strength: float) -> dict[str, float]:
-    """A strength for both convolutions of each block of ResNet-20."""
-    names = (f"unit_{stage}_{i}_conv_{k}" for stage in (1, 2, 3) for i in range(3) for k in (1, 2))
-    return dict.fromkeys(names, strength)
+def _deep(*strengths: float) -> dict[str, float]:
+    """The strength of each stage for both convolutions of its blocks in ResNet-20."""
+    return {
+        f"unit_{stage}_{i}_conv_{k}": strength
+        for stage, strength in enumerate(strengths, start=1)
+        for i in range(3)
+        for k in (1, 2)
+    }
 
 
 _MLP = {"model": "mlp-784-500-300-10", "dropout": 0.25}
@@ -122,7 +126,7 @@ _RESNET = {
 _HELD = {"final_rate": 0.1, "l2": 5e-4}
 _RESNET_PHASES = Phases(Phase(8, 0.1, **_HELD), Phase(6, 0.1, **_HELD), Phase(8, 0.1, l2=5e-4))
 # While the rate is high, its noise keeps kernels in front of batch norms from becoming zero.
-_DEPTH_PHASES = dataclasses.replace(_RESNET_PHASES, sparse=Phase(6, 0.1, l2=5e-4))
+_DEPTH_PHASES = Phases(_RESNET_PHASES.plain, Phase(6, 0.1, l2=5e-4), Phase(8, 0.05, l2=5e-4))
 
 ROWS = (
     SslRow("lenet-1", "lenet", error=0.9, flops=(100, 100), left="20-50 filters"),
@@ -201,7 +205,7 @@ ROWS = (
     SslRow("resnet-20", error=8.82, phases=_RESNET_PHASES, **_RESNET),
     SslRow(
         "resnet-14",
-        strengths={"depth": _deep(0.13)},
+        strengths={"depth": _deep(0.14, 0.17, 0.2)},
         most={"blocks": 6},
         error=8.54,
         phases=_DEPTH_PHASES,
