@@ -134,6 +134,7 @@ def test_a_row_is_not_trained_again_and_is_written_down(whole, data, runs, tmp_p
     assert collect_ssl(tmp_path / "runs", tmp_path / "rows") == []
     text = "\n\n".join(ssl_section(read_ssl(tmp_path / "rows")))
     assert f"| lenet-whole | 1 | {whole['error']:.2f} |" in text and "--rows=lenet-whole" in text
+    assert whole["error"] > 0.9 and f"`lenet-whole` ({whole['error']:.2f} against 0.9)" in text
 
 
 def test_images_are_shifted_by_whole_pixels():
