@@ -60,10 +60,11 @@ def ssl_section(documents: Sequence[dict]) -> list[str]:
         if own and row.strengths and "units" in own[0] and not any("error_narrow" in d for d in own)
     ]
     absent += f"Rows without controls so far: {', '.join(alone)}. " if alone else ""
-    means = {
-        row: statistics.fmean(d["error"] for d in own) for row, own in by_row if own and row.error
-    }
-    missed = [f"`{r.name}` ({e:.2f} against {r.error:g})" for r, e in means.items() if e > r.error]
+    missed = [
+        f"`{row.name}` ({mean:.2f} against {row.error:g})"
+        for row, own in by_row
+        if own and row.error and (mean := statistics.fmean(d["error"] for d in own)) > row.error
+    ]
     absent += f"The mean error is above the goal in {', '.join(missed)}. " if missed else ""
     plain, sparse, tuned = (f"{p.epochs:g}" for p in (PHASES.plain, PHASES.sparse, PHASES.finetune))
     used = [d for _, own in by_row for d in own]
