@@ -65,8 +65,8 @@ def cifar_section(documents: Sequence[dict]) -> list[str]:
                 "blocks with the smallest norms were taken out all the same, and what is left "
                 "learned anew.",
                 "- `random` drops as many blocks, chosen at random, from the plain network; "
-                "`narrow` has the row's shape from the start. Both train as long. A dash stands for "
-                "what was not trained.",
+                "`narrow` has the row's shape from the start. Both train as long. A dash "
+                "stands for what was not trained.",
                 "- The paper's result, no loss, was not reached with so few steps.",
             ]
         ),
