@@ -34,6 +34,16 @@ to_numpy = keras.ops.convert_to_numpy
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_runtest_setup(item) -> None:
+    """New weights are the same whatever ran before, those of fixtures too."""
+    keras.utils.set_random_seed(0)
+
+
+def pytest_runtest_call(item) -> None:
+    """And whether or not a fixture was there already."""
+    keras.utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="session")
 def cifar_dir() -> str:
     """Where CIFAR-100 is; skips, saying so, where it is not."""

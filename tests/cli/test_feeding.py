@@ -53,13 +53,13 @@ def colours():
 
 def trained(data):
     """A classifier with its own Rescaling, as tutorials have it; learned by hand, and right."""
+    keras.utils.set_random_seed(1)
     x = inputs = keras.Input((8, 8, 3))
     x = layers.Rescaling(1 / 255)(x)
     x = layers.Conv2D(8, 1, activation="relu", name="conv")(x)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(8, activation="relu", name="dense")(x)
     model = keras.Model(inputs, layers.Dense(4, activation="softmax", name="classes")(x))
-    keras.utils.set_random_seed(1)
     model.compile(
         keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
@@ -84,7 +84,7 @@ def chain(folder, run):
         "group": run(
             "group",
             *("--dataset=colours.npz", "--model=mine.keras", "--splits=dense:2,classes:2"),
-            *("--warmup_epochs=0", "--epochs=3", "--initial_lr=0.02", "--method=balanced"),
+            *("--warmup_epochs=0", "--epochs=3", "--initial_lr=0.002", "--method=balanced"),
             *("--batch_size=16", "--augment=none", "--train_dir=group"),
             cwd=folder,
         ),
@@ -282,7 +282,7 @@ def test_a_run_goes_on_for_longer_with_its_data_elsewhere(run, chain, tmp_path):
         shutil.copy(folder / name, tmp_path / copy)
     command = [
         *("group", "--dataset=moved.npz", "--model=mine.keras", "--splits=dense:2,classes:2"),
-        *("--warmup_epochs=0", "--initial_lr=0.02", "--method=balanced"),
+        *("--warmup_epochs=0", "--initial_lr=0.002", "--method=balanced"),
         *("--batch_size=16", "--augment=none", "--train_dir=group"),
     ]
     said = run(*command, "--epochs=2", cwd=tmp_path, code=1)
