@@ -98,7 +98,10 @@ def test_without_synchronization_each_share_has_its_own_statistics():
 
 
 def test_each_device_is_sent_each_weight_once():
-    """Though the forward pass, the way back and R_W all read a kernel; small ones in one tensor."""
+    """Though the forward pass, the way back and R_W all read a kernel; small ones in one tensor.
+
+    So is the gradient of a kernel sent back: added up on the device over all that read it.
+    """
     inputs = keras.Input((130,))
     x = keras.layers.Dense(130, activation="relu", name="a")(inputs)
     x = keras.layers.Dropout(0.5, seed=1, name="drop")(x)
@@ -106,16 +109,20 @@ def test_each_device_is_sent_each_weight_once():
     step = make_step(sn.group_model(model, [("a", 2)], seed=0), DEVICES)
     rng = np.random.default_rng(0)
     batch = rng.normal(size=(9, 130)).astype("float32"), rng.integers(0, 6, 9).astype("int32")
-    sent = {}
+    sent, back = {}, {}
     for op in step.graph(*batch).get_operations():
+        for t in () if op.device else op.inputs:
+            if t.op.device and t.shape.num_elements() == 130 * 130:
+                back.setdefault(t.op.device[-5:], set()).add(t.name)
         for t in op.inputs if op.device else ():
             variable = not t.op.device and t.op.type in ("ReadVariableOp", "ConcatV2")
             if variable and t.dtype.is_floating:
-                sent.setdefault(op.device[-5:], {})[t.name] = t.shape.num_elements()
+                sent.setdefault(op.device[-5:], {})[t.name, op.name] = t.shape.num_elements()
     grouped = step.model
     small = sum(v.shape.num_elements() for v in grouped.weights) - 130 * 130
     for device in DEVICES:
         assert sorted(sent[device[1:]].values()) == [small, 130 * 130]
+        assert len(back[device[1:]]) == 1
     step(*batch, 0.1)  # random layers go on from share to share
     state = np.asarray(grouped.get_layer("drop").seed_generator.state)
     assert state.tolist() == [1, len(DEVICES)]
