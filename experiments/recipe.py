@@ -65,11 +65,10 @@ class Recipe:
     augment: str = CROP_FLIP
 
 
-# Settings that documents have only where they are not these.
-_USUAL = {
-    **{"classes": "learned", "gates": False, "group_loss": 0.0, "gamma2_delay": 0.0},
-    **{"teacher": "", "teacher_weight": 0.9, "temperature": 4.0, "augment": CROP_FLIP},
-}
+# Settings that documents have only where they are not the usual ones.
+_RARE = ("classes", "gates", "teacher", "teacher_weight", "temperature", "group_loss", "augment")
+_USUAL = {f.name: f.default for f in dataclasses.fields(Recipe) if f.name in _RARE}
+_USUAL["gamma2_delay"] = GroupingRecipe.gamma2_delay
 PHASES = ("plain", "group", "finetune", "baseline")
 # Settings of a phase that rows and sweeps name without it. Those of ``finetune`` are alike in all.
 SHORT_NAMES = {
