@@ -17,6 +17,8 @@ MEANINGS = {
     "shapes": "one position of the window in one input channel, over all filters",
     "filters2d": "the window of one input channel in one filter",
     "depth": "a whole kernel, which takes a residual block away",
+    "layers": "a whole kernel with its bias and the norm right behind it: depth for networks with "
+    "batch norms",
     "spaces": "a channel with all that makes and reads it, biases and norms included",
     "blocks": "all weights of a kernel from one device's channels to another's, by --num_devices",
 }

@@ -42,8 +42,8 @@ class SparsityPlan:
     from names of layers (or spaces) to floats for these alone.
 
     Attributes:
-      filters, channels, shapes, filters2d, depth, spaces, blocks: strength of each structure, see
-        ``structures``. Defaults to 0, which leaves it out.
+      filters, channels, shapes, filters2d, depth, layers, spaces, blocks: strength of each
+        structure, see ``structures``. Defaults to 0, which leaves it out.
       num_devices: int, devices between which ``blocks`` lie, 2 or more. Defaults to None: the plan
         has no ``blocks``.
       placement: name of a channel space -> channels of each device, see ``place_channels``.
@@ -69,6 +69,7 @@ class SparsityPlan:
     shapes: Strength = 0.0
     filters2d: Strength = 0.0
     depth: Strength = 0.0
+    layers: Strength = 0.0
     spaces: Strength = 0.0
     blocks: Strength = 0.0
     num_devices: int | None = None

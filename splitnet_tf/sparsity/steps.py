@@ -20,7 +20,7 @@ from splitnet_tf.sparsity.group_lasso import group_norms, proximal_step, scaled
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
 from splitnet_tf.sparsity.structures import Groups, Part, structure_groups
 
-# What finetuning holds at zero: all but ``depth``, whose groups are all of the filters.
+# What finetuning holds at zero: not ``depth`` and ``layers``, whose groups are all of the filters.
 HELD = ("filters", "channels", "shapes", "filters2d", "spaces")
 
 
@@ -149,7 +149,8 @@ def keep_zeros(model: keras.Model, structures: Sequence[str] = HELD) -> KeepZero
 
     Args:
       model: functional ``keras.Model``; groups all of whose weights are zero are held.
-      structures: names of structures that are looked at. Defaults to all but ``depth``.
+      structures: names of structures that are looked at. Defaults to all but ``depth``,
+        ``layers`` and ``blocks``.
 
     Returns:
       The step, or None when no group is zero.

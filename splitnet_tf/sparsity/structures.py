@@ -9,6 +9,7 @@ Kernels are (window..., in, out). A structure says what one group of them is:
 | `shapes`    | one position of the window in one input channel, over all filters: a column |
 | `filters2d` | the window of one input channel in one filter                               |
 | `depth`     | the whole kernel                                                            |
+| `layers`    | the whole kernel, its bias, and the norm right behind it                    |
 | `spaces`    | one channel of a channel space: what makes it, biases and norms, what reads it |
 | `blocks`    | in one kernel, all that outputs of device j read of inputs of device i, j not i |
 
@@ -28,6 +29,7 @@ from splitnet_tf.errors import ArgumentError
 from splitnet_tf.graph.calls import Call
 from splitnet_tf.graph.channel_devices import EVERYWHERE, ChannelDevices
 from splitnet_tf.graph.kernel_rules import DepthwiseConvRule, SeparableConvRule
+from splitnet_tf.graph.layer_rules import PerChannelRule
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.sparsity.places import deep_layers, last_layers
 from splitnet_tf.sparsity.weight_axes import (
@@ -114,8 +116,8 @@ def structure_groups(
       structure: str, one of ``STRUCTURES``.
       names: names of layers (of channel spaces for ``spaces``). By default every layer for which
         groups at zero can free something: for ``filters`` all but those that make the model's
-        outputs, for ``depth`` those on a longest path that have a way around them, for ``spaces``
-        all whose channels can be taken out.
+        outputs, for ``depth`` and ``layers`` those on a longest path that have a way around them,
+        for ``spaces`` all whose channels can be taken out.
       frozen: bool, whether weights that are not trained count too. Defaults to False.
       devices: ``ChannelDevices`` of the model, for ``blocks``, which needs them. Group
         ``i * (n - 1) + j - (j > i)`` of n devices is the block from device i to device j.
@@ -152,6 +154,8 @@ def structure_groups(
             continue
         if structure == "blocks":
             parts = _blocks(traced, call, devices)
+        elif structure == "layers":
+            parts = (), _with_norm(traced, call, frozen)
         else:
             parts = _of_layer(structure, traced, call)
         if parts is None and names is not None:
@@ -163,7 +167,7 @@ def structure_groups(
     if names is None and structure == "filters":
         last = last_layers(traced)
         found = [g for g in found if g.name not in last]
-    if names is None and structure == "depth":
+    if names is None and structure in ("depth", "layers"):
         deep = deep_layers(traced)
         found = [g for g in found if g.name in deep]
     return tuple(found)
@@ -245,6 +249,24 @@ def _of_separable(structure: str, depthwise: keras.Variable, pointwise: keras.Va
     return grid, tuple(parts)
 
 
+def _with_norm(traced: Trace, call: Call, frozen: bool) -> tuple[Part, ...]:
+    """All that a layer does: its kernels, its bias, and the norm that alone reads what it makes.
+
+    A norm undoes any scale of the kernel, so that a penalty on the kernel alone takes nothing from
+    the network, and noise makes a small kernel grow again.
+    """
+    graph, made = traced.graph, call.outputs[0]
+    weights = [*kernels_of(traced, call), getattr(call.op, "bias", None)]
+    readers = [graph.calls[i] for i in graph.consumers().get(made, ())]
+    if len(readers) == 1 and made not in graph.outputs:
+        (reader,) = readers
+        once = sum(c.op is reader.op for c in graph.calls) == 1
+        if once and isinstance(traced.rule(reader), PerChannelRule):
+            weights += [a.variable for a in channel_axes(traced, reader, frozen)]
+    chosen = [v for v in weights if v is not None and (frozen or v.trainable)]
+    return tuple(Part(v.path, (), np.array(0), tuple(v.shape)) for v in chosen)
+
+
 def _blocks(traced: Trace, call: Call, devices: ChannelDevices):
     """Blocks of a kernel between two devices; None where it joins no divided channels."""
     if call.name not in traced.kernels:
@@ -300,4 +322,4 @@ def _spaces(traced: Trace, names: Sequence[str] | None, frozen: bool) -> tuple[G
     return tuple(made)
 
 
-STRUCTURES = (*_AXES, "spaces", "blocks")
+STRUCTURES = (*_AXES, "layers", "spaces", "blocks")

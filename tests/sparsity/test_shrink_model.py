@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import splitnet_tf as sn
-from splitnet_tf.sparsity import read_selection, shrink_model
+from splitnet_tf.sparsity import read_selection, shrink_model, structure_groups
 from tests.conftest import to_numpy
 from tests.sparsity.zeros import check_shrink, kernel_shapes, set_zero, settle
 
@@ -138,6 +138,17 @@ def test_a_dead_branch_goes_with_its_sum(projection):
     norm = model.get_layer("a_norm")
     expected = to_numpy(norm(ops.reshape(layer.bias, (1, 1, 1, 4))))[0, 0, 0]
     np.testing.assert_allclose(offset, expected, rtol=1e-5)
+
+
+def test_a_dead_layer_of_the_structure_takes_its_block_away():
+    model = block()
+    (groups,) = structure_groups(model, "layers", ["a2"])
+    values = {v.path: v for v in model.variables}
+    for part in groups.parts:
+        values[part.path].assign(np.zeros(part.shape))
+    shrunk = check_shrink(model)
+    names = [layer.name for layer in shrunk.model.layers]
+    assert [n for n in names if n.startswith("a")] == ["a_out"]  # no constant is left of it
 
 
 def test_a_dead_branch_that_adds_nothing_leaves_nothing():

@@ -147,11 +147,32 @@ def test_a_residual_stream_is_one_space():
     }  # fmt: skip
 
 
+def test_a_layer_has_the_norm_that_alone_reads_it():
+    found = {g.name: {p.path for p in g.parts} for g in structure_groups(residual(), "layers")}
+    assert found["a1"] == {"a1/kernel", "a1/bias"}  # a convolution reads it
+    assert found["a2"] == {"a2/kernel", "a_norm/gamma", "a_norm/beta"}
+    (one_group,) = members(one(residual(), "layers", "a2"))
+    assert len(one_group) == 3 * 3 * 4 * 4 + 4 + 4
+
+    inputs = keras.Input((6, 6, 4))
+    x = layers.Conv2D(4, 1, use_bias=False, name="conv")(inputs)
+    twice = keras.Model(inputs, layers.Add()([x, layers.BatchNormalization()(x)]))
+    assert {p.path for p in one(twice, "layers", "conv").parts} == {"conv/kernel"}
+    norm, x = layers.BatchNormalization(), layers.Conv2D(4, 1, use_bias=False, name="conv")(inputs)
+    shared = keras.Model(inputs, norm(layers.ReLU()(norm(x))))
+    assert {p.path for p in one(shared, "layers", "conv").parts} == {"conv/kernel"}
+    norm = layers.BatchNormalization(trainable=False)
+    still = keras.Model(inputs, norm(layers.Conv2D(4, 1, use_bias=False, name="conv")(inputs)))
+    assert {p.path for p in one(still, "layers", "conv").parts} == {"conv/kernel"}
+    assert len(structure_groups(still, "layers", ["conv"], frozen=True)[0].parts) == 3
+
+
 def test_layers_by_default():
     model = residual()
     devices = place_channels(model, 2)
     names = {s: [g.name for g in structure_groups(model, s, devices=devices)] for s in STRUCTURES}
     assert names["depth"] == ["a1", "a2", "b1", "b2"]  # no first layer, no projection
+    assert names["layers"] == names["depth"]
     every = ["stem", "a1", "a2", "b1", "b_shortcut", "b2", "logits"]
     assert sorted(names["channels"]) == sorted(every)
     assert sorted(names["filters"]) == sorted(every[:-1])
