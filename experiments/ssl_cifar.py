@@ -1,4 +1,4 @@
-"""The tables of structured sparsity on CIFAR-10: ConvNet by rows and columns, ResNet by depth."""
+"""The tables of structured sparsity on CIFAR-10: ConvNet by rows and columns, ResNets by depth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAPER_ZEROS = {
     "convnet-2": ("50.0-28.1-1.6", "0-59.3-35.1"),
     "convnet-3": ("31.3-0-1.6", "0-42.8-9.8"),
 }
-PAPER_LAYERS = {"resnet-20": "20", "resnet-14": "14"}
+PAPER_LAYERS = {"resnet-20": "20", "resnet-14": "14", "resnet-32": "32", "resnet-18": "18"}
 ERRORS = ("error (%)", "against its baseline", "before finetuning")
 COMMON = ("random: error (%)", "narrow: error (%)", "minutes")
 OF_PAPER = ("paper: error (%)", "paper: against its baseline")
@@ -24,7 +24,8 @@ CONVNET_HEADER = (
     "paper: columns at zero (%)",
 )
 RESNET_HEADER = (
-    *("row", "seeds", *ERRORS, "layers left", "blocks left", "multiply-adds left (%)", *COMMON),
+    *("row", "seeds", *ERRORS, "layers left", "blocks at zero", "blocks left"),
+    *("multiply-adds left (%)", *COMMON),
     *(*OF_PAPER, "paper: layers left"),
 )
 
@@ -39,21 +40,21 @@ def cifar_section(documents: Sequence[dict]) -> list[str]:
     tables = []
     for model, header, line in (
         ("convnet", CONVNET_HEADER, _convnet_line),
-        ("resnet-20", RESNET_HEADER, _resnet_line),
+        ("resnet", RESNET_HEADER, _resnet_line),
     ):
-        lines = [line(row, by_row) for row in found if row.model == model]
+        lines = [line(row, by_row) for row in found if row.model.startswith(model)]
         tables += [markdown(header, lines)] if lines else []
     names = [row.name for row in found]
     missing = [row.name for row in rows if row not in found]
     used = [d for d in documents if d["row"] in names]
     seeds = ",".join(map(str, sorted({d["seed"] for d in used})))
     return [
-        "### CIFAR-10: ConvNet and ResNet-20",
+        "### CIFAR-10: ConvNet and ResNet",
         "Here CIFAR-10 has 3,000 of its 5,000 training images of each class: 27,000 to train on, "
         "3,000 for validation; errors are those of all 10,000 test images. The paper trains on all "
         "50,000 and for far longer, so compare each network with its own baseline, which has the "
         f"same plain phase and as many epochs ({_epochs(found)}). Batch {found[0].batch_size}, "
-        "bfloat16; ResNet-20 with crops and flips, ConvNet without. A row with one seed is an "
+        "bfloat16; ResNet with crops and flips, ConvNet without. A row with one seed is an "
         "indication.",
         "\n".join(
             [
@@ -61,15 +62,13 @@ def cifar_section(documents: Sequence[dict]) -> list[str]:
                 "channel over all filters. The penalty acts on both. With a rate of 0.05 the "
                 "sparse phase diverged, so these rows go on from the plain phase with 0.02, their "
                 "baseline with 0.05.",
-                "- `resnet-14`: the penalty acts on both convolutions of each block. In 1,260 "
-                "steps of 128 images (the paper: 64,000 of 256) no kernel became zero. The three "
-                "blocks with the smallest norms were taken out all the same, and what is left "
-                "learned anew. The strengths rise by stage, where the paper has one; a first try "
-                "with one strength, which took out all blocks of the first stage, ended at 16.51%.",
+                "- `resnet-14` and `resnet-18` are what is left of `resnet-20` and `resnet-32`: "
+                "the penalty acts on both convolutions of each block, each with the norm behind it "
+                "(`layers`). Where fewer blocks became zero than go, those with the smallest "
+                "norms go as well, before the finetuning.",
                 "- `random` drops as many blocks, chosen at random, from the plain network; "
                 "`narrow` has the row's shape from the start. Both train as long. A dash "
                 "stands for what was not trained.",
-                "- The paper's result, no loss, was not reached with so few steps.",
                 *([f"- Rows without a run so far: {', '.join(missing)}."] if missing else []),
             ]
         ),
@@ -147,6 +146,7 @@ def _zeros(own: list[dict], share: Callable) -> str:
 def _resnet_line(row: SslRow, by_row: dict[str, list[dict]]) -> tuple[str, ...]:
     own = by_row[row.name]
     layers = [list(d["units"]) for d in own]
+    zeros = [len(d["layers_zero"]) // 2 for d in own if "layers_zero" in d]
     blocks = (
         "-".join(str(sum(f"unit_{s}" in n for n in left) // 2) for s in (1, 2, 3))
         for left in layers
@@ -154,6 +154,7 @@ def _resnet_line(row: SslRow, by_row: dict[str, list[dict]]) -> tuple[str, ...]:
     return (
         *_errors(row, by_row),
         spread([len(left) for left in layers], 1, 0),
+        spread(zeros, 1, 0),
         "; ".join(blocks),
         spread([d["whole"] for d in own], 1, 1),
         *_common(row, own),

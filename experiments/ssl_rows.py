@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from splitnet_tf.recipe import Phase
 from splitnet_tf.sparsity import SparsityRecipe
+from splitnet_tf.sparsity.plan import Strength
 
 BATCH = 64
 MNIST, CIFAR10 = "mnist", "cifar10"
@@ -47,7 +48,7 @@ class SslRow:
     Attributes:
       name: of the row.
       model: name for ``models.build``.
-      strengths: structure -> layer or space -> strength; none for the baseline.
+      strengths: structure -> its strength in a plan; none for the baseline.
       most: space -> channels kept at most, ``<layer>:columns`` -> columns, or ``blocks`` ->
         residual blocks; the smallest of those that are not zero go as well.
       shifts: int, pixels by which training images are shifted at random.
@@ -66,7 +67,7 @@ class SslRow:
 
     name: str
     model: str
-    strengths: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    strengths: Mapping[str, Strength] = dataclasses.field(default_factory=dict)
     most: Mapping[str, int] = dataclasses.field(default_factory=dict)
     shifts: int = 0
     dropout: float = 0.0
@@ -88,22 +89,11 @@ class SslRow:
     @property
     def recipe(self) -> SparsityRecipe:
         """The recipe of the sparse phase."""
-        strengths = {structure: dict(v) for structure, v in self.strengths.items()}
-        return SparsityRecipe(**dataclasses.asdict(self.phases.sparse), **strengths)
+        return SparsityRecipe(**dataclasses.asdict(self.phases.sparse), **self.strengths)
 
 
 def _by(*strengths: float) -> dict[str, float]:
     return dict(zip(("conv1", "conv2", "fc1"), strengths, strict=False))
-
-
-def _deep(*strengths: float) -> dict[str, float]:
-    """The strength of each stage for both convolutions of its blocks in ResNet-20."""
-    return {
-        f"unit_{stage}_{i}_conv_{k}": strength
-        for stage, strength in enumerate(strengths, start=1)
-        for i in range(3)
-        for k in (1, 2)
-    }
 
 
 _MLP = {"model": "mlp-784-500-300-10", "dropout": 0.25}
@@ -117,16 +107,13 @@ _CONVNET_PHASES = Phases(_CONVNET_PLAIN, Phase(10, 0.05, l2=1e-3), Phase(15, 0.0
 # With a rate of 0.05 the sparse phase diverged.
 _CONVNET_SLOWER = Phases(_CONVNET_PLAIN, Phase(10, 0.02, l2=1e-3), Phase(15, 0.02, l2=1e-3))
 _RESNET = {
-    "model": "resnet-20",
-    "control_seeds": (),
     "data": CIFAR10,
     "batch_size": 128,
     "augment": "crop_flip",
 }
 _HELD = {"final_rate": 0.1, "l2": 5e-4}
-_RESNET_PHASES = Phases(Phase(8, 0.1, **_HELD), Phase(6, 0.1, **_HELD), Phase(8, 0.1, l2=5e-4))
-# While the rate is high, its noise keeps kernels in front of batch norms from becoming zero.
-_DEPTH_PHASES = Phases(_RESNET_PHASES.plain, Phase(6, 0.1, l2=5e-4), Phase(8, 0.05, l2=5e-4))
+_RESNET_PHASES = Phases(Phase(8, 0.1, **_HELD), Phase(14, 0.1, l2=5e-4), Phase(38, 0.1, l2=5e-4))
+_SHORTER_PHASES = Phases(Phase(6, 0.1, **_HELD), Phase(12, 0.1, l2=5e-4), Phase(24, 0.1, l2=5e-4))
 
 ROWS = (
     SslRow("lenet-1", "lenet", error=0.9, flops=(100, 100), left="20-50 filters"),
@@ -202,13 +189,22 @@ ROWS = (
         phases=_CONVNET_SLOWER,
         **_CONVNET,
     ),
-    SslRow("resnet-20", error=8.82, phases=_RESNET_PHASES, **_RESNET),
+    SslRow("resnet-20", "resnet-20", error=8.82, phases=_RESNET_PHASES, **_RESNET),
     SslRow(
-        "resnet-14",
-        strengths={"depth": _deep(0.14, 0.17, 0.2)},
+        *("resnet-14", "resnet-20"),
+        strengths={"layers": 0.13},
         most={"blocks": 6},
         error=8.54,
-        phases=_DEPTH_PHASES,
+        phases=_RESNET_PHASES,
+        **_RESNET,
+    ),
+    SslRow("resnet-32", "resnet-32", error=7.51, phases=_SHORTER_PHASES, **_RESNET),
+    SslRow(
+        *("resnet-18", "resnet-32"),
+        strengths={"layers": 0.16},
+        most={"blocks": 8},
+        error=7.40,
+        phases=_SHORTER_PHASES,
         **_RESNET,
     ),
 )

@@ -110,7 +110,7 @@ def settings(row: SslRow, seed: int, digest: str) -> dict:
     return {
         "row": row.name,
         "seed": seed,
-        "strengths": {s: dict(v) for s, v in row.strengths.items()},
+        "strengths": dict(row.strengths),
         "most": dict(row.most),
         "shifts": row.shifts,
         **({"dropout": row.dropout} if row.dropout else {}),
@@ -177,7 +177,8 @@ def _structured(job: Job, model: keras.Model) -> dict:
     train, valid, test = job.feeds("sparse")
     run = job.folder / "sparse"
     found = sparsify(model, train, valid, row.recipe, test=test, run=run, loop=job.loop)
-    selection = at_most(model, read_selection(model), row.most)
+    zeros = read_selection(model)
+    selection = at_most(model, zeros, row.most)
     if row.dropout_finetune is not None:
         for layer in model.layers:
             if isinstance(layer, keras.layers.Dropout):
@@ -187,6 +188,7 @@ def _structured(job: Job, model: keras.Model) -> dict:
         "error": _error(small.result.test_accuracy["finetuned"]),
         "error_sparse": _error(found.result.test_accuracy),
         "error_shrunk": _error(small.result.test_accuracy["shrunk"]),
+        "layers_zero": list(zeros.layers),
         "trimmed": selection.method != "zeros",
         **_left(model, small.model),
     }

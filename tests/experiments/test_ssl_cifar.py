@@ -86,7 +86,15 @@ def test_errors_stand_beside_the_baseline_of_the_same_seed():
                 *(made("convnet-2", s, e, small, whole=40.0) for s, e in ((0, 24.5), (1, 25.0))),
                 made("convnet-3", 2, 24.0, whole, whole=60.0),
                 made("resnet-20", 0, 12.0, {}, whole=100.0),
-                made("resnet-14", 0, 12.5, deep, whole=50.0, error_random=14.0),
+                made(
+                    "resnet-14",
+                    0,
+                    12.5,
+                    deep,
+                    whole=50.0,
+                    error_random=14.0,
+                    layers_zero=["a", "b"],
+                ),
             ]
         )
     )
@@ -95,8 +103,8 @@ def test_errors_stand_beside_the_baseline_of_the_same_seed():
     assert found[5:7] == ["50.0-28.1-1.6", "0-59.2-35.1"]
     assert cells(text, "convnet-3")[3] == "-" and cells(text, "convnet-1")[3] == "-"
     found = cells(text, "resnet-14")
-    assert found[2:4] == ["12.50", "+0.50"] and found[5:7] == ["6", "2-0-1"]
-    assert found[8:10] == ["14.00", "13.50"] and found[11:13] == ["8.54", "-0.28"]
+    assert found[2:4] == ["12.50", "+0.50"] and found[5:8] == ["6", "1", "2-0-1"]
+    assert found[9:11] == ["14.00", "13.50"] and found[12:14] == ["8.54", "-0.28"]
     assert cifar_section([made("lenet-1", 0, 1.0, {})]) == []
 
 
@@ -113,7 +121,7 @@ def test_a_row_loses_blocks_and_has_controls(tmp_path):
     row = dataclasses.replace(
         BY_NAME["resnet-14"],
         model="resnet-8",
-        strengths={"depth": strengths},
+        strengths={"layers": strengths},
         most={"blocks": 1},
         batch_size=8,
         control_seeds=(0,),
