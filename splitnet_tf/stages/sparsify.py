@@ -260,6 +260,11 @@ def _notes(
         notes.append(
             f"No group became zero; train for longer or with {_stronger(recipe, result)} at least."
         )
+        if "depth" in recipe.structures:
+            notes[-1] += (
+                " Where norms follow the kernels, take `layers` in place of `depth`: a norm undoes "
+                "a smaller kernel."
+            )
     names = " and ".join(f"`{name}`" for name in recipe.structures)
     zeros, groups = (sum(counts.values()) for counts in (result.zero_groups, result.groups))
     if 2 * zeros > groups and result.valid_accuracy < 1.5 * chance:

@@ -181,6 +181,13 @@ def test_a_run_without_zeros_says_which_strength_would_make_some(digits):
     )
 
 
+def test_a_run_without_a_dead_kernel_names_the_structure_for_networks_with_norms(digits):
+    train, valid, _ = digits
+    recipe = sn.SparsityRecipe(depth={"fc1": 1e-6}, epochs=1, rate=0.1, l2=0.0)
+    (note,) = sn.sparsify(network(), train, valid, recipe, batch_size=64).notes
+    assert note.startswith("No group") and "take `layers` in place of `depth`" in note
+
+
 def test_a_run_that_took_all_away_says_so(digits):
     train, valid, _ = digits
     recipe = dataclasses.replace(QUICK, spaces=50.0)
