@@ -87,7 +87,7 @@ def define_patience_flag() -> None:
         "patience",
         0,
         "Evaluations without a better validation accuracy after which finetuning ends; 0 for "
-        "never.",
+        "never. It ends with the best weights, or with --ema with the averages of its last step.",
         0,
         1_000_000,
     )
@@ -132,7 +132,8 @@ def define_recipe_flags() -> None:
     define_float(
         "ema",
         0.0,
-        "Momentum of the averaged weights that training ends with, such as 0.998; 0 for none.",
+        "Momentum of the averaged weights that training ends with, such as 0.998; 0 for none. It is "
+        "at most (1 + n) / (10 + n) after n steps, which a grouping counts from its warm-up's end.",
         0,
         0.99999,
     )

@@ -22,7 +22,6 @@ from splitnet_tf.training.step import (
     BaseTrainStep,
     check_rate,
     computes_in_float16,
-    finish,
     half_squares,
     step_scalars,
     with_l2,
@@ -122,13 +121,11 @@ class PlacedTrainStep(BaseTrainStep):
             half_squares(copies[0].trainable_variables) for copies in self.placed.copies.values()
         )
 
-    def finish(self) -> bool:
-        return finish(
-            [
-                (optimizer, self.placed.copies[name][c].trainable_variables)
-                for (name, c), optimizer in self._optimizers.items()
-            ]
-        )
+    def updates(self) -> list[tuple[keras.optimizers.Optimizer, list[keras.Variable]]]:
+        return [
+            (optimizer, self.placed.copies[name][c].trainable_variables)
+            for (name, c), optimizer in self._optimizers.items()
+        ]
 
     def _run(self, images, labels, learning_rate, sample_weight):
         placed, head = self.placed, self.placed.tree.head.name

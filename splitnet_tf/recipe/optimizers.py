@@ -22,9 +22,11 @@ class _Paced:
         *args,
         paces: Mapping[int | str, float] = (),
         after_step: AfterStep | None = None,
+        average_from: int = 0,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
+        self.average_from = average_from
         self._paces = tuple(dict(paces).items())  # a dict would be tracked
         self._after_step = after_step
 
@@ -54,8 +56,23 @@ class _Paced:
         if self._after_step is not None:
             self._after_step(list(self._trainable_variables), ops.convert_to_tensor(learning_rate))
 
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """Averages as the classes below say: few steps are not averaged over many."""
+        if not self.use_ema:
+            return
+        since = self.iterations - self.average_from
+        n = ops.cast(ops.where(since < 0, self.iterations, since), "float32")
+        momentum = ops.where(n > 0, ops.minimum(self.ema_momentum, (1 + n) / (10 + n)), 0.0)
+        pairs = zip(trainable_variables, self._model_variables_moving_average, strict=True)
+        for variable, average in pairs:
+            if average is not None:
+                share = ops.cast(momentum, variable.dtype)
+                average.assign(share * average + (1 - share) * variable)
+
     def get_config(self):
         config = super().get_config()
+        if self.average_from:
+            config["average_from"] = self.average_from
         if self._paces:
             if not self.built:
                 raise ArgumentError(
@@ -95,6 +112,9 @@ class SGD(_Paced, keras.optimizers.SGD):
         what it changes. It runs within the compiled step, also in ``fit``, and before averaged
         weights (``use_ema``) are updated. To be saved it must be registered with Keras. Its
         ``variables``, if it has any, are kept with the optimizer's.
+      average_from: int of 0 or more, step from which averaged weights (``use_ema``) begin anew.
+        After n more steps their momentum is min(``ema_momentum``, (1 + n) / (10 + n)), and 0 where
+        n is 0. Defaults to 0.
 
     >>> variable = keras.Variable([1.0])
     >>> optimizer = SGD(0.1, paces={id(variable): 5.0})
@@ -108,7 +128,8 @@ class SGD(_Paced, keras.optimizers.SGD):
 class AdamW(_Paced, keras.optimizers.AdamW):
     """AdamW with paces, which scale update and weight decay, and a step after the step.
 
-    Takes all arguments of ``keras.optimizers.AdamW``, and ``paces`` and ``after_step`` as ``SGD``.
+    Takes all arguments of ``keras.optimizers.AdamW``, and ``paces``, ``after_step`` and
+    ``average_from`` as ``SGD``.
     """
 
 
@@ -120,7 +141,7 @@ def paced(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optim
       kind: class such as ``keras.optimizers.Lion``.
 
     Returns:
-      A registered subclass that takes ``paces`` and ``after_step`` as ``SGD`` does. A process that
+      A registered subclass that takes the arguments that ``SGD`` has besides Keras'. A process that
       loads a model saved with it calls this first.
     """
     made = type(f"Paced{kind.__name__}", (_Paced, kind), {"__module__": __name__})
@@ -132,6 +153,7 @@ def optimizer_for(
     paces: Mapping[int, float] = (),
     after_step: AfterStep | None = None,
     learning_rate=0.0,
+    average_from: int = 0,
 ) -> SGD | AdamW:
     """The optimizer of a phase.
 
@@ -141,10 +163,11 @@ def optimizer_for(
       paces, after_step: see ``SGD``.
       learning_rate: float or a schedule of Keras. Defaults to 0, for a loop that sets it at each
         step.
+      average_from: int, see ``SGD``. Defaults to 0.
     """
     more = {"paces": paces, "after_step": after_step}
     if phase.ema:
-        more |= {"use_ema": True, "ema_momentum": phase.ema}
+        more |= {"use_ema": True, "ema_momentum": phase.ema, "average_from": average_from}
     if phase.optimizer == "adamw":
         return AdamW(learning_rate, weight_decay=0.0, **more)
     nesterov = phase.nesterov and phase.momentum > 0

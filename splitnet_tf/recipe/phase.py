@@ -28,7 +28,8 @@ class Phase:
       nesterov: bool, Nesterov's form of the momentum.
       l2: float, weight of half the sum of the squared kernels, added to the loss.
       label_smoothing: float, share of the target spread evenly over all classes.
-      ema: float, momentum of the averaged weights that the phase ends with; 0 for none.
+      ema: float, momentum of the averaged weights that the phase ends with; 0 for none. At the
+        start it is lower, see ``average_from`` of ``recipe.SGD``.
       mixup, cutmix: float, a of the Beta(a, a) by which training examples are mixed in pairs; 0 for
         none.
 

@@ -83,7 +83,8 @@ def finetune(
       run: folder for checkpoints, logs, the model and ``result.json``; the same call goes on where
         an earlier one stopped. Defaults to none: nothing is kept.
       test: data on which the result is tested. Defaults to none.
-      loop: intervals, precision, patience. With patience the model ends with its best weights.
+      loop: intervals, precision, patience. With patience the model ends with its best weights, or
+        with the averages of its last step where the phase has ``ema``.
       loss: in place of softmax cross entropy, see ``learn_groups``.
       teacher: trained network of the same classes, whose answers the model learns as well. It takes
         the same inputs and returns logits. Defaults to none.
@@ -181,7 +182,8 @@ def train_network(
         step=step,
     )
     accuracy = found.valid_accuracy
-    if loop.patience and trainer.restore_best():
+    # With averages patience only ends the phase: the best step's weights are no averages.
+    if loop.patience and not phase.ema and trainer.restore_best():
         accuracy = found.best_accuracy
     if placed is not None:
         placed.gather()

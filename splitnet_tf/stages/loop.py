@@ -267,7 +267,7 @@ def train_phase(
       train, valid: data; see ``feed_of``.
       run: folder of checkpoints and logs.
       loss: of the model's outputs; ``model.losses`` and L2 are added to it.
-      hold: int, step until which a cosine keeps its first rate.
+      hold: int, step until which a cosine keeps its first rate; averaged weights begin there.
       paces: factor on the learning rate of variables, by ``id``.
       after_step: step after the optimizer's, see ``recipe.SGD``.
       hooks: what else happens while training.
@@ -275,7 +275,7 @@ def train_phase(
     """
     per_epoch = train.steps_per_epoch
     if step is None:
-        step = make_step(model, phase, loop, loss, paces, after_step)
+        step = make_step(model, phase, loop, loss, paces, after_step, hold)
     trainer = Trainer(
         step,
         train_options(phase, loop, per_epoch),
@@ -295,9 +295,10 @@ def make_step(
     loss: keras.losses.Loss,
     paces: Mapping[int, float] | None,
     after_step: AfterStep | None,
+    average_from: int = 0,
 ) -> TrainStep:
     """The training step of a phase, on one device or on those that the batch is divided over."""
-    optimizer = optimizer_for(phase, paces or {}, after_step)
+    optimizer = optimizer_for(phase, paces or {}, after_step, average_from=average_from)
     how = {"l2": phase.l2, "bfloat16": loop.bfloat16}
     devices = loop_devices(loop)
     if not devices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -89,8 +89,34 @@ class BaseTrainStep(abc.ABC):
         """The L2 term as it stands, for logging."""
 
     @abc.abstractmethod
+    def updates(self) -> list[tuple[keras.optimizers.Optimizer, list[keras.Variable]]]:
+        """The optimizers, each with the variables that it trains."""
+
     def finish(self) -> bool:
         """Gives the model its averaged weights, where the optimizer keeps some; True if it did."""
+        averaging = self._averaging()
+        for optimizer, variables in averaging:
+            optimizer.finalize_variable_values(variables)
+        return bool(averaging)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While inside, the model has the weights that ``finish`` would give it."""
+        trained = [v for _, variables in self._averaging() for v in variables]
+        values = [tf.identity(v.value) for v in trained]
+        self.finish()
+        try:
+            yield
+        finally:
+            for variable, value in zip(trained, values, strict=True):
+                variable.assign(value)
+
+    def _averaging(self) -> list[tuple[keras.optimizers.Optimizer, list[keras.Variable]]]:
+        return [
+            (optimizer, variables)
+            for optimizer, variables in self.updates()
+            if getattr(optimizer, "inner_optimizer", optimizer).use_ema and len(variables)
+        ]
 
     def graph(self, x, y) -> tf.Graph:
         """The graph that trains on such a batch."""
@@ -196,20 +222,8 @@ class TrainStep(BaseTrainStep):
     def l2(self) -> float:
         return self._l2 * half_squares(self.model.trainable_variables)
 
-    def finish(self) -> bool:
-        return finish([(self.optimizer, self.model.trainable_variables)])
-
-
-def finish(optimizers: Sequence[tuple[keras.optimizers.Optimizer, list[keras.Variable]]]) -> bool:
-    """Gives variables their averages where the optimizer keeps some; True if any did."""
-    averaging = [
-        (optimizer, variables)
-        for optimizer, variables in optimizers
-        if getattr(optimizer, "inner_optimizer", optimizer).use_ema and len(variables)
-    ]
-    for optimizer, variables in averaging:
-        optimizer.finalize_variable_values(variables)
-    return bool(averaging)
+    def updates(self) -> list[tuple[keras.optimizers.Optimizer, list[keras.Variable]]]:
+        return [(self.optimizer, self.model.trainable_variables)]
 
 
 def computes_in_float16(model: keras.Model) -> bool:

@@ -241,7 +241,8 @@ class Trainer:
         if found.top1 > state.best:
             state.best, state.best_step = found.top1, step
             self._save("best")
-        state.stopped = self._hooks.stop(step)
+        with self._step.averaged():  # a hook judges the weights that training would end with
+            state.stopped = self._hooks.stop(step)
         if state.stopped:
             logging.info("step %d: %s, training ends", step, state.stopped)
         elif self._patience(found.top1):

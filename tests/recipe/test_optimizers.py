@@ -177,12 +177,30 @@ def test_averages_are_of_what_the_step_after_the_step_leaves():
     variable = keras.Variable(START, name="kernel")
     optimizer = SGD(RATE, use_ema=True, ema_momentum=0.5, after_step=Shrink())
     value, average = START.astype("float64"), None
-    for gradient in GRADIENTS:
+    for n, gradient in enumerate(GRADIENTS):
         apply(optimizer, [gradient], [variable])
         value = shrunk(value - RATE * gradient)
-        average = value if average is None else (average + value) / 2
+        share = min(0.5, (1 + n) / (10 + n))
+        average = value if average is None else share * average + (1 - share) * value
     optimizer.finalize_variable_values([variable])
     np.testing.assert_allclose(to_numpy(variable.value), average, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_averages_of_few_steps_are_of_these_alone(start):
+    variable, seen = keras.Variable([1.0, -2.0]), []
+    optimizer = SGD(0.1, use_ema=True, ema_momentum=0.3, average_from=start)
+    for step in range(8):
+        optimizer.apply([ops.convert_to_tensor([step - 2.0, 1.0])], [variable])
+        seen.append(to_numpy(variable))
+    average = seen[start]
+    for n, value in enumerate(seen[start + 1 :], 1):
+        share = min(0.3, (1 + n) / (10 + n))
+        average = share * average + (1 - share) * value
+    optimizer.finalize_variable_values([variable])
+    np.testing.assert_allclose(to_numpy(variable), average, rtol=1e-5)
+    again = SGD.from_config(optimizer.get_config())
+    assert again.average_from == start
 
 
 def test_accumulated_gradients_have_one_step_after_the_step():

@@ -87,6 +87,33 @@ def test_a_modern_phase_mixes_examples_and_averages_weights(arrays, tmp_path):
     assert found[0].result.valid_accuracy == pytest.approx(right.mean(), abs=1e-6)
 
 
+@pytest.mark.slow
+def test_averages_begin_with_the_assignments(arrays):
+    """In the first step after the warm-up they are the weights themselves."""
+    found = []
+    for ema in (0.0, 0.9):
+        recipe = dataclasses.replace(RECIPE, warmup_epochs=0.025, ema=ema)  # a step
+        grouped = group(make_network())
+        sn.learn_groups(grouped, *arrays[:2], recipe, loop=sn.Loop(max_steps=2), method="balanced")
+        found.append([v.numpy() for v in grouped.trainable_variables])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_with_averages_patience_only_ends_the_phase():
+    rng = np.random.default_rng(3)
+    data = [(rng.normal(size=(64, 6)).astype("float32"), rng.integers(0, 3, 64)) for _ in "ab"]
+    found = []
+    for patience in (0, 50):
+        keras.utils.set_random_seed(1)
+        network = sn.models.mlp((8,), num_classes=3, input_shape=(6,))
+        phase, loop = sn.Phase(epochs=4, rate=0.3, ema=0.5), sn.Loop(patience=patience)
+        sn.finetune(network, *data, phase, loop=loop)
+        found.append(network.get_weights())
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_the_cut_is_checked_and_finetuned(learned, arrays, tmp_path):
     train, valid, test = arrays
     grouped, found, _ = learned

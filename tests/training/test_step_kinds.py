@@ -146,7 +146,11 @@ def test_averaged_weights_are_what_a_step_ends_with():
     for _ in range(3):
         step(IMAGES, LABELS, 0.1)
         seen.append(model.get_weights()[0])
+    average = 2 / 11 * seen[0] + 9 / 11 * seen[1]
+    average = 3 / 12 * average + 9 / 12 * seen[2]
+    with step.averaged():
+        np.testing.assert_allclose(model.get_weights()[0], average, rtol=1e-5)
+    np.testing.assert_array_equal(model.get_weights()[0], seen[2])
     assert step.finish()
-    average = (0.5 * (0.5 * seen[0] + 0.5 * seen[1])) + 0.5 * seen[2]
     np.testing.assert_allclose(model.get_weights()[0], average, rtol=1e-5)
     assert not TrainStep(model, CrossEntropy(), SGD(0.0)).finish()
