@@ -135,6 +135,26 @@ def _function(op: Any) -> str | None:
     return None if name in ("NoneType", "linear") else name
 
 
+def end_function(model: keras.Model) -> str | None:
+    """Name of the function that a model's first output ends in, such as ``"softmax"``.
+
+    None for logits.
+
+    Raises:
+      PlanError: the model has no graph.
+
+    >>> images = keras.Input((6,))
+    >>> end_function(keras.Model(images, keras.layers.Dense(4, activation="sigmoid")(images)))
+    'sigmoid'
+    """
+    graph = read_graph(model)
+    makers = graph.producers()
+    if graph.outputs[0] not in makers:
+        return None
+    name = _function(graph.calls[makers[graph.outputs[0]]].op)
+    return name and name.lower()
+
+
 def rebuild(name: str, graph: Graph, make: Callable[[Call], Any]) -> keras.Model:
     """Builds the model of a graph anew, with the same weights.
 

@@ -61,6 +61,29 @@ def _functional(model: Any) -> Any | None:
     return model if isinstance(model, Functional) else None
 
 
+def functional_model(model: keras.Model) -> keras.Model:
+    """The functional model behind a model: itself, or that of a built ``Sequential``.
+
+    Layers and weights are those of the model. A ``Sequential`` has no ``input`` and ``output``,
+    which the functional model behind it has.
+
+    Raises:
+      PlanError: the model is subclassed or not built.
+    """
+    found = model._functional if isinstance(model, keras.Sequential) else model
+    if not isinstance(found, Functional):
+        raise PlanError(_without_graph(model))
+    return found
+
+
+def _without_graph(model: Any) -> str:
+    return (
+        f"Model '{getattr(model, 'name', model)}' ({type(model).__name__}) has no functional "
+        "graph; build it with keras.Input and keras.Model(inputs, outputs), or call "
+        "Sequential.build(input_shape) first."
+    )
+
+
 def read_graph(model: keras.Model) -> Graph:
     """Reads a functional (or built sequential) model as a ``Graph``.
 
@@ -74,11 +97,7 @@ def read_graph(model: keras.Model) -> Graph:
         )
     functional = _functional(model)
     if functional is None:
-        raise PlanError(
-            f"Model '{getattr(model, 'name', model)}' ({type(model).__name__}) has no functional "
-            "graph; build it with keras.Input and keras.Model(inputs, outputs), or call "
-            "Sequential.build(input_shape) first."
-        )
+        raise PlanError(_without_graph(model))
     return _Reader().read(functional)
 
 
@@ -266,6 +285,7 @@ def _is_random(layer: keras.layers.Layer) -> bool:
 def nested_models(model: keras.Model) -> list[tuple[keras.Model, list, list]]:
     """Models that a functional model calls: (model, input tensors, output tensors)."""
     found = []
+    model = functional_model(model)
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             if isinstance(node.operation, keras.Model):

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.graph.keras_reader import all_layers
+from splitnet_tf.graph.keras_reader import all_layers, functional_model
 
 POLICY = "mixed_bfloat16"
 
@@ -62,7 +62,8 @@ class InBfloat16(keras.layers.Layer):
 def in_bfloat16(model: keras.Model) -> keras.Model:
     """A model that computes in bfloat16 with the weights of ``model``, of the same inputs."""
     inputs = keras.tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name), model.input
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
+        functional_model(model).input,
     )
     return keras.Model(inputs, InBfloat16(model)(inputs), name=model.name)
 

@@ -13,6 +13,7 @@ import keras
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.keras_reader import functional_model
 
 
 class _LogitsLoss(keras.losses.Loss):
@@ -186,6 +187,7 @@ def for_compile(loss: keras.losses.Loss | HeadLosses, model: keras.Model):
 
 def output_names(model: keras.Model) -> list[str]:
     """Names of a model's outputs: the keys of a dict of outputs, else the last layers' names."""
+    model = functional_model(model)
     return list(model.output if isinstance(model.output, dict) else model.output_names)
 
 

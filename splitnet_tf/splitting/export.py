@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import RunError
+from splitnet_tf.graph.keras_reader import functional_model
 from splitnet_tf.graph.mixed_precision import in_bfloat16
 from splitnet_tf.splitting import Node, SplitTree, WholeModel
 from splitnet_tf.storage.models import save_model
@@ -162,7 +163,8 @@ def _write(
         with _quiet():
             if name == "onnx":  # Keras takes only models that have been called once
                 zeros = [np.zeros(example_shape(x, 1), x.dtype) for x in model.inputs]
-                model(keras.tree.pack_sequence_as(model.input, zeros), training=False)
+                form = functional_model(model).input
+                model(keras.tree.pack_sequence_as(form, zeros), training=False)
             written = in_bfloat16(model) if bfloat16 and name == BFLOAT16 else model
             written.export(str(folder / file), format=kind, verbose=False)
     except OSError:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from splitnet_tf.errors import PlanError
+from splitnet_tf.graph.keras_reader import functional_model
 from splitnet_tf.splitting.tree import SplitTree, WholeModel
 
 
@@ -61,8 +62,9 @@ def _prepared(
     ]
     fed = [front(x) if is_raw else x for x, is_raw in zip(inputs, raw, strict=True)]
     # ``call``, not the model itself: the layers stay in one flat model.
-    outputs = model.call(keras.tree.pack_sequence_as(model.input, fed))
-    return keras.Model(keras.tree.pack_sequence_as(model.input, inputs), outputs, name=model.name)
+    form = functional_model(model).input
+    outputs = model.call(keras.tree.pack_sequence_as(form, fed))
+    return keras.Model(keras.tree.pack_sequence_as(form, inputs), outputs, name=model.name)
 
 
 def _raw(x: Any, dtype: str) -> Any:

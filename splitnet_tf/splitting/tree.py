@@ -88,10 +88,9 @@ class SplitTree:
     """
 
     def __init__(self, model: keras.Model):
-        found, made_by = {}, {}
-        for t, x in enumerate(model.inputs):
-            made_by[id(x)] = Feed(None, t)
-        for nested, inputs, outputs in nested_models(model):
+        nodes = nested_models(model)
+        found, made_by = {}, {id(x): Feed(None, t) for t, x in enumerate(model.inputs)}
+        for nested, inputs, outputs in nodes:
             found[nested.name] = (nested, tuple(made_by[id(x)] for x in inputs))
             made_by.update({id(x): Feed(nested.name, i) for i, x in enumerate(outputs)})
         if TRUNK not in found or HEAD not in found:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import ArgumentError, RunError
-from splitnet_tf.graph.keras_reader import all_layers
+from splitnet_tf.graph.keras_reader import all_layers, functional_model
 from splitnet_tf.splitting import SplitTree, WholeModel
 from splitnet_tf.splitting.export import BFLOAT16, example_shape
 
@@ -116,7 +116,7 @@ def _expected(tree: SplitTree | WholeModel, inputs: Any) -> dict[str, np.ndarray
     """Inputs, and outputs of the tree and its nodes, by the names that the process asks for."""
 
     def run(model, xs):
-        made = model(keras.tree.pack_sequence_as(model.input, xs), training=False)
+        made = model(keras.tree.pack_sequence_as(functional_model(model).input, xs), training=False)
         return keras.tree.flatten(made)
 
     # On the processor, as the other process: a GPU may multiply in fewer digits.
@@ -159,7 +159,7 @@ def first_examples(model: keras.Model, inputs: Any) -> Any:
             f"shapes {', '.join(str(x.shape) for x in flat)}."
         )
     cast = [x.astype(t.dtype) for x, t in zip(flat, model.inputs, strict=True)]
-    return keras.tree.pack_sequence_as(model.input, cast)
+    return keras.tree.pack_sequence_as(functional_model(model).input, cast)
 
 
 def drawn_inputs(model: keras.Model, seed: int = 0) -> Any:
@@ -188,4 +188,4 @@ def drawn_inputs(model: keras.Model, seed: int = 0) -> Any:
                 "which is not drawn; or `check=False`."
             )
         drawn.append(values.astype(x.dtype))
-    return keras.tree.pack_sequence_as(model.input, drawn)
+    return keras.tree.pack_sequence_as(functional_model(model).input, drawn)

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 
 from splitnet_tf.data.feeds import Feed
-from splitnet_tf.errors import ArgumentError, PlanError
-from splitnet_tf.graph import logits_model
+from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.copying import end_function
+from splitnet_tf.graph.keras_reader import functional_model
 from splitnet_tf.graph.state import without_settings
 from splitnet_tf.grouping.recipe import GroupingRecipe
 from splitnet_tf.parallel import DataParallelTrainStep, data_parallel_devices
@@ -71,18 +72,21 @@ def classifier_loss(model: keras.Model, label_smoothing: float) -> keras.losses.
     """The loss of a model that returns logits, see ``loss_for``.
 
     Raises:
-      ArgumentError: the model ends in a softmax, which must be taken off first.
+      ArgumentError: the model ends in a softmax or sigmoid, which must be taken off first.
+      PlanError: the model is subclassed or not built.
     """
-    if len(model.outputs) == 1 and len(model.outputs[0].shape) == 2:
-        try:
-            ends_in_logits = logits_model(model) is model
-        except PlanError:  # in a function of its own
-            ends_in_logits = True
-        if not ends_in_logits:
-            raise ArgumentError(
-                f"Model '{model.name}' ends in a softmax, but logits are needed; take it off with "
-                "splitnet_tf.logits_model(model)."
-            )
+    end = end_function(model) if len(functional_model(model).outputs) == 1 else None
+    if end == "softmax":
+        raise ArgumentError(
+            f"Model '{model.name}' ends in a softmax, but logits are needed; take it off with "
+            "splitnet_tf.logits_model(model)."
+        )
+    if end == "sigmoid":
+        raise ArgumentError(
+            f"Model '{model.name}' ends in a sigmoid, but logits are needed; take it off with "
+            "splitnet_tf.logits_model(model, multi_label=True), and pass "
+            "`loss=BinaryCrossEntropy()` where an image has several labels."
+        )
     return loss_for(model, label_smoothing)
 
 

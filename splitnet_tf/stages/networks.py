@@ -13,6 +13,7 @@ from splitnet_tf import models
 from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph import logits_model
+from splitnet_tf.graph.keras_reader import functional_model
 from splitnet_tf.grouping import Grouping
 from splitnet_tf.recipe.losses import output_names
 from splitnet_tf.storage.models import load_model
@@ -99,8 +100,9 @@ def check_run_folder(name: str, path: Path, first: str = "make it first") -> Non
 
 def named_outputs(model: keras.Model) -> dict[str, Any]:
     """Outputs of a model by name, see ``output_names``."""
-    if isinstance(model.output, dict):
-        return dict(model.output)
+    output = functional_model(model).output
+    if isinstance(output, dict):
+        return dict(output)
     return dict(zip(output_names(model), model.outputs, strict=True))
 
 

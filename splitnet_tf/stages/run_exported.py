@@ -35,7 +35,9 @@ def load_keras(file, entry):
     model = keras.models.load_model(file)
 
     def call(xs):
-        return keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, xs)))
+        sequential = isinstance(model, keras.Sequential)  # takes one tensor
+        inputs = model.inputs[0] if sequential else model.input
+        return keras.tree.flatten(model(keras.tree.pack_sequence_as(inputs, xs)))
 
     return call
 

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
+from splitnet_tf.graph.keras_reader import functional_model
+
 
 def write_run(
     writer: tf.summary.SummaryWriter, model: keras.Model, settings: Mapping[str, Any]
@@ -27,7 +29,7 @@ def write_run(
     }
     forward = tf.function(lambda images: model(images, training=False), autograph=False)
     inputs = keras.tree.map_structure(
-        lambda x: tf.TensorSpec((1, *x.shape[1:]), x.dtype), model.input
+        lambda x: tf.TensorSpec((1, *x.shape[1:]), x.dtype), functional_model(model).input
     )
     with writer.as_default(step=0):
         hparams.hparams(plain)
