@@ -132,8 +132,8 @@ def define_recipe_flags() -> None:
     define_float(
         "ema",
         0.0,
-        "Momentum of the averaged weights that training ends with, such as 0.998; 0 for none. It is "
-        "at most (1 + n) / (10 + n) after n steps, which a grouping counts from its warm-up's end.",
+        "Momentum of the averaged weights that training ends with, such as 0.998; 0 for none. It "
+        "is at most (1 + n) / (10 + n) after n steps, which a grouping counts from its warm-up's end.",
         0,
         0.99999,
     )
