@@ -133,7 +133,7 @@ def define_recipe_flags() -> None:
         "ema",
         0.0,
         "Momentum of the averaged weights that training ends with, such as 0.998; 0 for none. It "
-        "is at most (1 + n) / (10 + n) after n steps, which a grouping counts from its warm-up's end.",
+        "is at most (1 + n) / (10 + n) after n steps, in a grouping n after the warm-up.",
         0,
         0.99999,
     )

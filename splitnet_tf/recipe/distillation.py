@@ -11,8 +11,8 @@ from keras import ops
 
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.losses import CrossEntropy
-
-_FAR = 1e9  # stands for minus infinity among logits
+from splitnet_tf.recipe.teaching_weights import FAR as _FAR
+from splitnet_tf.recipe.teaching_weights import check_groups, check_teaching
 
 
 def distillation(student, teacher, temperature: float):
@@ -86,7 +86,7 @@ class TaughtCrossEntropy(CrossEntropy):
 
     Labels are as ``CrossEntropy`` takes them, or of ``with_answers``: the class number, or a share
     of each class, and then the teacher's logits. Without the teacher's logits D is left out, and
-    the cross entropy is whole.
+    the cross entropy is whole. With ``teacher_weight`` 0 labels have no teacher's logits.
 
     Args:
       teacher_weight: float from 0 to 1, share of the teacher. Defaults to 0.5.
@@ -98,7 +98,8 @@ class TaughtCrossEntropy(CrossEntropy):
       label_smoothing, name, reduction: see ``CrossEntropy``.
 
     Raises:
-      ArgumentError: a value out of its range, or groups that are needed and not given.
+      ArgumentError: a value out of its range, or groups that are needed and not given; in a call,
+        labels of another width, or groups of another number of classes than the logits have.
     """
 
     def __init__(
@@ -113,14 +114,10 @@ class TaughtCrossEntropy(CrossEntropy):
         reduction: str | None = "sum_over_batch_size",
     ):
         super().__init__(label_smoothing, name, reduction)
-        if not 0 <= teacher_weight <= 1:
-            raise ArgumentError(f"`teacher_weight` must be from 0 to 1; got {teacher_weight!r}.")
-        if not 0 < temperature < _FAR:
-            raise ArgumentError(f"`temperature` must be above 0; got {temperature!r}.")
-        if not 0 <= group_weight < _FAR:
-            raise ArgumentError(f"`group_weight` must be 0 or more; got {group_weight!r}.")
+        check_teaching("teacher_weight", teacher_weight, temperature, parts, group_weight)
         if groups is None and (group_weight or parts is not None):
             raise ArgumentError("`groups` of the classes are needed for a loss on groups.")
+        check_groups(groups)
         self.teacher_weight = teacher_weight
         self.temperature = temperature
         self.groups = None if groups is None else [int(g) for g in groups]
@@ -129,27 +126,51 @@ class TaughtCrossEntropy(CrossEntropy):
 
     def call(self, y_true, y_pred):
         """The loss of each example, float32 (B,)."""
-        labels, teacher = _apart(y_true, y_pred)
+        labels, teacher = self._apart(y_true, y_pred)
         loss = super().call(labels, y_pred)
         if teacher is not None:
             taught = self._divergence(y_pred, teacher)
             loss = (1.0 - self.teacher_weight) * loss + self.teacher_weight * taught
         if self.group_weight:
-            loss += self.group_weight * group_cross_entropy(labels, y_pred, self._membership())
+            membership = self._membership(y_pred.shape[-1])
+            loss += self.group_weight * group_cross_entropy(labels, y_pred, membership)
         return loss
 
     def accuracy(self, y_true, y_pred):
         """1 for each example whose largest logit is its class, else 0, float32 (B,)."""
-        return super().accuracy(_apart(y_true, y_pred)[0], y_pred)
+        return super().accuracy(self._apart(y_true, y_pred)[0], y_pred)
 
     def _divergence(self, student, teacher):
         if self.parts is None:
             return distillation(student, teacher, self.temperature)
-        return decoupled_distillation(
-            student, teacher, self.temperature, self._membership(), *self.parts
+        membership = self._membership(student.shape[-1])
+        return decoupled_distillation(student, teacher, self.temperature, membership, *self.parts)
+
+    def _apart(self, y_true, y_pred):
+        """Labels, and the teacher's logits where they are there."""
+        classes = y_pred.shape[-1]
+        width = y_true.shape[1] if len(y_true.shape) == 2 else None
+        if width in (None, 1, classes) or classes == 1:
+            return y_true, None
+        if self.teacher_weight and width == classes + 1:
+            return ops.cast(y_true[:, 0], "int32"), y_true[:, 1:]
+        if self.teacher_weight and width == 2 * classes:
+            return y_true[:, :classes], y_true[:, classes:]
+        answers = "; with `teacher_weight=0` they have no teacher's logits"
+        if self.teacher_weight:
+            answers = f", and with a teacher's logits (B, {classes + 1}) or (B, {2 * classes})"
+        raise ArgumentError(
+            f"Labels must be class numbers (B,) or (B, 1), or shares (B, {classes}) as the logits"
+            f"{answers}; got the shape {tuple(y_true.shape)}. Give labels and a teacher of the "
+            "model's classes."
         )
 
-    def _membership(self):
+    def _membership(self, classes: int):
+        if len(self.groups) != classes:
+            raise ArgumentError(
+                f"`groups` are of {len(self.groups)} classes, the logits of {classes}; give the "
+                "group of each class."
+            )
         return ops.one_hot(ops.convert_to_tensor(self.groups), max(self.groups) + 1)
 
     def get_config(self):
@@ -176,13 +197,3 @@ def with_answers(labels, teacher_logits):
     if len(labels.shape) == 1 or labels.shape[-1] == 1:
         labels = ops.reshape(labels, (-1, 1))
     return ops.concatenate([labels, teacher_logits], axis=1)
-
-
-def _apart(y_true, y_pred):
-    """Labels, and the teacher's logits where they are there."""
-    classes = y_pred.shape[-1]
-    if len(y_true.shape) == 2 and y_true.shape[1] == classes + 1 > 2:
-        return ops.cast(y_true[:, 0], "int32"), y_true[:, 1:]
-    if len(y_true.shape) == 2 and y_true.shape[1] == 2 * classes > 2:
-        return y_true[:, :classes], y_true[:, classes:]
-    return y_true, None

@@ -108,8 +108,8 @@ class RunDirectory:
         if self.config.exists():
             found = read_config(self.path)
             earlier = {
-                # Runs made before data had digests have those of now.
-                "data_digest": config.get("data_digest"),
+                # Runs made before data and a teacher's layers had digests have those of now.
+                **{name: config.get(name) for name in ("data_digest", "teacher_architecture")},
                 **self._today(found),
             }
             digest = found.get("data_digest")

@@ -61,7 +61,7 @@ def finetune(
     test: Any = None,
     loop: Loop = Loop(),  # noqa: B008
     loss: keras.losses.Loss | None = None,
-    teacher: keras.Model | None = None,
+    teacher: keras.Model | SplitTree | None = None,
     teaching: Teaching = Teaching(),  # noqa: B008
     grouping: Grouping | None = None,
     class_weight: Mapping[int, float] | None = None,
@@ -86,8 +86,9 @@ def finetune(
       loop: intervals, precision, patience. With patience the model ends with its best weights, or
         with the averages of its last step where the phase has ``ema``.
       loss: in place of softmax cross entropy, see ``learn_groups``.
-      teacher: trained network of the same classes, whose answers the model learns as well. It takes
-        the same inputs and returns logits. Defaults to none.
+      teacher: trained network of the same classes, whose answers the model learns as well:
+        functional, sequential or a tree. It takes the same inputs and returns logits. Defaults to
+        none.
       teaching: weights of the teacher and of the loss on groups.
       grouping: groups of the classes, for a loss on groups or a teacher in two parts.
       class_weight: weight of each class in the loss, by its number. Defaults to none.

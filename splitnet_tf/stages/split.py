@@ -103,7 +103,7 @@ def split(
     recalibrate_batches: int = 100,
     dropout: float | None = None,
     loss: keras.losses.Loss | None = None,
-    teacher: keras.Model | None = None,
+    teacher: keras.Model | SplitTree | None = None,
     teaching: Teaching = Teaching(),  # noqa: B008
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,

@@ -252,7 +252,8 @@ def test_averaged_weights_are_the_average(data, tmp_path):
     steps = Weights(plain.layers[1].kernel)
     train(plain, data, tmp_path / "b", Phase(1, 0.05), callbacks=[steps])
     one, two, three = steps.seen
-    expected = 0.9 * (0.9 * one + 0.1 * two) + 0.1 * three
+    expected = 2 / 11 * one + 9 / 11 * two
+    expected = 3 / 12 * expected + 9 / 12 * three
     found = to_numpy(averaged.layers[1].kernel)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     assert np.abs(found - three).max() > 1e-4

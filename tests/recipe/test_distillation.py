@@ -122,11 +122,61 @@ def test_it_comes_back_from_its_config():
         {"group_weight": 1.0},
         {"parts": (1, 1)},
         {"group_weight": -1.0, "groups": [0, 1]},
+        {"groups": [0, -1]},
+        {"groups": ["a", "b"]},
+        {"parts": (1,), "groups": [0, 1]},
+        {"parts": (1, -5), "groups": [0, 1]},
+        {"parts": "1,1", "groups": [0, 1]},
     ],
 )
 def test_values_that_cannot_be_are_refused(arguments):
     with pytest.raises(ArgumentError, match="`"):
         TaughtCrossEntropy(**arguments)
+
+
+def test_labels_of_another_width_are_refused():
+    loss = TaughtCrossEntropy(0.5, 4.0)
+    for width in (4, 7, 11):
+        with pytest.raises(ArgumentError, match=r"or shares \(B, 5\) .* \(B, 6\) or \(B, 10\)"):
+            loss(np.ones((6, width), "float32"), STUDENT)
+    # Without a teacher labels of one class too many are no answers.
+    with pytest.raises(ArgumentError, match="`teacher_weight=0`"):
+        TaughtCrossEntropy(0.0, groups=GROUPS, group_weight=1.0)(np.eye(6)[LABELS], STUDENT)
+    with pytest.raises(ArgumentError, match="`groups` are of 2 classes, the logits of 5"):
+        TaughtCrossEntropy(0.0, groups=[0, 1], group_weight=1.0)(LABELS, STUDENT)
+
+
+def test_class_weights_beside_answers():
+    """They are sample weights, and ``fit`` refuses its own, which would read the answers."""
+    keras.utils.set_random_seed(4)
+    teacher, student = (
+        keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]) for _ in range(2)
+    )
+    x, y = np.random.default_rng(2).normal(size=(6, 5)).astype("float32"), np.arange(6) % 3
+    for labels in (y, np.eye(3)[y]):
+        data = TaughtData((x, labels, np.arange(6.0)), teacher, 6, class_weight={1: 0.5, 2: 3})
+        found = data[0]
+        order = [int(np.flatnonzero((x == row).all(axis=1))[0]) for row in found[0]]
+        wanted = np.array([1, 0.5, 3])[y] * np.arange(6)
+        np.testing.assert_allclose(found[2], wanted[order])
+    student.compile("sgd", TaughtCrossEntropy())
+    with pytest.raises(ValueError, match="`class_weight` and `sample_weight`"):
+        student.fit(TaughtData((x, y), teacher), class_weight={0: 2.0}, verbose=0)
+    with pytest.raises(ArgumentError, match="`class_weight` must give"):
+        TaughtData((x, y), teacher, class_weight={0: -1.0})
+
+
+def test_a_teacher_of_other_answers_is_refused():
+    x, y = np.zeros((4, 5), "float32"), np.array([0, 1, 2, 3])
+    inputs = keras.Input((5,))
+    teacher = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    for labels in (y, np.eye(4)[y], np.eye(2)[y % 2]):
+        with pytest.raises(ArgumentError, match="`teacher` answers with 3 classes"):
+            TaughtData((x, labels), teacher)[0]
+    with pytest.raises(ArgumentError, match="`teacher` .* ends in a softmax"):
+        TaughtData((x, y), keras.Model(inputs, keras.layers.Softmax()(teacher(inputs))))
+    with pytest.raises(ArgumentError, match="`teacher` must be a Keras model"):
+        TaughtData((x, y), "teacher.keras")
 
 
 def test_data_with_answers_for_fit():

@@ -1,10 +1,15 @@
 """A teacher and a loss on groups while a tree is finetuned."""
 
+import json
+
+import keras
 import numpy as np
 import pytest
 
 import splitnet_tf as sn
-from splitnet_tf.stages.teaching import Teaching
+from splitnet_tf.runs.names import CONFIG
+from splitnet_tf.stages.architecture import architecture_digest
+from splitnet_tf.stages.teaching import Teaching, check_teacher, plain_teacher
 from tests.stages.conftest import SECTIONS, make_network
 
 PHASE = sn.Phase(epochs=5, rate=0.1, l2=0.0)
@@ -74,6 +79,29 @@ def test_another_teacher_is_another_run(teacher, arrays, tmp_path):
         sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=make_network(), **more)
     with pytest.raises(sn.RunError, match="teaching_temperature"):
         sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, **more)
+    scaled = keras.Input((16, 16, 3))
+    scaled = keras.Model(scaled, teacher(keras.layers.Rescaling(0.5)(scaled)))
+    with pytest.raises(sn.RunError, match="teacher_architecture"):
+        sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=scaled, **more)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    del config["teacher_architecture"]  # as in runs of earlier versions
+    (tmp_path / CONFIG).write_text(json.dumps(config))
+    sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=teacher, **more)
+
+
+def test_the_digest_of_an_architecture_is_that_of_its_function():
+    def network(activation="relu", dtype="float32"):
+        inputs = keras.Input((6,))
+        x = keras.layers.Dense(4, activation=activation, dtype=dtype)(inputs)
+        return keras.Model(inputs, 2.0 * keras.layers.Dense(3)(x))
+
+    found = architecture_digest(network())
+    frozen = network()
+    frozen.compile("sgd", "mse")
+    frozen.trainable = False
+    assert found == architecture_digest(network()) == architecture_digest(frozen)
+    assert found != architecture_digest(network("tanh"))
+    assert found != architecture_digest(network(dtype="bfloat16"))
 
 
 def test_a_teacher_that_does_not_fit_is_refused(teacher, arrays):
@@ -86,3 +114,39 @@ def test_a_teacher_that_does_not_fit_is_refused(teacher, arrays):
         sn.finetune(tree, *arrays[:2], PHASE, teacher=other)
     with pytest.raises(sn.ArgumentError, match="`grouping` is needed"):
         sn.finetune(tree, *arrays[:2], PHASE, teaching=Teaching(group_weight=1.0))
+    for wrong in (keras.Sequential([keras.layers.Dense(8)]), "runs/teacher"):
+        with pytest.raises(sn.ArgumentError, match="`teacher` must be a functional Keras model"):
+            sn.finetune(tree, *arrays[:2], PHASE, teacher=wrong)
+    with pytest.raises(sn.ArgumentError, match="no effect without `teacher`"):
+        sn.finetune(tree, *arrays[:2], PHASE, teaching=Teaching(weight=0.9))
+
+
+def test_a_softmax_or_a_grouping_of_other_classes_is_refused(teacher, arrays):
+    soft = keras.Model(teacher.input, keras.layers.Softmax()(teacher.output), name="soft")
+    with pytest.raises(sn.ArgumentError, match="`teacher`: Model 'soft' ends in a softmax"):
+        sn.finetune(make_network(), *arrays[:2], PHASE, teacher=soft)
+    with pytest.raises(sn.ArgumentError, match="Model 'soft' ends in a softmax"):
+        sn.finetune(soft, *arrays[:2], PHASE, teacher=teacher)
+    other = sn.models.mlp((8,), num_classes=5, input_shape=(16, 16, 3))
+    grouping = sn.Grouping.even(sn.SplitPlan.from_sections(other, [("logits", 2)]))
+    with pytest.raises(sn.ArgumentError, match="`grouping` has 5 classes, model 'own' 8"):
+        teaching = Teaching(parts=(1.0, 1.0))
+        more = {"teacher": teacher, "teaching": teaching, "grouping": grouping}
+        sn.finetune(make_network(), *arrays[:2], PHASE, **more)
+
+
+def test_a_teacher_of_images_of_any_size_or_a_tree_fits(teacher):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(inputs)
+    check_teacher(keras.Model(inputs, keras.layers.Dense(8)(x)), teacher)
+    tree, _ = tree_of(teacher)
+    assert plain_teacher(tree) is tree.model
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"weight": 2}, {"weight": "1"}, {"temperature": 0}, {"parts": (1, 1, 1)}, {"parts": (0, 0)}],
+)
+def test_weights_that_cannot_be_are_refused(wrong):
+    with pytest.raises(sn.ArgumentError, match=f"`{next(iter(wrong))}` must be"):
+        Teaching(**wrong)
