@@ -1,15 +1,15 @@
 """A teacher and a loss on groups while a tree is finetuned."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 import splitnet_tf as sn
+from splitnet_tf.runs import read_config
 from splitnet_tf.runs.names import CONFIG
 from splitnet_tf.stages.architecture import architecture_digest
 from splitnet_tf.stages.teaching import Teaching, check_teacher, plain_teacher
+from splitnet_tf.storage.json_files import write_json
 from tests.stages.conftest import SECTIONS, make_network
 
 PHASE = sn.Phase(epochs=5, rate=0.1, l2=0.0)
@@ -83,9 +83,9 @@ def test_another_teacher_is_another_run(teacher, arrays, tmp_path):
     scaled = keras.Model(scaled, teacher(keras.layers.Rescaling(0.5)(scaled)))
     with pytest.raises(sn.RunError, match="teacher_architecture"):
         sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=scaled, **more)
-    config = json.loads((tmp_path / CONFIG).read_text())
+    config = read_config(tmp_path)
     del config["teacher_architecture"]  # as in runs of earlier versions
-    (tmp_path / CONFIG).write_text(json.dumps(config))
+    write_json(tmp_path / CONFIG, config)
     sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=teacher, **more)
 
 
