@@ -72,10 +72,7 @@ def define_split_flags() -> None:
     define_integer("ngroups1", 2, "Groups of the logits.", 1, 10_000)
     define_integer("ngroups2", 2, "Groups of the third stage of the Wide ResNet.", 1, 10_000)
     define_integer("ngroups3", 2, "Groups of the second stage of the Wide ResNet.", 1, 10_000)
-    order = "The paper's order; the 2017 code numbered them otherwise."
-    define_float("gamma1", 1.0, f"Weight of R_W, the weights between groups. {order}", 0, 1e6)
-    define_float("gamma2", 1.0, f"Weight of R_D, the overlap of groups. {order}", 0, 1e6)
-    define_float("gamma3", 10.0, f"Weight of R_E, the imbalance of groups. {order}", 0, 1e6)
+    define_gamma_flags()
     flags.DEFINE_enum(
         "scaling",
         "unit",
@@ -94,6 +91,25 @@ def define_split_flags() -> None:
         False,
         "Multiply the split kernels by a block mask that closes while the groups are learned, so "
         "that the cross entropy reaches the assignments.",
+    )
+
+
+def define_gamma_flags() -> None:
+    """Flags of the weights of the split losses."""
+    order = "The paper's order; the 2017 code numbered them otherwise."
+    define_float("gamma1", 1.0, f"Weight of R_W, the weights between groups. {order}", 0, 1e6)
+    define_float("gamma2", 1.0, f"Weight of R_D, the overlap of groups. {order}", 0, 1e6)
+    define_float("gamma3", 10.0, f"Weight of R_E, the imbalance of groups. {order}", 0, 1e6)
+
+
+def define_pace_flag() -> None:
+    """``--assignment_lr_scale``."""
+    define_float(
+        "assignment_lr_scale",
+        8.0,
+        "Learning rate of the assignments relative to that of the weights.",
+        0,
+        10_000,
     )
 
 
@@ -119,13 +135,7 @@ def define_learning_flags() -> None:
     )
     define_start_flags()
     define_float("warmup_epochs", 5.0, "Epochs before the split losses set in.", 0, MAX_EPOCHS)
-    define_float(
-        "assignment_lr_scale",
-        8.0,
-        "Learning rate of the assignments relative to that of the weights.",
-        0,
-        10_000,
-    )
+    define_pace_flag()
     flags.DEFINE_boolean("finetune", False, "Multiply the gradients of the split layers by ten.")
     define_given_flags()
     define_end_flags()

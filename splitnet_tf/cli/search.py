@@ -23,6 +23,7 @@ from splitnet_tf.cli.define import (
     define_new_file,
     define_text,
 )
+from splitnet_tf.cli.grouping_flags import define_gamma_flags, define_pace_flag
 from splitnet_tf.cli.output import define_output_flags, show
 from splitnet_tf.cli.program import run_program
 from splitnet_tf.cli.training_flags import (
@@ -57,6 +58,8 @@ def define_flags() -> None:
     define_float(
         "group_epochs", 1.0, "Epochs of learning the groups of each cut.", 0.001, MAX_EPOCHS
     )
+    define_gamma_flags()
+    define_pace_flag()
     flags.DEFINE_boolean(
         "exhaustive",
         False,
@@ -70,6 +73,7 @@ def define_flags() -> None:
 
 def main() -> None:
     take_recipe()
+    recipe = grouping_recipe()
     set_seeds()
     dataset = load_data()
     if dataset.multi_label or dataset.classifiers is not None:
@@ -79,9 +83,6 @@ def main() -> None:
     )
     train, valid, _ = split_feeds(dataset, FLAGS.seed, preprocessing)
     phase = Phase(**phase_values())
-    # The same but for the length: trained weights need no warm-up, and the rate stays.
-    learning = {"epochs": FLAGS.group_epochs, "warmup_epochs": 0, "rate_warmup_epochs": 0}
-    learning |= {"schedule": "cosine", "final_rate": phase.rate}
     found = search_cuts(
         model,
         train,
@@ -90,7 +91,8 @@ def main() -> None:
         max_params=FLAGS.max_params,
         max_flops=FLAGS.max_flops,
         num_groups=FLAGS.num_groups,
-        recipe=GroupingRecipe(**{**phase_values(), **learning}),
+        gammas=(FLAGS.gamma1, FLAGS.gamma2, FLAGS.gamma3),
+        recipe=recipe,
         class_weight=class_weights(dataset),
         phase=phase,
         run=FLAGS.train_dir,
@@ -104,6 +106,24 @@ def main() -> None:
     show(found)
     if FLAGS.figure:
         found.draw(FLAGS.figure)
+
+
+def grouping_recipe() -> GroupingRecipe:
+    """The recipe by which the groups of each cut are learned.
+
+    Raises:
+      flags.Error: two lengths.
+    """
+    if FLAGS.max_steps and FLAGS.group_epochs != FLAGS["group_epochs"].default:
+        raise flags.Error(
+            "--group_epochs has no effect with --max_steps, the length of each training; leave one "
+            "out."
+        )
+    values = phase_values()
+    # That of the finetuning but for the length: trained weights need no warm-up, the rate stays.
+    values |= {"epochs": FLAGS.group_epochs, "warmup_epochs": 0, "rate_warmup_epochs": 0}
+    values |= {"schedule": "cosine", "final_rate": values["rate"]}
+    return GroupingRecipe(**values, pace=FLAGS.assignment_lr_scale)
 
 
 def cli() -> None:

@@ -87,5 +87,7 @@ def teacher(
     found = load_teacher(FLAGS.teacher, grouped, base)
     check_teacher(found, network)
     if FLAGS.teacher != BEFORE:
-        check_same(known_of("teacher", FLAGS.teacher), preprocessing, takes_images(network))
+        given = FLAGS.preprocessing is not None
+        known = known_of("teacher", FLAGS.teacher)
+        check_same(known, preprocessing, takes_images(network), given)
     return found

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from splitnet_tf.errors import ArgumentError, PlanError
-from splitnet_tf.graph import logits_model
+from splitnet_tf.graph.copying import end_function
 from splitnet_tf.recipe.distillation import with_answers
 
 
@@ -99,12 +99,12 @@ def _check_teacher(teacher: Any) -> None:
             f"{type(teacher).__name__}."
         )
     try:
-        ends_in_logits = logits_model(teacher) is teacher
-    except PlanError:  # without a graph, or with a function of its own at its end
+        end = end_function(teacher)
+    except PlanError:  # without a graph
         return
-    if not ends_in_logits:
+    if end in ("softmax", "sigmoid"):
         raise ArgumentError(
-            f"`teacher` '{teacher.name}' ends in a softmax, but logits are needed; take it off "
+            f"`teacher` '{teacher.name}' ends in a {end}, but logits are needed; take it off "
             "with splitnet_tf.logits_model(teacher)."
         )
 

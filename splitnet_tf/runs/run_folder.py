@@ -109,7 +109,7 @@ class RunDirectory:
             found = read_config(self.path)
             earlier = {
                 # Runs made before data and a teacher's layers had digests have those of now.
-                **{name: config.get(name) for name in ("data_digest", "teacher_architecture")},
+                **{name: config.get(name) for name in ("data_digest", "teacher_layers_digest")},
                 **self._today(found),
             }
             digest = found.get("data_digest")

@@ -14,10 +14,14 @@ import numpy as np
 
 from splitnet_tf.analysis import cost, text_table
 from splitnet_tf.data.feeds import feed_of
-from splitnet_tf.graph import plain_copy
+from splitnet_tf.errors import PlanError
+from splitnet_tf.graph import logits_model, plain_copy
+from splitnet_tf.graph.copying import end_function
 from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.parallel import one_device_forward, place, stream
+from splitnet_tf.recipe.losses import HeadLosses
 from splitnet_tf.splitting import SplitTree, is_tree
+from splitnet_tf.stages.loop import classifier_loss
 from splitnet_tf.training.evaluation import evaluator
 
 BATCH = 100  # examples in a batch of arrays
@@ -159,8 +163,9 @@ def evaluate_model(
     """Measures accuracy, cost and speed of a classifier.
 
     Args:
-      model: functional; returns logits (B, classes). A grouped model is measured as the stock
-        model that it was made of.
+      model: functional; returns logits (B, classes). A softmax at its end, or with several classes
+        an example a sigmoid, is taken off. A grouped model is measured as the stock model that it
+        was made of.
       data: arrays (x, y[, sample weight]), a ``tf.data.Dataset`` or a ``keras.utils.PyDataset``
         of such batches. Labels are integers or one-hot; every example counts once.
       loss: ``BinaryCrossEntropy`` for several classes an example, ``HeadLosses`` for several
@@ -176,6 +181,7 @@ def evaluate_model(
       bfloat16: bool, whether layers of float32 compute in bfloat16. Defaults to False.
 
     Raises:
+      ArgumentError: a sigmoid at the end without ``BinaryCrossEntropy``.
       DataError: no example, inputs that are not finite, or labels that are not classes.
       PlanError, PlacementError: a form or devices that the tree cannot have.
 
@@ -188,6 +194,7 @@ def evaluate_model(
     model = model.model if isinstance(model, SplitTree) else model
     if any(isinstance(layer, GroupedKernel) for layer in model.layers):
         model = plain_copy(model)
+    model = _with_logits(model, loss)
     feed = feed_of(data)
     first = next(iter(feed.evaluation(batch_size)))
     images = first[0]
@@ -287,6 +294,22 @@ def in_precisions(
         if bfloat16:
             found[name + IN_BFLOAT16] = measure(bfloat16=True)
     return Comparison(found)
+
+
+def _with_logits(model: keras.Model, loss: keras.losses.Loss | None) -> keras.Model:
+    """The model without the function of probabilities at its end."""
+    if isinstance(loss, HeadLosses):
+        return model
+    several = getattr(loss, "multi_label", False)
+    try:
+        end = end_function(model)
+    except PlanError:  # without a graph
+        return model
+    if end == ("sigmoid" if several else "softmax"):
+        return logits_model(model, several)
+    if end == "sigmoid":
+        classifier_loss(model, 0.0)  # refuses it
+    return model
 
 
 def _words(name: str) -> str:

@@ -242,12 +242,30 @@ def takes_images(model: keras.Model) -> bool:
     return len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
 
 
-def check_same(known: Known, preprocessing: Preprocessing, images: bool) -> None:
-    """Raises ArgumentError where a model, such as a teacher, takes inputs prepared otherwise."""
+def check_same(
+    known: Known, preprocessing: Preprocessing, images: bool, given: bool = False
+) -> None:
+    """Checks that a model, such as a teacher, takes inputs prepared as the network's are.
+
+    Args:
+      known: facts about the model.
+      preprocessing: of the network.
+      images: bool, whether the data are images.
+      given: bool, whether the user gave ``preprocessing``, which then holds for a model of which
+        nothing is known. Defaults to False.
+
+    Raises:
+      ArgumentError: they are prepared otherwise, or nothing says how.
+    """
     try:
         own, _ = choose_preprocessing(known, None, images)
     except ArgumentError:  # nothing is known of it
-        return
+        if given:
+            return
+        raise ArgumentError(
+            f"{known.what}: nothing says how its images are prepared; give its run folder, or "
+            f"`preprocessing={preprocessing}` if they are prepared as the network's."
+        ) from None
     if own != preprocessing:
         raise ArgumentError(
             f"{known.what} takes inputs prepared by `preprocessing={own}`, the network by "

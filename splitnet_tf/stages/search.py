@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from splitnet_tf.analysis import suggest_cuts, text_table
 from splitnet_tf.analysis.budget import Budget
 from splitnet_tf.analysis.search_figure import search_figure
 from splitnet_tf.data.feeds import Feed, feed_of
-from splitnet_tf.errors import ArgumentError
+from splitnet_tf.errors import ArgumentError, RunError
 from splitnet_tf.graph import plain_copy
 from splitnet_tf.grouping import GroupingRecipe, group_model
 from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.preprocessing import Preprocessing
+from splitnet_tf.runs.names import CONFIG
 from splitnet_tf.splitting import SplitTree
 from splitnet_tf.stages.evaluate import ModelEvaluation, evaluate_model
 from splitnet_tf.stages.learn_groups import learn_groups
@@ -133,6 +134,7 @@ def search_cuts(
     max_params: Budget | str | None = None,
     max_flops: Budget | str | None = None,
     num_groups: int = 2,
+    gammas: tuple[float, float, float] = (1.0, 1.0, 10.0),
     recipe: GroupingRecipe = LEARNING,
     phase: Phase = FINETUNING,
     run: str | Path | None = None,
@@ -154,18 +156,24 @@ def search_cuts(
       max_params, max_flops: only trees with at most so many parameters and FLOPs are tried, a
         number or a share of the model's, such as ``"0.5x"``. Default to no limit.
       num_groups: int, groups of each cut.
+      gammas: three floats of 0 or more, gamma1, gamma2 and gamma3 of ``group_model``.
       recipe, phase: how the groups of each cut are learned, and its tree finetuned.
-      run: folder with the runs of all cuts; the same call goes on where an earlier one stopped.
-        Defaults to none: nothing is kept but the best tree.
+      run: folder with the runs of all cuts, which is not a run's own; the same call goes on where
+        an earlier one stopped. Defaults to none: nothing is kept but the best tree.
       loop: see ``learn_groups``.
       exhaustive: bool, whether all cuts are tried, whatever they lose. Defaults to False.
       class_weight, batch_size, seed, preprocessing, restart: see ``learn_groups``.
 
     Raises:
       ArgumentError: a drop out of its range, or no cut within the budget.
+      RunError: the folder is that of another run.
     """
     if not 0 <= max_accuracy_drop <= 1:
         raise ArgumentError(f"`max_accuracy_drop` must be from 0 to 1; got {max_accuracy_drop!r}.")
+    if run and (Path(run) / CONFIG).is_file():
+        raise RunError(
+            f"`run={run}` is the folder of another run; give a folder for the search alone."
+        )
     cuts = suggest_cuts(model, num_groups).within(max_params, max_flops).cuts
     feeds = feed_of(train, batch_size, seed), feed_of(valid)
     whole = Trial.of(evaluate_model(model, feeds[1]), "whole", 1)
@@ -177,7 +185,8 @@ def search_cuts(
         sections = [(cut.start, num_groups)]
         common = {"loop": loop, "seed": seed, "restart": restart}
         common |= {"preprocessing": preprocessing, "class_weight": class_weight}
-        tree = _try(model, sections, feeds, recipe, phase, folder, common)
+        grouped = group_model(plain_copy(model), sections, *gammas, seed=seed)
+        tree = _try(grouped, feeds, recipe, phase, folder, common)
         kept = folder / "split" if folder else None
         trial = Trial.of(evaluate_model(tree, feeds[1]), cut.start, num_groups, kept)
         found = dataclasses.replace(found, trials=(*found.trials, trial))
@@ -190,16 +199,14 @@ def search_cuts(
 
 
 def _try(
-    model: keras.Model,
-    sections: Sequence[tuple[str, int]],
+    grouped: keras.Model,
     feeds: tuple[Feed, Feed],
     recipe: GroupingRecipe,
     phase: Phase,
     folder: Path | None,
     common: dict[str, Any],
 ) -> SplitTree:
-    """A tree of a copy of the model, its groups learned and finetuned."""
-    grouped = group_model(plain_copy(model), sections, seed=common["seed"])
+    """A tree of a grouped model, its groups learned and finetuned."""
     train, valid = feeds
     runs = {n: folder and folder / n for n in ("group", "split")}
     groups = learn_groups(

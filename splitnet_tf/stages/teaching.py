@@ -174,7 +174,7 @@ def teacher_settings(teacher: keras.Model | SplitTree | None) -> dict[str, str]:
     arrays = [keras.ops.convert_to_numpy(w) for w in teacher.weights]
     return {
         "teacher_digest": digest_arrays(arrays),
-        "teacher_architecture": architecture_digest(teacher),
+        "teacher_layers_digest": architecture_digest(teacher),
     }
 
 

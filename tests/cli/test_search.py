@@ -34,6 +34,10 @@ def test_a_search_and_what_it_leaves(tmp_path):
     assert code == 1 and 'other settings (augment "crop_flip" -> "none")' in text, text[-2000:]
     code, text = run("search", [*command, "--seed=1"], tmp_path / "out", cwd=tmp_path)
     assert code == 1 and "data_digest" in text  # planted data are those of the seed
+    code, text = run("search", [*command, "--group_epochs=2"], tmp_path / "out", cwd=tmp_path)
+    assert code == 2 and "--group_epochs has no effect with --max_steps" in text
+    code, text = run("search", [*command, "--gamma3=5"], tmp_path / "out", cwd=tmp_path)
+    assert code == 1 and "other settings (gamma3 10.0 -> 5.0)" in text
     code, text = run("search", [*command, "--max_params=3"], tmp_path / "out", cwd=tmp_path)
     assert code == 2 and "--max_params=3" in text and "the smallest tree has" in text
     code, text = run("search", [*command, "--max_flops=-1x"], tmp_path / "out", cwd=tmp_path)

@@ -66,13 +66,19 @@ def test_a_run_keeps_its_teacher(folder):
         (["--teacher=whole", "--teacher_parts=1"], "--teacher_parts takes two weights; got 1."),
         (["--teacher=nothing"], "Run folder --teacher=nothing does not exist"),
         (["--teacher=other.keras"], "--teacher 'other' answers of shape [(4,)], the network"),
+        (
+            ["--teacher=unknown.keras"],
+            "--teacher=unknown.keras: nothing says how its images are prepared; give its run "
+            "folder, or --preprocessing=whiten if they are prepared as the network's.",
+        ),
     ],
 )
 def test_a_teacher_that_cannot_be(folder, arguments, sentence):
     if not (folder / "other.keras").exists():
         inputs = keras.Input((16, 16, 3))
-        x = keras.layers.Dense(4)(keras.layers.Flatten()(inputs))
-        keras.Model(inputs, x, name="other").save(folder / "other.keras")
+        for name, classes in (("other", 4), ("unknown", 8)):
+            x = keras.layers.Dense(classes)(keras.layers.Flatten()(inputs))
+            keras.Model(inputs, x, name=name).save(folder / f"{name}.keras")
     printed = split(folder, "refused", *arguments, code=None)
     assert sentence in printed
     assert not (folder / "refused").exists()

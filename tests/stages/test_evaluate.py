@@ -55,6 +55,20 @@ class Batches(keras.utils.PyDataset):
         return X[part], Y[part], np.zeros(len(Y[part]))
 
 
+def test_probabilities_at_the_end_are_taken_off(model):
+    """The cross entropy is that of Keras' own losses of probabilities."""
+    soft = keras.Model(model.input, layers.Softmax()(model.output))
+    wanted = np.mean(keras.losses.sparse_categorical_crossentropy(Y, soft(X)))
+    assert evaluate_model(soft, (X, Y)).cross_entropy == pytest.approx(wanted, rel=1e-4)
+    several = keras.Model(model.input, layers.Activation("sigmoid")(model.output))
+    labels = np.random.default_rng(4).integers(0, 2, (60, 8))
+    wanted = np.mean(keras.losses.binary_crossentropy(labels.astype("float32"), several(X)))
+    found = evaluate_model(several, (X, labels), loss=sn.BinaryCrossEntropy())
+    assert found.cross_entropy == pytest.approx(wanted, rel=1e-4)
+    with pytest.raises(SplitNetError, match="ends in a sigmoid"):
+        evaluate_model(several, (X, Y))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_is_measured_on_data_of_any_kind(model, kind):
     found = evaluate_model(model, KINDS[kind](), batch_size=6)

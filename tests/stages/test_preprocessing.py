@@ -14,6 +14,7 @@ from splitnet_tf.recipe.preprocessing import NONE, WHITEN, Preprocessing
 from splitnet_tf.stages.base import base_model
 from splitnet_tf.stages.preprocessing import (
     Known,
+    check_same,
     choose_preprocessing,
     known_of,
     notes_of,
@@ -198,6 +199,18 @@ def test_a_run_says_it(config, record, former, tmp_path):
     model().save(tmp_path / "other.keras")  # which only lies there
     known = known_of("base", tmp_path / "other.keras")
     assert known.record is None and not known.former
+
+
+def test_a_teacher_is_fed_what_the_network_is():
+    unknown, scales = file(model()), file(model(layers.Rescaling(1 / 255)))
+    check_same(scales, NONE, True)
+    check_same(unknown, WHITEN, True, given=True)
+    check_same(unknown, NONE, False)  # no images
+    with pytest.raises(ArgumentError, match="give its run folder, or `preprocessing=whiten` if"):
+        check_same(unknown, WHITEN, True)
+    for given in (False, True):
+        with pytest.raises(ArgumentError, match="prepared by `preprocessing=none`, the network by"):
+            check_same(scales, WHITEN, True, given)
 
 
 def test_data_that_do_not_suit_are_refused():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import splitnet_tf as sn
-from splitnet_tf.errors import ArgumentError
+from splitnet_tf.errors import ArgumentError, RunError
+from splitnet_tf.runs.names import CONFIG
 from splitnet_tf.stages.search import FINETUNING, LEARNING, Search, Trial, search_cuts
 from tests.stages.conftest import make_network
 
@@ -77,3 +78,9 @@ def test_budgets(trained, arrays):
         search_cuts(trained, *arrays[:2], max_flops="much")
     with pytest.raises(ArgumentError, match="`max_accuracy_drop` must be from 0 to 1; got 3"):
         search_cuts(trained, *arrays[:2], max_accuracy_drop=3)
+
+
+def test_the_folder_of_another_run_is_refused(trained, arrays, tmp_path):
+    (tmp_path / CONFIG).touch()
+    with pytest.raises(RunError, match="is the folder of another run"):
+        search_cuts(trained, *arrays[:2], run=tmp_path)

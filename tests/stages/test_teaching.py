@@ -81,10 +81,10 @@ def test_another_teacher_is_another_run(teacher, arrays, tmp_path):
         sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, **more)
     scaled = keras.Input((16, 16, 3))
     scaled = keras.Model(scaled, teacher(keras.layers.Rescaling(0.5)(scaled)))
-    with pytest.raises(sn.RunError, match="teacher_architecture"):
+    with pytest.raises(sn.RunError, match="teacher_layers_digest"):
         sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=scaled, **more)
     config = read_config(tmp_path)
-    del config["teacher_architecture"]  # as in runs of earlier versions
+    del config["teacher_layers_digest"]  # as in runs of earlier versions
     write_json(tmp_path / CONFIG, config)
     sn.finetune(tree_of(make_network())[0], *arrays[:2], PHASE, teacher=teacher, **more)
 
