@@ -16,6 +16,7 @@ def test_a_search_and_what_it_leaves(tmp_path):
         "--figure=search.png",
         "--max_flops=0.7x",
         *("--optimizer=adamw", "--initial_lr=0.003", "--class_weight=group0-0:2"),
+        *("--gamma3=5", "--assignment_lr_scale=4"),
     ]
     printed = []
     for _ in range(2):
@@ -30,14 +31,13 @@ def test_a_search_and_what_it_leaves(tmp_path):
     config = json.loads((tmp_path / "search/first-2/group/config.json").read_text())
     assert config["optimizer"] == "adamw" and config["class_weight"] == ["0: 2"]
     assert config["rate"] == config["final_rate"] == 0.003
+    assert config["gamma3"] == 5 and config["pace"] == 4
     code, text = run("search", [*command, "--augment=none"], tmp_path / "out", cwd=tmp_path)
     assert code == 1 and 'other settings (augment "crop_flip" -> "none")' in text, text[-2000:]
     code, text = run("search", [*command, "--seed=1"], tmp_path / "out", cwd=tmp_path)
     assert code == 1 and "data_digest" in text  # planted data are those of the seed
     code, text = run("search", [*command, "--group_epochs=2"], tmp_path / "out", cwd=tmp_path)
     assert code == 2 and "--group_epochs has no effect with --max_steps" in text
-    code, text = run("search", [*command, "--gamma3=5"], tmp_path / "out", cwd=tmp_path)
-    assert code == 1 and "other settings (gamma3 10.0 -> 5.0)" in text
     code, text = run("search", [*command, "--max_params=3"], tmp_path / "out", cwd=tmp_path)
     assert code == 2 and "--max_params=3" in text and "the smallest tree has" in text
     code, text = run("search", [*command, "--max_flops=-1x"], tmp_path / "out", cwd=tmp_path)
