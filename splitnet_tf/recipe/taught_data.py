@@ -62,7 +62,8 @@ class TaughtData(keras.utils.PyDataset):
                 "`data` must be arrays (x, y) or (x, y, sample weights), or a PyDataset; got "
                 f"{type(data).__name__}."
             )
-        self._data, self._teacher = data, teacher
+        self._data = data if is_dataset else (data[0], *map(np.asarray, data[1:]))
+        self._teacher = teacher
         self._batch_size, self._rng = batch_size, np.random.default_rng([seed, 31])
         self._order = None if is_dataset else self._rng.permutation(len(data[1]))
 
@@ -102,6 +103,11 @@ def _check_teacher(teacher: Any) -> None:
         end = end_function(teacher)
     except PlanError:  # without a graph
         return
+    if len(teacher.outputs) != 1:
+        raise ArgumentError(
+            f"`teacher` '{teacher.name}' has {len(teacher.outputs)} outputs; give one that returns "
+            "logits alone."
+        )
     if end in ("softmax", "sigmoid"):
         raise ArgumentError(
             f"`teacher` '{teacher.name}' ends in a {end}, but logits are needed; take it off "

@@ -153,7 +153,7 @@ def test_class_weights_beside_answers():
         keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]) for _ in range(2)
     )
     x, y = np.random.default_rng(2).normal(size=(6, 5)).astype("float32"), np.arange(6) % 3
-    for labels in (y, np.eye(3)[y]):
+    for labels in (y, list(y), np.eye(3)[y]):
         data = TaughtData((x, labels, np.arange(6.0)), teacher, 6, class_weight={1: 0.5, 2: 3})
         found = data[0]
         order = [int(np.flatnonzero((x == row).all(axis=1))[0]) for row in found[0]]
@@ -175,6 +175,8 @@ def test_a_teacher_of_other_answers_is_refused():
             TaughtData((x, labels), teacher)[0]
     with pytest.raises(ArgumentError, match="`teacher` .* ends in a softmax"):
         TaughtData((x, y), keras.Model(inputs, keras.layers.Softmax()(teacher(inputs))))
+    with pytest.raises(ArgumentError, match="`teacher` .* has 2 outputs"):
+        TaughtData((x, y), keras.Model(inputs, [teacher.output, teacher.output]))
     with pytest.raises(ArgumentError, match="`teacher` must be a Keras model"):
         TaughtData((x, y), "teacher.keras")
 
