@@ -60,8 +60,8 @@ class _Paced:
         """Averages as the classes below say: few steps are not averaged over many."""
         if not self.use_ema:
             return
-        since = self.iterations - self.average_from
-        n = ops.cast(ops.where(since < 0, self.iterations, since), "float32")
+        steps = ops.cast(self.iterations, "float32")
+        n = ops.where(steps < self.average_from, steps, steps - self.average_from)
         momentum = ops.where(n > 0, ops.minimum(self.ema_momentum, (1 + n) / (10 + n)), 0.0)
         pairs = zip(trainable_variables, self._model_variables_moving_average, strict=True)
         for variable, average in pairs:
