@@ -126,8 +126,8 @@ ROWS = (
         **{"error": 1.0, "flops": (15, 3.6), "left": "3-12 filters, 1-3 channels"},
     ),
     SslRow(
-        *("lenet-4", "lenet", {"spaces": _by(0.06, 0.025), "shapes": _by(0.03)}),
-        {"conv1": 4, "conv1:columns": 10, "conv2": 20},
+        *("lenet-4", "lenet", {"spaces": _by(0.05, 0.02), "shapes": _by(0.02)}),
+        {"conv1": 3, "conv1:columns": 14, "conv2": 27},
         **{"error": 0.8, "flops": (8.4, 8.2), "left": "filter size 21-41"},
     ),
     SslRow(

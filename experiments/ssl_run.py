@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.l1 import L1Step, hold_zeros
+from experiments.l1 import L1Step
 from experiments.machine import describe_machine
 from experiments.ssl_rows import BATCH, CIFAR10, UNSTRUCTURED, SslRow
 from experiments.ssl_selection import BLOCKS, at_most, random_blocks
@@ -24,6 +24,7 @@ from splitnet_tf.runs.json_lines import read_lines
 from splitnet_tf.runs.names import TIMING
 from splitnet_tf.sparsity import (
     Selection,
+    keep_zeros,
     predict_changes,
     random_like,
     read_selection,
@@ -215,7 +216,7 @@ def _unstructured(job: Job, model: keras.Model) -> dict:
     phases, strength = job.row.phases, job.row.strengths[UNSTRUCTURED]["all"]
     for name, phase, step in (
         ("sparse", phases.sparse, lambda: L1Step(strength)),
-        ("finetune", phases.finetune, lambda: hold_zeros(model)),
+        ("finetune", phases.finetune, lambda: keep_zeros(model)),
     ):
         train, valid, test = job.feeds(name)
         how = {"loss": CrossEntropy(), "devices": (), "trunk": "replicate", "settings": {}}

@@ -148,7 +148,14 @@ class RescalingRule(KeepRule):
 
 
 class PerChannelRule(KeepRule):
-    """Element-wise layers with weights of shape (channels,)."""
+    """Element-wise layers with weights of shape (channels,).
+
+    Attributes:
+      gamma_scales: bool, whether nothing of a channel comes through where the layer's ``gamma`` is
+        0. Defaults to False, as a layer may use its weights in any way.
+    """
+
+    gamma_scales = False
 
     def slice(self, op, ins, outs):
         return {}, [w[outs[0]] if np.ndim(w) else w for w in op.get_weights()]
@@ -157,6 +164,8 @@ class PerChannelRule(KeepRule):
 @register_rule(layers.BatchNormalization)
 class BatchNormalizationRule(PerChannelRule):
     """Batch normalization: one scale, offset, mean and variance a channel."""
+
+    gamma_scales = True
 
     def trace(self, ctx: TraceContext) -> list[Layout]:
         axis = ctx.op.axis % len(ctx.input_shapes[0])
@@ -182,6 +191,8 @@ class PReLURule(KeepRule):
 class LayerScaleRule(PerChannelRule):
     """Factors, one a channel, on the last axis; ``projection_dim`` is their number."""
 
+    gamma_scales = True
+
     def slice(self, op, ins, outs):
         return {"projection_dim": len(outs[0])}, super().slice(op, ins, outs)[1]
 
@@ -191,6 +202,7 @@ class LayerNormalizationRule(PerChannelRule):
     """Statistics over the channels: exact in the trunk, impossible in a branch."""
 
     whole = True
+    gamma_scales = True
 
     def is_whole(self, ctx: TraceContext) -> bool:
         return True
@@ -243,6 +255,7 @@ class GroupNormalizationRule(PerChannelRule):
     """
 
     ordered = True
+    gamma_scales = True
 
     def units(self, ctx: TraceContext) -> int | None:
         channels = ctx.input_shapes[0][ctx.inputs[0].axis]

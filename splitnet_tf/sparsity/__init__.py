@@ -9,6 +9,7 @@ from splitnet_tf.sparsity.group_lasso import (
     penalty,
     proximal_step,
     scaled,
+    weights_by_path,
 )
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
 from splitnet_tf.sparsity.recipe import SparsityRecipe, strength_at
@@ -54,5 +55,6 @@ __all__ = [
     "step_of",
     "strength_at",
     "structure_groups",
+    "weights_by_path",
     "zero_counts",
 ]

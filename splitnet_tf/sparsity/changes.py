@@ -7,9 +7,11 @@ import math
 from collections import defaultdict
 from typing import Any
 
+import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
+from splitnet_tf.graph.calls import Call
 from splitnet_tf.graph.kernel_rules import ConvTransposeRule
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.sparsity.narrowing import Narrowing
@@ -156,11 +158,17 @@ def kernel_changes(
                     variable.name,
                     before,
                     after if name in stays else None,
-                    _places(traced, call.layer_name),
+                    _places(traced, name),
                     int(zero.all(axis=others).sum()) if name in stays else 0,
                     int(zero.all(axis=outs).sum()) if name in stays else 0,
                 )
             )
+        kernel = getattr(call.op, "kernel", None)
+        if not kernels_of(traced, call) and isinstance(kernel, keras.Variable):
+            # It works on another axis than that of the channels, so it stays whole or goes.
+            shape, kind = tuple(kernel.shape), type(call.op).__name__
+            after = shape if name in stays else None
+            found.append(KernelChange(name, kind, kernel.name, shape, after, _places(traced, name)))
     return tuple(found)
 
 
@@ -169,14 +177,27 @@ def _places(traced: Trace, layer: str) -> int | None:
     total = 0
     for call in traced.graph.calls:
         if call.layer_name == layer:
-            transposed = isinstance(traced.rule(call), ConvTransposeRule)
-            side = call.inputs[0] if transposed else call.outputs[0]
-            shape, axis = traced.graph.shapes[side], traced.layouts[side].axis
-            places = [n for i, n in enumerate(shape) if i not in (0, axis)]
+            places = _positions(traced, call)
             if None in places:
                 return None
             total += math.prod(places)
     return total
+
+
+def _positions(traced: Trace, call: Call) -> list[int | None]:
+    """Lengths of the axes along which one call applies its kernel."""
+    read, made = call.inputs[0], call.outputs[0]
+    shapes = traced.graph.shapes
+    if not kernels_of(traced, call):
+        if isinstance(call.op, layers.EinsumDense):
+            letters, kernel = call.op.equation.split("->")[0].split(",")
+            own = letters.replace("...", "." * (len(shapes[read]) - len(letters) + 3))
+            return [n for n, x in zip(shapes[read][1:], own[1:], strict=True) if x not in kernel]
+        first = getattr(call.op, "data_format", None) == "channels_first"
+        return list(shapes[made][2:] if first else shapes[made][1:-1])
+    side = read if isinstance(traced.rule(call), ConvTransposeRule) else made
+    axis = traced.layouts[side].axis
+    return [n for i, n in enumerate(shapes[side]) if i not in (0, axis)]
 
 
 def channels_left(traced: Trace, remains: Remains, kept: list[np.ndarray] | None) -> list[str]:

@@ -7,8 +7,9 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.graph.copying import plain_copy
 from splitnet_tf.graph.trace import trace
-from splitnet_tf.sparsity.group_lasso import group_norms
+from splitnet_tf.sparsity.group_lasso import group_norms, weights_by_path
 from splitnet_tf.sparsity.selection import Kept, Selection
 from splitnet_tf.sparsity.structures import Groups, structure_groups
 
@@ -42,7 +43,8 @@ def select_by_norms(
         _check_share(keep)
     elif not threshold >= 0:
         raise ArgumentError(f"`threshold` must be a number of 0 or more; got {threshold!r}.")
-    variables = {v.path: v for v in model.variables}
+    model = plain_copy(model)  # in which every weight has a path of its own
+    variables = weights_by_path(model.variables)
     groups = _groups(model, structure)
     norms = [ops.convert_to_numpy(group_norms(g, variables)) for g in groups]
     if structure == "depth":

@@ -16,7 +16,6 @@ from keras import layers, ops
 from splitnet_tf.graph.calls import Call
 from splitnet_tf.graph.keras_reader import operation_key
 from splitnet_tf.graph.kernel_rules import ConvRule, DepthwiseConvRule
-from splitnet_tf.graph.layer_rules import PerChannelRule
 from splitnet_tf.graph.trace import Trace
 from splitnet_tf.sparsity.kernel_views import KernelView
 from splitnet_tf.sparsity.weight_axes import channels_of_spaces
@@ -87,7 +86,7 @@ def _passes(traced: Trace, call: Call) -> np.ndarray:
         weights = ops.convert_to_numpy(op.kernel)[..., 0]
     elif isinstance(rule, ConvRule):  # one group a channel
         weights = ops.convert_to_numpy(op.kernel)[..., 0, :]
-    elif isinstance(rule, PerChannelRule) and getattr(op, "gamma", None) is not None:
+    elif getattr(rule, "gamma_scales", False) and getattr(op, "gamma", None) is not None:
         weights = ops.convert_to_numpy(op.gamma)
     if weights is None:
         return np.ones(traced.size(call.outputs[0]), bool)

@@ -8,7 +8,7 @@ are handed over by path, so that all functions are pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,22 @@ def group_factors(groups: Groups, factor: str = "none") -> np.ndarray:
     if factor == "none":
         return np.ones(groups.count, "float32")
     return np.sqrt(groups.sizes()).astype("float32")
+
+
+def weights_by_path(variables: Iterable[Any]) -> dict[str, Any]:
+    """Variables by their paths.
+
+    Raises:
+      ArgumentError: two have the same path, as layers of nested models may.
+    """
+    found: dict[str, Any] = {}
+    for v in variables:
+        if found.setdefault(v.path, v) is not v:
+            raise ArgumentError(
+                f"`model` has two weights '{v.path}', in models inside it; give "
+                "`plain_copy(model)`, in which their names differ."
+            )
+    return found
 
 
 def group_norms(groups: Groups, weights: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from splitnet_tf.errors import SelectionError, SplitNetError
 from splitnet_tf.graph.channel_sets import ChannelSets, SetsFile, space_entry
 from splitnet_tf.graph.trace import Trace, trace
 from splitnet_tf.sparsity.columns import live_columns
-from splitnet_tf.sparsity.group_lasso import scaled
+from splitnet_tf.sparsity.group_lasso import scaled, weights_by_path
 from splitnet_tf.sparsity.removal import Findings, Remains, what_remains
 from splitnet_tf.sparsity.structures import structure_groups
 from splitnet_tf.sparsity.weight_axes import fixed_spaces, kernels_of, layers_of
@@ -169,8 +169,9 @@ def read_selection(model: keras.Model | Trace) -> Selection:
       model: functional ``keras.Model`` after sparse training, or its trace.
 
     Returns:
-      The smallest selection whose shrunk model computes what ``model`` computes. Constants that a
-      dead channel leaves behind count as zeros where the next layer can take them.
+      A selection whose shrunk model computes what ``model`` computes. Constants that a dead channel
+      leaves behind count as zeros where the next layer can take them. What a branch that goes held
+      together can go in a second shrink of the smaller model.
     """
     traced = model if isinstance(model, Trace) else trace(model)
     name = "model" if isinstance(model, Trace) else model.name
@@ -224,7 +225,7 @@ def apply_selection(model: keras.Model, selection: Selection) -> None:
         ("shapes", c.name): c.mask() for c in selection.columns
     }
     masks |= {("depth", name): np.zeros(1, bool) for name in selection.layers}
-    variables = {v.path: v for v in model.variables}
+    variables = weights_by_path(model.variables)
     for structure in ("spaces", "shapes", "depth"):
         names = [name for s, name in masks if s == structure]
         for groups in structure_groups(traced, structure, names, True) if names else ():

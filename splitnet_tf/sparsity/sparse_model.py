@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from splitnet_tf.graph.copying import plain_copy
-from splitnet_tf.sparsity.group_lasso import penalty
+from splitnet_tf.sparsity.group_lasso import penalty, weights_by_path
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
 
 
@@ -69,7 +69,7 @@ def sparse_model(model: keras.Model, plan: SparsityPlan) -> keras.Model:
     """
     sparse = plain_copy(model)
     terms = plan.terms(sparse)
-    variables = {v.path: v for v in sparse.trainable_variables}
+    variables = weights_by_path(sparse.trainable_variables)
     first = variables[terms[0].groups.parts[0].path]
     learned = plan.update == "subgradient"
     first.regularizer = _Penalty(terms, variables, learned, first.regularizer)

@@ -8,7 +8,7 @@ paths, so that a saved optimizer works on the model it is loaded with.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,12 +16,19 @@ import numpy as np
 from keras import ops
 
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.sparsity.group_lasso import group_norms, proximal_step, scaled
+from splitnet_tf.graph.kernels import is_kernel
+from splitnet_tf.sparsity.group_lasso import (
+    group_norms,
+    proximal_step,
+    scaled,
+    weights_by_path,
+)
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
 from splitnet_tf.sparsity.structures import Groups, Part, structure_groups
 
-# What finetuning holds at zero: not ``depth`` and ``layers``, whose groups are all of the filters.
-HELD = ("filters", "channels", "shapes", "filters2d", "spaces")
+SINGLE = "weights"  # stands for a structure whose groups are the single weights of kernels
+# What finetuning holds at zero. Zeros of other structures are zeros of single weights.
+HELD = ("filters", "channels", "shapes", "filters2d", "spaces", SINGLE)
 
 
 class _GroupsStep(abc.ABC):
@@ -37,8 +44,7 @@ class _GroupsStep(abc.ABC):
           variables: trainable variables of the optimizer.
           rate: scalar, learning rate of the step.
         """
-        found = {v.path: v for v in variables}
-        paths = dict.fromkeys(p.path for term in self.terms for p in term.groups.parts)
+        found, paths = weights_by_path(variables), self._paths()
         for path in paths:
             if path not in found:
                 raise ArgumentError(
@@ -46,11 +52,15 @@ class _GroupsStep(abc.ABC):
                     "the model that is trained."
                 )
         values = {path: ops.convert_to_tensor(found[path]) for path in paths}
-        for path, value in self._changed(values, rate).items():
+        for path, value in self.changed(values, rate).items():
             found[path].assign(value)
 
+    def _paths(self) -> dict[str, None]:
+        """Paths of the weights that are looked at."""
+        return dict.fromkeys(p.path for term in self.terms for p in term.groups.parts)
+
     @abc.abstractmethod
-    def _changed(self, values: dict[str, Any], rate: Any) -> dict[str, Any]:
+    def changed(self, values: dict[str, Any], rate: Any) -> dict[str, Any]:
         """New weights by path."""
 
     def get_config(self) -> dict[str, Any]:
@@ -85,7 +95,7 @@ class ProximalStep(_GroupsStep):
         """Variables that an optimizer keeps with its own."""
         return [self.strength]
 
-    def _changed(self, values, rate):
+    def changed(self, values, rate):
         amount = ops.cast(rate, "float32") * ops.convert_to_tensor(self.strength)
         changed = {}
         for term in self.terms:
@@ -106,7 +116,7 @@ class ThresholdStep(_GroupsStep):
         super().__init__(terms)
         self.threshold = threshold
 
-    def _changed(self, values, rate):
+    def changed(self, values, rate):
         return {p: ops.where(ops.abs(v) < self.threshold, 0.0, v) for p, v in values.items()}
 
     def get_config(self):
@@ -115,17 +125,55 @@ class ThresholdStep(_GroupsStep):
 
 @keras.saving.register_keras_serializable(package="splitnet_tf")
 class KeepZeros(_GroupsStep):
-    """Holds groups at zero.
+    """Holds groups and single weights at zero.
 
     Args:
       terms: ``Term`` whose strengths are factors: 0 for a group that stays zero, 1 for any other.
+      kernels: path -> array of a kernel whose single zeros stay zero. Defaults to none.
+
+    Attributes:
+      masks: path -> keras.Variable, uint8, 0 where a weight stays zero. They are among the
+        optimizer's variables, so that a saved optimizer holds them.
     """
 
-    def _changed(self, values, rate):
+    def __init__(self, terms: Sequence[Term], kernels: Mapping[str, np.ndarray] | None = None):
+        super().__init__(terms)
+        self.masks = {
+            path: keras.Variable(
+                (np.asarray(kernel) != 0).astype("uint8"),
+                trainable=False,
+                dtype="uint8",
+                name="alive",
+            )
+            for path, kernel in (kernels or {}).items()
+        }
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Variables that an optimizer keeps with its own."""
+        return list(self.masks.values())
+
+    def _paths(self):
+        return super()._paths() | dict.fromkeys(self.masks)
+
+    def changed(self, values, rate):
         changed = {}
         for term in self.terms:
             changed |= scaled(term.groups, {**values, **changed}, term.strengths)
+        for path, alive in self.masks.items():
+            value = changed.get(path, values[path])
+            changed[path] = ops.where(ops.convert_to_tensor(alive) > 0, value, 0.0)
         return changed
+
+    def get_config(self):
+        shapes = {path: list(alive.shape) for path, alive in self.masks.items()}
+        return super().get_config() | ({"kernels": shapes} if shapes else {})
+
+    @classmethod
+    def from_config(cls, config):
+        shapes = config.get("kernels", {})
+        kernels = {path: np.ones(shape, "uint8") for path, shape in shapes.items()}
+        return super().from_config({**config, "kernels": kernels})
 
 
 def step_of(model: keras.Model, plan: SparsityPlan) -> ProximalStep | ThresholdStep:
@@ -148,20 +196,31 @@ def keep_zeros(model: keras.Model, structures: Sequence[str] = HELD) -> KeepZero
     """The step after the step that holds at zero what is zero now.
 
     Args:
-      model: functional ``keras.Model``; groups all of whose weights are zero are held.
-      structures: names of structures that are looked at. Defaults to all but ``depth``,
-        ``layers`` and ``blocks``.
+      model: functional ``keras.Model``.
+      structures: names of structures whose groups are looked at; a group is held if all of its
+        weights are zero. ``"weights"`` are the single weights of kernels. Defaults to
+        ``("filters", "channels", "shapes", "filters2d", "spaces", "weights")``.
 
     Returns:
-      The step, or None when no group is zero.
+      The step, or None when nothing is zero.
+
+    Raises:
+      ArgumentError: an unknown structure, or two weights of the model have the same path.
     """
-    values = {v.path: v for v in model.trainable_variables}
-    terms = []
-    for groups in (g for s in structures for g in structure_groups(model, s)):
+    values = weights_by_path(model.trainable_variables)
+    terms, singles = [], {}
+    for groups in (g for s in structures if s != SINGLE for g in structure_groups(model, s)):
         alive = keras.ops.convert_to_numpy(group_norms(groups, values)) > 0
         if not alive.all():
             terms.append(Term(groups, alive.astype("float32")))
-    return KeepZeros(terms) if terms else None
+    if SINGLE in structures:
+        left = {path: ops.ones(v.shape) for path, v in values.items()}
+        left |= KeepZeros(terms).changed(left, 0.0)
+        for path in (v.path for v in values.values() if is_kernel(v)):
+            kernel = ops.convert_to_numpy(values[path])
+            if ((kernel == 0) & (ops.convert_to_numpy(left[path]) != 0)).any():
+                singles[path] = kernel
+    return KeepZeros(terms, singles) if terms or singles else None
 
 
 def _term_config(term: Term) -> dict[str, Any]:

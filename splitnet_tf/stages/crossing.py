@@ -15,7 +15,7 @@ from splitnet_tf.graph import place_channels, trace
 from splitnet_tf.graph.messages import Messages
 from splitnet_tf.parallel import DividedModel, divide_model
 from splitnet_tf.recipe.losses import loss_for
-from splitnet_tf.sparsity import SparsityPlan, bytes_crossing, zero_counts
+from splitnet_tf.sparsity import SparsityPlan, bytes_crossing, weights_by_path, zero_counts
 from splitnet_tf.stages.accuracy import accuracy_of
 
 HEADER = ("", "blocks left", "channels sent", "bytes crossing", "of all blocks", "top-1")
@@ -134,7 +134,7 @@ def _crossing(name, model, feed, num_devices, placement, loss) -> Crossing:
             "give it a keras.Input of fixed shape."
         )
     plan = SparsityPlan(blocks=1.0, num_devices=num_devices, placement=placement)
-    counts = zero_counts(plan.terms(traced), {v.path: v for v in model.variables})
+    counts = zero_counts(plan.terms(traced), weights_by_path(model.variables))
     between = Messages(traced, devices).messages_between
     divided = divide_model(model, num_devices, placement)
     blocks = sum(c.count for c in counts)

@@ -97,7 +97,7 @@ def shrink(
 ) -> Shrink:
     """Shrinks a model, checks that the smaller one computes the same, and finetunes it.
 
-    Groups that are zero in the smaller model stay zero.
+    Weights of kernels that are zero in the smaller model stay zero.
 
     Args:
       model: the model with zeros; it is left as it is.

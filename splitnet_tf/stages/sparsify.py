@@ -28,6 +28,7 @@ from splitnet_tf.sparsity import (
     read_selection,
     sparse_model,
     step_of,
+    weights_by_path,
     zero_counts,
 )
 from splitnet_tf.stages.accuracy import at_start, check_labels, tested
@@ -178,7 +179,7 @@ def sparsify(
         devices = recipe.devices(model)
         selection.save(folder.path / SELECTION)
         write_json(folder.path / CHANGES, changes.to_json())
-        counts = zero_counts(terms, {v.path: v for v in sparse.trainable_variables})
+        counts = zero_counts(terms, weights_by_path(sparse.trainable_variables))
         result = SparseResult(
             **training_values(found, feed),
             **recorded(preprocessing),
@@ -278,6 +279,11 @@ def _notes(
             f"Target missed: {hook.describe(target)}, though the strength was raised to "
             f"{hook.factor:.3g} times its value; raise {names} or `growth`, evaluate more often by "
             "`val_interval`, or train for longer."
+        )
+    for target in hook.passed():
+        notes.append(
+            f"Target passed: {hook.describe(target)}. The penalty pulls on after a target is met; "
+            "train for fewer epochs, or lower `growth`."
         )
     return tuple(notes)
 

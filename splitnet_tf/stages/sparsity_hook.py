@@ -15,6 +15,7 @@ from splitnet_tf.sparsity import (
     needed_factor,
     predict_changes,
     strength_at,
+    weights_by_path,
     zero_counts,
 )
 from splitnet_tf.stages.sparsity_pictures import SparsityPictures
@@ -26,6 +27,7 @@ TARGET_OF = {
     "target_params": ("weights", "weights of kernels"),
     "target_bytes": ("bytes_crossing", "bytes between devices"),
 }
+FAR_BELOW = 0.5  # share of a target below which a run says that it went past it
 
 
 class SparsityHook(Hook):
@@ -58,7 +60,7 @@ class SparsityHook(Hook):
         self._model, self._recipe, self._terms = model, recipe, terms
         self._variable, self._rate = strength, rate
         self._warmup, self._ramp, self._total = warmup, ramp, total
-        self._weights = {v.path: v for v in model.trainable_variables}
+        self._weights = weights_by_path(model.trainable_variables)
         self._pictures = SparsityPictures(model, terms)
         self._strength = 0.0
         self._left: dict[str, float] = {}
@@ -87,6 +89,11 @@ class SparsityHook(Hook):
     def missed(self) -> dict[str, float]:
         """The targets that the zeros of the last evaluation do not meet, by name."""
         return {n: v for n, v in self._recipe.targets.items() if not self._left.get(n, 1.0) <= v}
+
+    def passed(self) -> dict[str, float]:
+        """The targets of which a good part is missing as well, by name."""
+        targets = self._recipe.targets.items()
+        return {n: v for n, v in targets if self._left.get(n, 1.0) < FAR_BELOW * v}
 
     def before_step(self, step: int) -> None:
         if self._raise:

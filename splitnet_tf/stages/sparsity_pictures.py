@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.graph.trace import trace
-from splitnet_tf.sparsity import Term, group_norms
+from splitnet_tf.sparsity import Term, group_norms, weights_by_path
 from splitnet_tf.sparsity.weight_axes import kernels_of, layers_of
 from splitnet_tf.stages.grouping_pictures import picture
 
@@ -55,7 +55,7 @@ class SparsityPictures:
 
     def __init__(self, model: keras.Model, terms: Sequence[Term]):
         self._terms = terms
-        self._weights = {v.path: v for v in model.trainable_variables}
+        self._weights = weights_by_path(model.trainable_variables)
         traced = trace(model)
         layers = ((name, kernels_of(traced, call)) for name, call in layers_of(traced).items())
         self._name, kernels = next((name, found) for name, found in layers if found)

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments.l1 import L1Step, hold_zeros
+from experiments.l1 import L1Step
 from experiments.ssl_rows import BY_NAME, Phases
 from experiments.ssl_run import ShiftedFeed, minutes_of, run_row, settings
 from experiments.ssl_selection import at_most
@@ -173,7 +173,7 @@ def test_the_largest_channels_are_kept():
     assert list(columns.indices) == sorted(np.argsort(-inputs)[:2])
 
 
-def test_weights_move_to_zero_and_stay():
+def test_weights_move_to_zero():
     model = settle(models.mlp((8,), 4, (4,)), 1)
     kernel, bias = model.get_layer("fc1").kernel, model.get_layer("fc1").bias
     before, was = to_numpy(kernel).copy(), to_numpy(bias).copy()
@@ -181,10 +181,6 @@ def test_weights_move_to_zero_and_stay():
     expected = np.sign(before) * np.maximum(np.abs(before) - 0.2, 0)
     np.testing.assert_allclose(to_numpy(kernel), expected, atol=1e-7)
     np.testing.assert_array_equal(to_numpy(bias), was)
-    hold = hold_zeros(model)
-    kernel.assign(to_numpy(kernel) + 1)
-    hold(model.trainable_variables, 0.1)
-    assert ((to_numpy(kernel) == 0) == (expected == 0)).all() and (expected == 0).any()
 
 
 def test_times_become_a_table():

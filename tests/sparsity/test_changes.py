@@ -8,7 +8,12 @@ import numpy as np
 from keras import layers
 
 import splitnet_tf as sn
-from splitnet_tf.sparsity import apply_selection, random_selection, shrink_model
+from splitnet_tf.sparsity import (
+    apply_selection,
+    predict_changes,
+    random_selection,
+    shrink_model,
+)
 from tests.conftest import scramble, small_alexnet
 from tests.sparsity.zeros import set_zero
 
@@ -92,3 +97,21 @@ def test_transposed_convolutions_count():
         kernels = [layer.kernel for layer in of.layers if hasattr(layer, "kernel")]
         assert shrunk.changes.total("weights", after) == sum(math.prod(k.shape) for k in kernels)
         assert 2 * shrunk.changes.total("multiply_adds", after) == sn.cost(of).flops
+
+
+def test_layers_along_another_axis_count_as_well():
+    """As those of an MLP-mixer: what stays whole is part of all there is."""
+    inputs = keras.Input((6, 4))
+    x = layers.Permute((2, 1))(layers.Dense(8, name="embed")(inputs))
+    x = layers.Permute((2, 1))(layers.Dense(6, name="mix")(x))
+    x = layers.EinsumDense("abc,bd->adc", (6, 8), name="einsum")(x)
+    x = layers.Dense(3, name="logits")(layers.GlobalAveragePooling1D()(x))
+    found = predict_changes(keras.Model(inputs, x))
+    counted = {k.layer: (k.weights(False), k.multiply_adds(False)) for k in found.kernels}
+    assert counted == {
+        "embed": (32, 32 * 6),
+        "mix": (36, 36 * 8),
+        "einsum": (36, 36 * 8),
+        "logits": (24, 24),
+    }
+    assert found.totals("multiply_adds") == (792, 792)

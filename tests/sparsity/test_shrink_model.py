@@ -140,6 +140,30 @@ def test_a_dead_branch_goes_with_its_sum(projection):
     np.testing.assert_allclose(offset, expected, rtol=1e-5)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class OnePlus(layers.Layer):
+    """x (1 + gamma): a scale of 0 lets everything through."""
+
+    def build(self, shape):
+        self.gamma = self.add_weight(shape=(shape[-1],), initializer="zeros")
+
+    def call(self, x):
+        return x * (1 + self.gamma)
+
+
+@sn.register_rule(OnePlus)
+class OnePlusRule(sn.graph.PerChannelRule):
+    pass
+
+
+def test_a_scale_called_gamma_need_not_multiply_alone():
+    inputs = keras.Input((6,))
+    x = OnePlus()(layers.Dense(5, activation="relu")(inputs))
+    model = settle(keras.Model(inputs, layers.Dense(3)(x)), 3)
+    model.layers[2].gamma.assign(np.zeros(5))
+    assert check_shrink(model).changes.totals("weights") == (45, 45)
+
+
 def test_a_dead_layer_of_the_structure_takes_its_block_away():
     model = block()
     (groups,) = structure_groups(model, "layers", ["a2"])

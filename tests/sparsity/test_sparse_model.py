@@ -6,12 +6,17 @@ import pytest
 from keras import layers, ops
 
 import splitnet_tf as sn
+from splitnet_tf import models
 from splitnet_tf.errors import ArgumentError
+from splitnet_tf.recipe import CrossEntropy
 from splitnet_tf.recipe.optimizers import SGD, AdamW, paced
 from splitnet_tf.sparsity import (
     SparsityPlan,
+    apply_selection,
     group_norms,
     keep_zeros,
+    random_selection,
+    select_by_norms,
     sparse_model,
     step_of,
     structure_groups,
@@ -195,6 +200,50 @@ def test_only_groups_that_are_zero_are_held():
     again(model.trainable_variables, 0.1)
     assert (to_numpy(layer.kernel)[..., 2] == 0).all()
     assert (to_numpy(layer.kernel)[1, 1, 4, 5] != 0).all()
+
+
+def test_single_zeros_are_held_and_a_saved_optimizer_holds_them(tmp_path):
+    model = scramble(models.mlp((8, 6), 3, (5,)))
+    kernels = [model.get_layer(name).kernel for name in ("fc1", "fc2")]
+    zero = [np.random.default_rng(i).random(k.shape) < 0.3 for i, k in enumerate(kernels)]
+    zero[0][:, 3] = True  # a filter as well
+    for kernel, dead in zip(kernels, zero, strict=True):
+        kernel.assign(np.where(dead, 0, to_numpy(kernel)))
+    step = keep_zeros(model)
+    assert list(step.masks) == ["fc1/kernel", "fc2/kernel"]  # the logits have no zero
+    x, y = np.random.default_rng(2).normal(size=(64, 5)), np.arange(64) % 3
+    model.compile(SGD(0.1, momentum=0.9, after_step=step), CrossEntropy())
+    model.fit(x, y, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.fit(x, y, epochs=2, verbose=0)
+    for found in (model, loaded):
+        for name, dead in zip(("fc1", "fc2"), zero, strict=True):
+            np.testing.assert_array_equal(to_numpy(found.get_layer(name).kernel) == 0, dead)
+
+
+def test_weights_of_one_path_are_refused():
+    """Two towers made by one function: both have the weight ``conv/kernel``."""
+    inputs, towers = keras.Input((4,)), []
+    for name in ("left", "right"):
+        x = keras.Input((4,))
+        towers.append(keras.Model(x, layers.Dense(3, name="conv")(x), name=name))
+    x = layers.Concatenate()([tower(inputs) for tower in towers])
+    model = scramble(keras.Model(inputs, layers.Dense(2, name="logits")(x)))
+    for act in (
+        lambda: keep_zeros(model),
+        lambda: apply_selection(model, random_selection(model)),
+        lambda: step_of(model, SparsityPlan(filters=0.1))(model.trainable_variables, 0.1),
+    ):
+        with pytest.raises(ArgumentError, match=r"`model` has two weights 'conv/kernel'.*plain_c"):
+            act()
+    kernel = towers[0].get_layer("conv").kernel
+    kernel.assign(to_numpy(kernel) * [1, 1, 1e-3])
+    kernel = towers[1].get_layer("conv").kernel
+    kernel.assign(to_numpy(kernel) * [1e-3, 1, 1])
+    found = select_by_norms(model, keep=0.67)
+    assert found.space("left_conv").indices == (0, 1)
+    assert found.space("right_conv").indices == (1, 2)
 
 
 def test_steps_for_another_model():
