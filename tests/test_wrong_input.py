@@ -223,7 +223,11 @@ OTHERS = [
         ArgumentError,
         "`max_steps` must be a whole number from 1 to 99,999,999; got 0",
     ),
-    (lambda m: Phase(momentum=np.nan), ArgumentError, "`momentum` must be from 0 to below 1"),
+    (
+        lambda m: Phase(momentum=np.nan),
+        ArgumentError,
+        "`momentum` must be a number from 0 to below 1",
+    ),
     (lambda m: TrainOptions(1, display=0), ArgumentError, "`display` must be a whole number from"),
     (lambda m: TrainOptions(10**12), ArgumentError, "`max_steps` must be a whole number from 1"),
     (lambda m: TrainOptions(1.5), ArgumentError, "`max_steps` must be a whole number from 1"),

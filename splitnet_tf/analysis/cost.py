@@ -7,7 +7,9 @@ is 2 FLOPs; only convolutions and dense layers count, and a dense layer counts i
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -218,14 +220,34 @@ def with_input_size(model: keras.Model, size: int) -> keras.Model:
       PlanError: the model has no graph, or cannot take inputs of that size.
     """
     graph = read_graph(model)
+    shapes = [[size] * len(graph.shapes[t][1:]) for t in graph.inputs]
+    return _with_lengths(model, graph, shapes, f"`input_size={size}`")
+
+
+def with_input_shapes(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> keras.Model:
+    """Copies a model, with the lengths of an example for the axes of its inputs that have none.
+
+    Args:
+      model: functional ``keras.Model``.
+      shapes: shape of an example of each input, in order; a last axis of length 1 may be missing.
+
+    Raises:
+      PlanError: the model has no graph, or cannot take inputs of these shapes.
+    """
+    words = "shape " + ", ".join(map(str, shapes))
+    return _with_lengths(model, read_graph(model), shapes, words)
+
+
+def _with_lengths(model, graph: Graph, lengths: Sequence, words: str) -> keras.Model:
     shapes = list(graph.shapes)
-    for t in graph.inputs:
-        shapes[t] = (shapes[t][0], *(size if d is None else d for d in shapes[t][1:]))
+    for t, given in zip(graph.inputs, lengths, strict=True):
+        own = itertools.zip_longest(shapes[t][1:], given[: len(shapes[t]) - 1], fillvalue=1)
+        shapes[t] = (shapes[t][0], *(n if d is None else d for d, n in own))
     try:
         fixed = dataclasses.replace(graph, shapes=tuple(shapes))
         return rebuild(model.name, fixed, plain_layer)
     except ValueError as error:
         raise PlanError(
-            f"Model '{model.name}' cannot take inputs of `input_size={size}` "
-            f"({str(error).strip().splitlines()[0]}); give a larger one."
+            f"Model '{model.name}' cannot take inputs of {words} "
+            f"({str(error).strip().splitlines()[0]}); give larger ones."
         ) from error

@@ -21,8 +21,7 @@ from splitnet_tf.stages.crossing import CrossingTable, compare_crossing
 from splitnet_tf.stages.data_loss import data_loss
 from splitnet_tf.stages.networks import check_fits
 from splitnet_tf.stages.preprocessing import known_of, preprocessing_for
-from splitnet_tf.stages.run_files import model_file
-from splitnet_tf.storage.models import load_model
+from splitnet_tf.stages.run_files import model_file, named_model
 
 FLAGS = flags.FLAGS
 
@@ -58,7 +57,7 @@ def main() -> None:
     take_from_run(FLAGS.models[0])
     dataset, found = load_data(FLAGS.models[0]), {}
     for name, path in files.items():
-        model = load_model(path)
+        model = named_model("models", Path(name))
         check_fits(str(path), model, dataset)
         model = logits_model(model, dataset.multi_label, dataset.classifiers)
         fed = preprocessing_for(known_of("models", path), given_preprocessing(dataset), dataset)

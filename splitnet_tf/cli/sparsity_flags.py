@@ -38,14 +38,23 @@ class Strength(Text):
     def read(self, text: str) -> float | dict[str, float]:
         """The strength, or strengths by layer, that a text stands for."""
         if ":" not in text:
-            return self.number.parse(text)
+            return self._number(text, "it")
         found = {}
         for part in text.split(","):
             layer, _, value = part.strip().rpartition(":")
             if not layer or layer in found:
                 raise ValueError(f"'{part}' must be <layer>:<number>, each layer once.")
-            found[layer] = self.number.parse(value)
+            found[layer] = self._number(value, f"'{part}'")
         return found
+
+    def _number(self, text: str, what: str) -> float:
+        try:
+            return self.number.parse(text)
+        except ValueError:
+            raise ValueError(
+                f"{what} must be {self.number.syntactic_help}, or <layer>:<number>,... with names "
+                "of layers."
+            ) from None
 
 
 def define_sparsity_flags() -> None:

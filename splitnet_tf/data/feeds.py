@@ -1,12 +1,7 @@
-"""Batches from whatever a user has: arrays, ``tf.data``, ``PyDataset``, or a split of a data set.
-
-A feed gives batches for training, as a function of the step alone where the data allow it, and for
-evaluation. Batches are (x, y) or (x, y, sample weights), as ``keras.Model.fit`` takes them.
-"""
+"""Batches from what a user has: arrays, ``tf.data``, ``PyDataset``, or a split of a data set."""
 
 from __future__ import annotations
 
-import abc
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from splitnet_tf.data.dataset import Split
+from splitnet_tf.data.feed import EVALUATION_BATCH, Feed, open_spec
 from splitnet_tf.data.pipeline import (
     evaluation_batches,
     steps_per_epoch,
@@ -26,43 +22,6 @@ from splitnet_tf.errors import ArgumentError, DataError
 from splitnet_tf.recipe.augmentation import CROP_FLIP
 from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.storage.digests import digest_arrays
-
-EVALUATION_BATCH = 200
-
-
-class Feed(abc.ABC):
-    """Batches of one data set."""
-
-    @property
-    @abc.abstractmethod
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch of training."""
-
-    @abc.abstractmethod
-    def training(self, start_step: int = 0) -> Iterable[tuple]:
-        """Endless training batches; the first belongs to step ``start_step``."""
-
-    @abc.abstractmethod
-    def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
-        """Every example once, in order; data in batches keep theirs."""
-
-    def labels(self) -> np.ndarray | None:
-        """All labels of the training data where they are in memory, else None."""
-        return None
-
-    def settings(self) -> dict[str, Any]:
-        """Settings of a run that may go on with the same data only.
-
-        None for data in batches, which cannot be told apart.
-        """
-        return {}
-
-    def inputs(self, count: int | None = None) -> Iterator[Any]:
-        """The inputs of the first ``count`` batches of the evaluation, all by default."""
-        for i, batch in enumerate(self.evaluation()):
-            if count is not None and i >= count:
-                return
-            yield batch[0]
 
 
 class SplitFeed(Feed):
@@ -144,6 +103,12 @@ class ArrayFeed(Feed):
                 f"`batch_size` must be from 1 to the {self._size} examples; got {self._batch_size}."
             )
         return self._size // self._batch_size
+
+    def first(self) -> tuple:
+        return keras.tree.map_structure(lambda a: a[:EVALUATION_BATCH], self._arrays)
+
+    def structure(self) -> tuple:
+        return keras.tree.map_structure(open_spec, self._arrays)
 
     def labels(self) -> np.ndarray | None:
         y = self._arrays[1]
@@ -259,6 +224,12 @@ class ChangedFeed(Feed):
 
     def settings(self) -> dict[str, Any]:
         return self._feed.settings()
+
+    def first(self) -> tuple:
+        return self._feed.first()
+
+    def structure(self) -> tuple:
+        return self._feed.structure()
 
     def evaluation(self, batch_size: int = EVALUATION_BATCH) -> Iterable[tuple]:
         return self._feed.evaluation(batch_size)

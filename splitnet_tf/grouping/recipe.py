@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.phase import Phase
@@ -57,10 +58,10 @@ class GroupingRecipe(Phase):
                 f"{self.assignment_start!r}."
             )
         for name in ("growth_share", "gamma2_delay", "converged_p", "converged_off_block"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ArgumentError(f"`{name}` must be from 0 to 1; got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not 0 <= value <= 1:
+                raise ArgumentError(f"`{name}` must be a number from 0 to 1; got {value!r}.")
         for name, least in (("gamma1_growth", 1), ("pace", 0), ("warmup_epochs", 0)):
-            if not getattr(self, name) >= least:
-                raise ArgumentError(
-                    f"`{name}` must be {least} or more; got {getattr(self, name)!r}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not value >= least:
+                raise ArgumentError(f"`{name}` must be a number of {least} or more; got {value!r}.")

@@ -143,7 +143,15 @@ def paced(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizers.Optim
     Returns:
       A registered subclass that takes the arguments that ``SGD`` has besides Keras'. A process that
       loads a model saved with it calls this first.
+
+    Raises:
+      ArgumentError: it is not a class of optimizers.
     """
+    if not isinstance(kind, type) or not issubclass(kind, keras.optimizers.Optimizer):
+        raise ArgumentError(
+            f"`kind` must be a class of Keras' optimizers, such as keras.optimizers.Lion; got "
+            f"{kind!r}."
+        )
     made = type(f"Paced{kind.__name__}", (_Paced, kind), {"__module__": __name__})
     return keras.saving.register_keras_serializable(package="splitnet_tf")(made)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 
 from splitnet_tf.errors import ArgumentError
 
@@ -68,15 +69,13 @@ class Phase:
             "mixup",
             "cutmix",
         ):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ArgumentError(
-                    f"`{name}` must be a number of 0 or more; got {getattr(self, name)!r}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+                raise ArgumentError(f"`{name}` must be a number of 0 or more; got {value!r}.")
         for name in ("momentum", "l2", "label_smoothing", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ArgumentError(
-                    f"`{name}` must be from 0 to below 1; got {getattr(self, name)!r}."
-                )
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not 0 <= value < 1:
+                raise ArgumentError(f"`{name}` must be a number from 0 to below 1; got {value!r}.")
         if self.schedule == "cosine" and self.final_rate > self.rate:
             raise ArgumentError(
                 f"`final_rate={self.final_rate:g}` is above `rate={self.rate:g}`; the rate falls."

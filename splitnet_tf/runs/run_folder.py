@@ -35,6 +35,7 @@ class RunDirectory:
       today: settings of a run of before -> the same in today's words. Defaults to no change.
       results: names of files in the folder that a restart removes besides checkpoints and logs:
         what is written when the run is done. Defaults to none.
+      kept: bool, whether the folder outlasts the run, for sentences on it. Defaults to True.
 
     Raises:
       RunError: not writable, in use, or made by other settings.
@@ -49,8 +50,9 @@ class RunDirectory:
         free: Collection[str] = (),
         today: Callable[[dict[str, Any]], dict[str, Any]] = dict,
         results: Collection[str] = (),
+        kept: bool = True,
     ):
-        self.path = Path(path)
+        self.path, self.kept = Path(path), kept
         self._free, self._today = frozenset(free), today
         self._results = tuple(results)
         self._lock_file = lock(self.path)

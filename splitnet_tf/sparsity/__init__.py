@@ -13,7 +13,13 @@ from splitnet_tf.sparsity.group_lasso import (
 )
 from splitnet_tf.sparsity.plan import SparsityPlan, Term
 from splitnet_tf.sparsity.recipe import SparsityRecipe, strength_at
-from splitnet_tf.sparsity.selection import Kept, Selection, apply_selection, read_selection
+from splitnet_tf.sparsity.selection import (
+    Kept,
+    Selection,
+    apply_selection,
+    check_selection,
+    read_selection,
+)
 from splitnet_tf.sparsity.shrink_model import Shrunk, predict_changes, shrink_model
 from splitnet_tf.sparsity.sparse_model import sparse_model
 from splitnet_tf.sparsity.steps import KeepZeros, ProximalStep, ThresholdStep, keep_zeros, step_of
@@ -38,6 +44,7 @@ __all__ = [
     "ZeroCount",
     "apply_selection",
     "bytes_crossing",
+    "check_selection",
     "group_factors",
     "group_norms",
     "keep_zeros",

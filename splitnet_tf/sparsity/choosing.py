@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import keras
 import numpy as np
 from keras import ops
@@ -41,7 +43,7 @@ def select_by_norms(
         raise ArgumentError("Give one of `threshold` and `keep`.")
     if keep is not None:
         _check_share(keep)
-    elif not threshold >= 0:
+    elif not isinstance(threshold, numbers.Real) or not threshold >= 0:
         raise ArgumentError(f"`threshold` must be a number of 0 or more; got {threshold!r}.")
     model = plain_copy(model)  # in which every weight has a path of its own
     variables = weights_by_path(model.variables)
@@ -88,8 +90,8 @@ def random_like(model: keras.Model, selection: Selection, seed: int = 0) -> Sele
 
 
 def _check_share(keep: float) -> None:
-    if not 0 < keep <= 1:
-        raise ArgumentError(f"`keep` must be above 0 and at most 1; got {keep!r}.")
+    if not isinstance(keep, numbers.Real) or not 0 < keep <= 1:
+        raise ArgumentError(f"`keep` must be a number above 0 and at most 1; got {keep!r}.")
 
 
 def _groups(model: keras.Model, structure: str) -> tuple[Groups, ...]:
@@ -110,6 +112,8 @@ def _largest(norms: np.ndarray, threshold, keep, least: int = 1) -> np.ndarray:
 
 
 def _at_random(model, groups, counts, seed) -> Selection:
+    if not isinstance(seed, numbers.Integral) or seed < 0:
+        raise ArgumentError(f"`seed` must be a whole number of 0 or more; got {seed!r}.")
     rng = np.random.default_rng([seed, 41])
     masks = [rng.permutation(g.count) < n for g, n in zip(groups, counts, strict=True)]
     return _selection(model, "random", "spaces", groups, masks)

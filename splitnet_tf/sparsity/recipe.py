@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.phase import Phase
@@ -48,18 +49,23 @@ class SparsityRecipe(SparsityPlan, Phase):
         Phase.__post_init__(self)
         SparsityPlan.__post_init__(self)
         for name in ("warmup_epochs", "ramp_epochs"):
-            if not getattr(self, name) >= 0:
-                raise ArgumentError(f"`{name}` must be 0 or more; got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not value >= 0:
+                raise ArgumentError(f"`{name}` must be a number of 0 or more; got {value!r}.")
         for name in TARGETS:
             value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise ArgumentError(f"`{name}` must be above 0 and at most 1; got {value!r}.")
+            if value is None:
+                continue
+            if not isinstance(value, numbers.Real) or not 0 < value <= 1:
+                raise ArgumentError(
+                    f"`{name}` must be a number above 0 and at most 1; got {value!r}."
+                )
         if self.target_bytes is not None and self.num_devices is None:
             raise ArgumentError("`target_bytes` needs `blocks` and `num_devices`.")
         if self.ema:
             raise ArgumentError("`ema` must be 0: averaged weights have no exact zeros.")
-        if not self.growth > 1:
-            raise ArgumentError(f"`growth` must be above 1; got {self.growth!r}.")
+        if not isinstance(self.growth, numbers.Real) or not self.growth > 1:
+            raise ArgumentError(f"`growth` must be a number above 1; got {self.growth!r}.")
         changes = self.warmup_epochs or self.ramp_epochs or self.targets
         if changes and self.update == "subgradient":
             raise ArgumentError(

@@ -120,6 +120,12 @@ class Selection:
                         f"The selection has a {kind} '{kept.name}' of size {kept.size}, the model "
                         f"{known.get(kept.name, 'none')}; it was made for another model."
                     )
+        missing = sorted(set(self.layers) - set(layers_of(traced)))
+        if missing:
+            raise SelectionError(
+                f"The selection gives up layer '{missing[0]}', which is no layer with weights of "
+                "the model; it was made for another model."
+            )
 
     def to_json(self) -> str:
         """Returns the text of the JSON file, with its checksum."""
@@ -160,6 +166,16 @@ class Selection:
             FILE.spaces(document, Kept, "columns"),
             tuple(FILE.name(n, "layers") for n in FILE.items(document, "layers")),
         )
+
+
+def check_selection(selection: Selection) -> Selection:
+    """Returns a selection; raises SelectionError for anything else, such as the path of a file."""
+    if not isinstance(selection, Selection):
+        raise SelectionError(
+            f"`selection` must be a Selection; got {selection!r:.100}: Selection.load(path) reads "
+            "a file."
+        )
+    return selection
 
 
 def read_selection(model: keras.Model | Trace) -> Selection:
@@ -220,7 +236,7 @@ def apply_selection(model: keras.Model, selection: Selection) -> None:
       ArgumentError: it gives up channels that cannot be taken out.
     """
     traced = trace(model)
-    selection.check_model(traced)
+    check_selection(selection).check_model(traced)
     masks = {("spaces", s.name): s.mask() for s in selection.spaces if len(s.indices) < s.size} | {
         ("shapes", c.name): c.mask() for c in selection.columns
     }

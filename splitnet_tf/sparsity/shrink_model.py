@@ -18,7 +18,12 @@ from splitnet_tf.graph.trace import trace
 from splitnet_tf.sparsity.changes import Changes, channels_left, kernel_changes
 from splitnet_tf.sparsity.narrowing import Narrowing, narrowings
 from splitnet_tf.sparsity.removal import Findings, Remains, join_kind, what_remains
-from splitnet_tf.sparsity.selection import Selection, layers_gone, selection_of
+from splitnet_tf.sparsity.selection import (
+    Selection,
+    check_selection,
+    layers_gone,
+    selection_of,
+)
 from splitnet_tf.sparsity.weight_axes import layers_of
 
 
@@ -93,7 +98,7 @@ class _Planned:
         findings = Findings.of(traced)
         kept = columns = gone = None
         if selection is not None:
-            selection.check_model(traced)
+            check_selection(selection).check_model(traced)
             given = {space.name: space.mask() for space in selection.spaces}
             kept = [given.get(s.name, np.ones(s.size, bool)) for s in traced.spaces]
             columns = {c.name: c.mask() for c in selection.columns}

@@ -147,7 +147,7 @@ def structure_groups(
         for name, call in layers_of(traced).items()
         if any(frozen or v.trainable for v in kernels_of(traced, call))
     }
-    chosen = _chosen(names, layers, f"layer with a kernel for `{structure}`")
+    chosen = _chosen(names, layers, structure, f"layer with a kernel for `{structure}`", layers)
     found = []
     for name, call in layers.items():
         if name not in chosen:
@@ -173,11 +173,19 @@ def structure_groups(
     return tuple(found)
 
 
-def _chosen(names: Sequence[str] | None, known: Iterable[str], what: str) -> set[str]:
+def _chosen(
+    names: Sequence[str] | None,
+    known: Iterable[str],
+    structure: str,
+    what: str,
+    listed: Iterable[str],
+) -> set[str]:
+    """The names, or all; ``listed`` are those that a sentence on an unknown one tells of."""
     known = list(known)
     for name in names or ():
         if name not in known:
-            raise ArgumentError(f"'{name}' is no {what}; there are {', '.join(known)}.")
+            there = ", ".join(listed) or "none"
+            raise ArgumentError(f"`{structure}`: '{name}' is no {what}; there are {there}.")
     return set(known if names is None else names)
 
 
@@ -299,9 +307,11 @@ _WHY = (
 def _spaces(traced: Trace, names: Sequence[str] | None, frozen: bool) -> tuple[Groups, ...]:
     fixed = fixed_spaces(traced)
     numbers = {space.name: i for i, space in enumerate(traced.spaces)}
-    chosen = _chosen(names, numbers, "channel space")
+    free = [name for name, i in numbers.items() if i not in fixed]
+    what = "channel space whose channels can be taken out"
+    chosen = _chosen(names, numbers, "spaces", what, free)
     if names is None:
-        chosen = {name for name, i in numbers.items() if i not in fixed}
+        chosen = set(free)
     inputs = {s for t in traced.graph.inputs for s in traced.layouts[t].spaces}
     parts: dict[int, list[Part]] = {numbers[name]: [] for name in chosen}
     for call in layers_of(traced).values():

@@ -10,7 +10,6 @@ import keras
 import numpy as np
 
 from splitnet_tf.data.feeds import Feed
-from splitnet_tf.errors import DataError
 from splitnet_tf.recipe.losses import CrossEntropy
 from splitnet_tf.training import Evaluation
 from splitnet_tf.training.evaluation import evaluator
@@ -103,16 +102,3 @@ def warn_of_chance(found: Evaluation, what: str, preprocessing: Any = None) -> N
         "trained, it was fed otherwise.",
         *(what, 100 * found.top1, found.images, prepared, len(found.confusion)),
     )
-
-
-def check_labels(train: Feed, model: keras.Model, loss: keras.losses.Loss) -> None:
-    """Raises DataError for class numbers in memory that the model has no logit for."""
-    labels = train.labels()
-    if not isinstance(loss, CrossEntropy) or labels is None or labels.size != len(labels):
-        return
-    classes = model.outputs[0].shape[-1]
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(
-            f"Labels must be from 0 to {classes - 1}, the classes of the model; those of the "
-            f"training data are from {labels.min()} to {labels.max()}."
-        )

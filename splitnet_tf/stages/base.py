@@ -15,7 +15,7 @@ from splitnet_tf.data import Dataset
 from splitnet_tf.errors import ArgumentError, EmptyGroupError, GroupingError, RunError
 from splitnet_tf.grouping import Grouping, SplitPlan, read_grouping
 from splitnet_tf.recipe.preprocessing import NONE, Preprocessing
-from splitnet_tf.runs.names import GROUPED, GROUPING, WHOLE
+from splitnet_tf.runs.names import GROUPED, GROUPING, PLAIN, SPARSE
 from splitnet_tf.stages.networks import (
     check_classes,
     check_fits,
@@ -23,9 +23,8 @@ from splitnet_tf.stages.networks import (
     model_settings,
 )
 from splitnet_tf.stages.preprocessing import known_start, preprocessing_for
-from splitnet_tf.stages.run_files import folder_of, model_file
+from splitnet_tf.stages.run_files import folder_of, named_model
 from splitnet_tf.storage.digests import digest_arrays
-from splitnet_tf.storage.models import load_model
 
 Sections = Sequence[tuple[str, int]]
 
@@ -177,7 +176,7 @@ def load_base(model: keras.Model, base: str | Path) -> None:
     Raises:
       RunError: the file cannot be read, or a layer does not fit.
     """
-    trained = load_model(model_file("base", base, WHOLE))
+    trained = named_model("base", base, (PLAIN, SPARSE))
     sources = {layer.name: layer for layer in trained.layers}
     for layer in model.layers:
         source = sources.get(layer.name)
@@ -207,7 +206,7 @@ def load_grouped(
       RunError, GroupingError: a file that is not there, or of other data; an empty group.
     """
     path = Path(base)
-    model = load_model(model_file("base", path, (GROUPED,)))
+    model = named_model("base", path, (GROUPED,))
     check_fits(f"`base={path}`", model, dataset)
     file = Path(grouping or folder_of(path) / GROUPING)
     try:

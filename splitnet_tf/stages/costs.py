@@ -10,8 +10,10 @@ import keras
 
 from splitnet_tf import models
 from splitnet_tf.analysis import Cost, cost, text_table
-from splitnet_tf.analysis.cost import with_input_size
+from splitnet_tf.analysis.cost import with_input_shapes, with_input_size
 from splitnet_tf.analysis.paper_tables import TABLES, PaperRow, PaperTable
+from splitnet_tf.data.feeds import Feed
+from splitnet_tf.graph.keras_reader import functional_model
 from splitnet_tf.grouping import Grouping, SplitPlan
 from splitnet_tf.models.short_forms import parse_splits
 
@@ -67,6 +69,26 @@ class CostChange:
             f"{after.flops / 1e9:.2f} billion ({_fewer(before.flops, after.flops)} fewer)"
         )
         return "\n\n".join(parts)
+
+
+def cost_on(model: keras.Model, feed: Feed) -> Cost:
+    """Counts a model; open lengths of its inputs are those of the first example of data.
+
+    Args:
+      model: functional ``keras.Model``.
+      feed: read only where an input has an open length, such as height and width.
+
+    Raises:
+      PlanError: see ``cost``.
+    """
+    functional = functional_model(model)
+    if not any(None in x.shape[1:] for x in functional.inputs):
+        return cost(model)
+    given = feed.first()[0]
+    if isinstance(given, dict) and not isinstance(functional.input, dict):
+        given = [given[x.name] for x in functional.inputs]
+    shapes = [tuple(x.shape)[1:] for x in keras.tree.flatten(given)]
+    return cost(with_input_shapes(model, shapes))
 
 
 def compare_cost(

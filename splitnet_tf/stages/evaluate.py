@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from splitnet_tf.analysis import cost, text_table
+from splitnet_tf.analysis import text_table
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.errors import PlanError
 from splitnet_tf.graph import logits_model, plain_copy
@@ -21,6 +21,8 @@ from splitnet_tf.grouping.grouped_layers import GroupedKernel
 from splitnet_tf.parallel import one_device_forward, place, stream
 from splitnet_tf.recipe.losses import HeadLosses
 from splitnet_tf.splitting import SplitTree, is_tree
+from splitnet_tf.stages.check_data import check_inputs
+from splitnet_tf.stages.costs import cost_on
 from splitnet_tf.stages.loop import classifier_loss
 from splitnet_tf.training.evaluation import evaluator
 
@@ -196,6 +198,7 @@ def evaluate_model(
         model = plain_copy(model)
     model = _with_logits(model, loss)
     feed = feed_of(data)
+    check_inputs("data", feed, model)
     first = next(iter(feed.evaluation(batch_size)))
     images = first[0]
     batch = len(keras.tree.flatten(images)[0])
@@ -213,7 +216,7 @@ def evaluate_model(
     seconds = found.seconds_per_image
     if found.images <= 2 * batch:
         seconds = measure(itertools.repeat(first, REPEATS)).seconds_per_image
-    counted = cost(model)
+    counted = cost_on(model, feed)
     return ModelEvaluation(
         model=name or model.name,
         images=found.images,

@@ -23,9 +23,17 @@ from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import PLAIN, TREE
 from splitnet_tf.runs.results import GroupResult
 from splitnet_tf.splitting import SplitTree, is_tree
-from splitnet_tf.stages.accuracy import at_start, check_labels, tested
+from splitnet_tf.stages.accuracy import at_start, tested
 from splitnet_tf.stages.averages import settle_averages
-from splitnet_tf.stages.loop import Loop, phase_settings, run_folder, train_phase, training_values
+from splitnet_tf.stages.check_data import check_data
+from splitnet_tf.stages.loop import (
+    Loop,
+    check_kind,
+    phase_settings,
+    run_folder,
+    train_phase,
+    training_values,
+)
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.run_hook import RunHook
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
@@ -105,11 +113,13 @@ def finetune(
       ArgumentError: a phase that gives no step, or XLA across devices.
       RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
     """
+    check_kind("phase", phase, Phase)
     tree = model if isinstance(model, SplitTree) else None
     network = model.model if tree else model
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
     feed, test = mixed(feed, phase, network, seed), None if test is None else feed_of(test)
     feed, loss = taught(feed, loss, network, phase, teacher, teaching, grouping)
+    check_data(network, loss, train=feed, valid=valid, test=test)
     config = phase_settings(
         run,
         phase,
@@ -162,7 +172,6 @@ def train_network(
 ) -> GroupResult:
     """Trains a network in its run folder, writing checkpoints and logs only; see ``finetune``."""
     check_placing(devices, trunk, loop)
-    check_labels(train, network, loss)
     placed, step = None, None
     if devices:
         placed = place(SplitTree(network), devices, trunk)

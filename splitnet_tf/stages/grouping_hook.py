@@ -40,6 +40,7 @@ class GroupingHook(Hook):
 
     loss_names = TERMS
     loss_group = "split_losses"
+    lower = "the gammas"
 
     def __init__(
         self,

@@ -23,12 +23,14 @@ from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.names import GROUPED, GROUPING
 from splitnet_tf.runs.results import GroupResult
-from splitnet_tf.stages.accuracy import accuracy_of, at_start, check_labels, tested
+from splitnet_tf.stages.accuracy import accuracy_of, at_start, tested
 from splitnet_tf.stages.averages import settle_averages
+from splitnet_tf.stages.check_data import check_data
 from splitnet_tf.stages.given import GivenClasses
 from splitnet_tf.stages.grouping_hook import GroupingHook
 from splitnet_tf.stages.loop import (
     Loop,
+    check_kind,
     classifier_loss,
     length_argument,
     phase_settings,
@@ -142,12 +144,13 @@ def learn_groups(
       GroupingError: a group came out empty; the trained model is in the run folder.
       RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
     """
+    check_kind("recipe", recipe, GroupingRecipe)
     plan, losses = plan_of(grouped), split_losses(grouped)
     feed = mixed(feed_of(train, batch_size, seed, class_weight), recipe, grouped, seed)
     valid, test = feed_of(valid), None if test is None else feed_of(test)
     names = class_names or [str(c) for c in range(plan.classes.size)]
     loss = loss or classifier_loss(grouped, recipe.label_smoothing)
-    check_labels(feed, grouped, loss)
+    check_data(grouped, loss, train=feed, valid=valid, test=test)
     warmup = warmup_steps(recipe, loop, feed.steps_per_epoch)
     labels = given.labels if given else None
     noise = [id(a.logits) for a in losses.assignments()]

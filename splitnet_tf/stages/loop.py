@@ -85,9 +85,18 @@ def classifier_loss(model: keras.Model, label_smoothing: float) -> keras.losses.
         raise ArgumentError(
             f"Model '{model.name}' ends in a sigmoid, but logits are needed; take it off with "
             "splitnet_tf.logits_model(model, multi_label=True), and pass "
-            "`loss=BinaryCrossEntropy()` where an image has several labels."
+            "`loss=sn.BinaryCrossEntropy()` where an image has several labels."
         )
     return loss_for(model, label_smoothing)
+
+
+def check_kind(name: str, value: Any, kind: type) -> None:
+    """Raises ArgumentError unless an argument is of the kind that it must be."""
+    if not isinstance(value, kind):
+        raise ArgumentError(
+            f"`{name}` must be a {kind.__name__}; got {type(value).__name__}: make it with "
+            f"splitnet_tf.{kind.__name__}(...)."
+        )
 
 
 def total_steps(phase: Phase, loop: Loop, per_epoch: int) -> int:
@@ -180,6 +189,7 @@ def run_folder(
             free=FREE,
             today=lambda earlier: {**_absent(earlier, config), **earlier},
             results=RESULTS,
+            kept=run is not None,
         )
         stack.callback(folder.close)
         yield folder

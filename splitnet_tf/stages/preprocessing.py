@@ -20,7 +20,7 @@ from splitnet_tf.models.families import family_preprocessing
 from splitnet_tf.models.registry import applications
 from splitnet_tf.recipe.preprocessing import NONE, WHITEN, Preprocessing
 from splitnet_tf.runs import read_config
-from splitnet_tf.runs.names import CONFIG, FINISHED, SMALLER, TREES, WHOLE
+from splitnet_tf.runs.names import CONFIG, FINISHED, PLAIN, SMALLER, SPARSE, TREES
 from splitnet_tf.stages.run_files import model_file
 from splitnet_tf.storage.models import load_model, model_notes
 
@@ -278,7 +278,7 @@ def recorded(preprocessing: Preprocessing | str | None) -> dict[str, str]:
     return {} if preprocessing is None else {KEY: str(_made(preprocessing))}
 
 
-def known_start(name: str, base: str | None, names: Sequence[str] = WHOLE) -> Known:
+def known_start(name: str, base: str | None, names: Sequence[str] = (PLAIN, SPARSE)) -> Known:
     """Facts about the network that a training starts from.
 
     Args:

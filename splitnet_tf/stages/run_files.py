@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+
 from splitnet_tf.errors import RunError
 from splitnet_tf.runs.names import FINISHED, GROUPED, PLAIN, SMALL, SPARSE, TREE
 from splitnet_tf.stages.networks import check_run_folder
+from splitnet_tf.storage.models import load_model
 
 # Model file -> the run that wrote it, and how it comes about.
 _KINDS = {
     GROUPED: ("a grouping", "group first, with group.sh say"),
     TREE: ("a split", "split first, with split.sh say"),
-    SPARSE: ("a sparse training", ""),
+    SPARSE: ("a sparse training", "train it first, with splitnet-sparsify say"),
     PLAIN: ("a plain training", "train the plain model first, with `splits=1-1-1` say"),
     SMALL: ("a shrink", ""),
 }
@@ -44,6 +47,8 @@ def model_file(argument: str, path: str | Path, names: Sequence[str] = FINISHED)
     if first is None or len(names) == len(FINISHED):
         first = "make it first"
     check_run_folder(argument, path, first)
+    if not path.exists():
+        raise RunError(f"Model file `{argument}={path}` does not exist; give another one.")
     if not path.is_dir():
         return path
     file = next((path / name for name in names if (path / name).is_file()), None)
@@ -56,3 +61,19 @@ def model_file(argument: str, path: str | Path, names: Sequence[str] = FINISHED)
             f"{' or '.join(kind for kind, _ in kinds)}."
         )
     raise RunError(f"Run folder {path} holds no finished model; run its program to the end.")
+
+
+def named_model(argument: str, path: str | Path, names: Sequence[str] = FINISHED) -> keras.Model:
+    """The model of a run folder or file that an argument names.
+
+    Args:
+      argument, path, names: see ``model_file``.
+
+    Raises:
+      RunError: see ``model_file`` and ``load_model``; the sentence names the argument.
+    """
+    file = model_file(argument, path, names)
+    try:
+        return load_model(file)
+    except RunError as error:
+        raise RunError(f"`{argument}={path}`: {error}") from None

@@ -17,8 +17,7 @@ from splitnet_tf.sparsity import (
     select_by_norms,
 )
 from splitnet_tf.stages.networks import check_fits
-from splitnet_tf.stages.run_files import model_file
-from splitnet_tf.storage.models import load_model
+from splitnet_tf.stages.run_files import named_model
 
 METHODS = ("zeros", "norms", "random")
 
@@ -33,7 +32,7 @@ def whole_model(base: str | Path, dataset: Dataset) -> keras.Model:
     Raises:
       RunError: a file that is not there, or of other data.
     """
-    model = load_model(model_file("base", base, WHOLE))
+    model = named_model("base", base, WHOLE)
     check_fits(f"`base={base}`", model, dataset)
     return model
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.analysis import cost
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import RunError
@@ -25,14 +24,17 @@ from splitnet_tf.sparsity import (
     Changes,
     Selection,
     apply_selection,
+    check_selection,
     keep_zeros,
     read_selection,
     shrink_model,
 )
 from splitnet_tf.stages.accuracy import accuracy_of, at_start
 from splitnet_tf.stages.agreement import APART, difference_on
+from splitnet_tf.stages.check_data import check_data
+from splitnet_tf.stages.costs import cost_on
 from splitnet_tf.stages.finetune import train_network
-from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
+from splitnet_tf.stages.loop import Loop, check_kind, phase_settings, run_folder
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.json_files import write_json
@@ -117,16 +119,18 @@ def shrink(
       SelectionError: the selection was made for another model.
       RunError: the smaller model computes something else; nothing is written.
     """
-    selection = selection or read_selection(model)
+    check_kind("phase", phase, Phase)
+    selection = check_selection(selection or read_selection(model))
     zeros = plain_copy(model)
     if selection.method != "zeros":
         apply_selection(zeros, selection)
     shrunk = shrink_model(zeros, selection, gather)
     small = shrunk.model
-    before, after = cost(model), cost(small)
     feed, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
     feed, test = mixed(feed, phase, small, seed), feed_of(test)
     feed, loss = taught(feed, loss, small, phase, teacher, teaching, grouping)
+    check_data(small, loss, train=feed, valid=valid, test=test)
+    before, after = cost_on(model, feed), cost_on(small, feed)
     config = phase_settings(
         run,
         phase,

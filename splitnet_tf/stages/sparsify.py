@@ -31,9 +31,11 @@ from splitnet_tf.sparsity import (
     weights_by_path,
     zero_counts,
 )
-from splitnet_tf.stages.accuracy import at_start, check_labels, tested
+from splitnet_tf.stages.accuracy import at_start, tested
+from splitnet_tf.stages.check_data import check_data
 from splitnet_tf.stages.loop import (
     Loop,
+    check_kind,
     classifier_loss,
     length_argument,
     phase_settings,
@@ -127,10 +129,11 @@ def sparsify(
         step with a penalty, or a target that cannot be counted.
       RunError, CheckpointError, DataError, TrainingError: see ``Trainer``.
     """
+    check_kind("recipe", recipe, SparsityRecipe)
     feed = mixed(feed_of(train, batch_size, seed, class_weight), recipe, model, seed)
     valid, test = feed_of(valid), None if test is None else feed_of(test)
     loss = loss or classifier_loss(model, recipe.label_smoothing)
-    check_labels(feed, model, loss)
+    check_data(model, loss, train=feed, valid=valid, test=test)
     sparse = sparse_model(model, recipe)
     terms, after = recipe.terms(sparse), step_of(sparse, recipe)
     warmup, ramp = strength_steps(recipe, loop, feed.steps_per_epoch)

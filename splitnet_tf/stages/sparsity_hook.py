@@ -45,6 +45,7 @@ class SparsityHook(Hook):
 
     loss_names = ("penalty",)
     loss_group = "penalty"
+    lower = "the strengths"
 
     def __init__(
         self,

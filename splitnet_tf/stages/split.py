@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 
-from splitnet_tf.analysis import cost
 from splitnet_tf.data.feeds import feed_of
 from splitnet_tf.data.mixing import mixed
 from splitnet_tf.errors import RunError
@@ -25,8 +24,10 @@ from splitnet_tf.runs.results import SplitResult
 from splitnet_tf.splitting import SplitTree, mask_off_blocks, split_model
 from splitnet_tf.stages.accuracy import accuracy_of, at_start
 from splitnet_tf.stages.agreement import APART, difference_on
+from splitnet_tf.stages.check_data import check_data
+from splitnet_tf.stages.costs import cost_on
 from splitnet_tf.stages.finetune import check_placing, train_network
-from splitnet_tf.stages.loop import Loop, phase_settings, run_folder
+from splitnet_tf.stages.loop import Loop, check_kind, phase_settings, run_folder
 from splitnet_tf.stages.preprocessing import notes_of, recorded
 from splitnet_tf.stages.teaching import Teaching, taught, teaching_settings
 from splitnet_tf.storage.models import save_model
@@ -137,11 +138,13 @@ def split(
       PlanError, GroupingError: the grouping is that of another model.
       RunError: the tree differs from the masked model; nothing is written.
     """
+    check_kind("phase", phase, Phase)
     check_placing(devices, trunk, loop)
     tree = split_model(grouped, grouping, dropout=dropout)
     plain, valid = feed_of(train, batch_size, seed, class_weight), feed_of(valid)
     feed, test = mixed(plain, phase, grouped, seed), feed_of(test)
     feed, loss = taught(feed, loss, grouped, phase, teacher, teaching, grouping)
+    check_data(grouped, loss, train=feed, valid=valid, test=test)
     config = phase_settings(
         run,
         phase,
@@ -184,14 +187,14 @@ def split(
         stages["finetuned"] = of_tree(test.evaluation()).top1
         save_model(tree.model, folder.path / TREE, notes)
         grouping.save(folder.path / GROUPING)
-        result = _result(grouped, grouping, tree, stages, done)
+        result = _result(grouped, grouping, tree, stages, done, feed)
         result = dataclasses.replace(result, **recorded(preprocessing))
         result.write(folder.path)
     return Split(tree, grouping, result)
 
 
-def _result(grouped, grouping, tree, stages, finetuned) -> SplitResult:
-    whole, parts = cost(grouped), cost(tree.model)
+def _result(grouped, grouping, tree, stages, finetuned, feed) -> SplitResult:
+    whole, parts = cost_on(grouped, feed), cost_on(tree.model, feed)
     return SplitResult(
         **finetuned.to_document(),
         test_accuracy=stages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,20 @@ def fault_of_step(scalars: Mapping[str, float], loss_names: Sequence[str] = ()) 
         if not math.isfinite(value):
             known = {f"model_loss_{i}": own for i, own in enumerate(loss_names)}
             return f"the {known.get(name, name).replace('_', ' ')} became {value}"
+    return None
+
+
+def fault_of_batch(x: Any, y: Any, weight: Any) -> str | None:
+    """The part of a training batch that is not finite numbers; None when all are.
+
+    Args:
+      x, y, weight: images, labels and sample weights, nested or not; weights may be None.
+    """
+    for what, values in (("images", x), ("labels", y), ("sample weights", weight)):
+        for value in keras.tree.flatten(values):
+            value = np.asarray(0 if value is None else value)
+            if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+                return f"the {what} of its batch are not finite numbers"
     return None
 
 

@@ -18,11 +18,13 @@ class Hook:
     Attributes:
       loss_names: names of the model's losses, in order, for the sentence when one is not finite.
       loss_group: name of the sum of the model's losses in the log; empty for the loop's own.
+      lower: words for what to lower, besides the rate, when training diverges; empty for nothing.
       state: JSON-able, saved in checkpoints and set when a run is resumed; empty for none.
     """
 
     loss_names: Sequence[str] = ()
     loss_group: str = ""
+    lower: str = ""
     state: Mapping[str, Any] = MappingProxyType({})
 
     def begin(self, writer: tf.summary.SummaryWriter) -> None:
@@ -61,6 +63,7 @@ class Hooks:
         self.loss_names = [name for hook in self._hooks for name in hook.loss_names]
         groups = [hook.loss_group for hook in self._hooks if hook.loss_group]
         self.loss_group = (groups or ["model_losses"])[0]
+        self.lower = [hook.lower for hook in self._hooks if hook.lower]
 
     def begin(self, writer) -> None:
         for hook in self._hooks:

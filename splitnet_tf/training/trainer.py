@@ -15,7 +15,7 @@ from splitnet_tf.recipe.schedules import Schedule
 from splitnet_tf.runs.run_folder import RunDirectory
 from splitnet_tf.training.checkpointing import Checkpoints
 from splitnet_tf.training.evaluation import evaluator
-from splitnet_tf.training.faults import fault_of_step, fault_of_update
+from splitnet_tf.training.faults import fault_of_batch, fault_of_step, fault_of_update
 from splitnet_tf.training.hooks import Hook, Hooks
 from splitnet_tf.training.metrics_log import MetricsLog
 from splitnet_tf.training.options import TrainOptions
@@ -95,7 +95,7 @@ class Trainer:
         Raises:
           TrainingError: a loss or a gradient is not finite, for the fourth time with
             ``on_nan="rollback"``.
-          DataError: the training batches come to an end.
+          DataError: the training batches come to an end, or one is not finite numbers.
           RunError: a log cannot be written.
           CheckpointError: a checkpoint cannot be read or written.
           SystemExit: after SIGTERM (143) or SIGINT (130), once a checkpoint is saved.
@@ -141,6 +141,11 @@ class Trainer:
             if not fault and self._leaves_something(state.step + 1):
                 fault = fault_of_update(self._variables)
             if fault:
+                of_batch = fault_of_batch(x, y, weight)
+                if of_batch:  # no learning rate mends it
+                    raise DataError(
+                        f"Step {state.step + 1}: {of_batch}; take such examples out of `train`."
+                    )
                 self._roll_back(f"Step {state.step + 1}: {fault}")
                 state = self._state
                 batches = iter(self._train_batches(state.step))
@@ -179,14 +184,16 @@ class Trainer:
     def _roll_back(self, fault: str) -> None:
         """Back to the newest checkpoint with half the learning rate, or a TrainingError."""
         count = self._state.rollbacks + 1
-        remedy = "lower the `rate` or the gammas and begin anew with `restart=True` or another "
-        remedy += f"`run` folder (checkpoints in {self.run.checkpoints} are intact)."
+        remedy = f"lower {' or '.join(['the `rate`', *self._hooks.lower])}"
+        if self.run.kept:
+            remedy += " and begin anew with `restart=True` or another `run` folder (checkpoints in "
+            remedy += f"{self.run.checkpoints} are intact)"
         if self.options.on_nan == "stop":
             raise TrainingError(
-                f"{fault}; {remedy} `on_nan=rollback` would go back to the newest of them."
+                f"{fault}; {remedy}. `on_nan=rollback` would go back to the newest checkpoint."
             )
         if count > MAX_ROLLBACKS:
-            raise TrainingError(f"{fault} after {MAX_ROLLBACKS} rollbacks; {remedy}")
+            raise TrainingError(f"{fault} after {MAX_ROLLBACKS} rollbacks; {remedy}.")
         self._log.close()
         marks = self._restore()
         step = self._state.step

@@ -7,6 +7,7 @@ from keras import layers
 
 import splitnet_tf as sn
 from splitnet_tf.analysis import agreement, text_table
+from splitnet_tf.analysis.cost import with_input_shapes
 from splitnet_tf.errors import PlanError
 from tests.conftest import small_alexnet
 
@@ -173,6 +174,7 @@ def test_inputs_of_any_size_count_as_those_of_a_size():
         sn.cost(model)
     with pytest.raises(PlanError, match="cannot take inputs of `input_size=3`"):
         sn.cost(model, input_size=3)
+    assert sn.cost(with_input_shapes(model, [fixed.input_shape[1:]])) == sn.cost(fixed)
 
 
 @pytest.mark.parametrize(

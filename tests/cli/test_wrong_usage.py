@@ -246,7 +246,7 @@ WRONG_USAGE = [
         "evaluate",
         ["--basemodel=plain.keras", "--dataset=planted", "--compare=none.keras"],
         1,
-        "Model file none.keras does not exist",
+        "Model file --compare=none.keras does not exist",
     ),
     (
         "evaluate",
@@ -267,8 +267,28 @@ WRONG_USAGE = [
         2,
         "--warmup_epochs=0 and --ramp_epochs=99 leave no step of",
     ),
-    ("sparsify", [*PLANTED, "--model=plain.keras", "--spaces=fc9:1"], 2, "'fc9' is no channel"),
-    ("sparsify", [*PLANTED, "--model=plain.keras", "--spaces=fc1:x"], 2, "a number from 0 to"),
+    ("sparsify", [*PLANTED, "--model=plain.keras", "--spaces=fc9:1"], 2, "--spaces: 'fc9' is no"),
+    *(
+        ("sparsify", [*PLANTED, "--model=plain.keras", f"--spaces={text}"], 2, sentence)
+        for text, sentence in (
+            ("fc1:x", "'fc1:x' must be a number from 0 to 1,000,000, or <layer>:<number>"),
+            ("fc1", "it must be a number from 0 to 1,000,000, or <layer>:<number>"),
+        )
+    ),
+    (
+        "shrink",
+        [*PLANTED, "--basemodel=none"],
+        1,
+        "Run folder --basemodel=none does not exist; train it first, with splitnet-sparsify say",
+    ),
+    *(
+        (program, [*more, "--dataset=planted", f"--{flag}=notmodel.keras"], 1, sentence)
+        for program, flag, more, sentence in (
+            ("shrink", "basemodel", ["--train_dir=t"], "--basemodel=notmodel.keras: Model file"),
+            ("divide", "models", [], "--models=notmodel.keras: Model file"),
+        )
+    ),
+    ("divide", ["--models=nope.keras"], 1, "Model file --models=nope.keras does not exist"),
     (
         "shrink",
         [*PLANTED, "--basemodel=plain.keras", "--method=random"],
@@ -357,6 +377,7 @@ WRONG_USAGE = [
 def test_wrong_usage_gets_one_sentence(tmp_path):
     save_model(models.mlp((8, 6), 5, (4, 4, 3)), tmp_path / "other.keras", notes_of("whiten"))
     save_model(models.mlp((8, 6), 8, (16, 16, 3)), tmp_path / "plain.keras", notes_of("whiten"))
+    (tmp_path / "notmodel.keras").write_text("no model")
     tiny = Split(np.zeros((8, 4, 4, 3), np.uint8), np.arange(8) % 4)
     save_arrays(Dataset("tiny", tiny, tiny, tiny, tuple("abcd")), tmp_path / "tiny.npz")
     found = run_programs(

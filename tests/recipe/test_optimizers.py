@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from splitnet_tf.errors import ArgumentError
-from splitnet_tf.recipe.optimizers import SGD, AdamW, optimizer_for
+from splitnet_tf.recipe.optimizers import SGD, AdamW, optimizer_for, paced
 from splitnet_tf.recipe.phase import Phase
 from tests.conftest import to_numpy
 
@@ -224,6 +224,12 @@ def test_a_saved_model_trains_on_with_its_paces(tmp_path):
     one, two = model.optimizer.get_config(), loaded.optimizer.get_config()
     assert one["paces"] == {loaded.trainable_variables[1].path: 2.0}
     assert one == two and one["after_step"]["config"] == {"strength": 0.5}
+
+
+def test_paces_are_of_a_class_of_optimizers():
+    for wrong in ("adam", keras.layers.Dense, keras.optimizers.Adam()):
+        with pytest.raises(ArgumentError, match="`kind` must be a class of Keras' optimizers"):
+            paced(wrong)
 
 
 def test_the_optimizer_of_a_phase():

@@ -88,10 +88,19 @@ def test_selections_for_another_model():
         Selection("m", "x", (Kept("fc9", ((0,),), 5),)),
         Selection("m", "x", (Kept("fc1", ((0,),), 6),)),
         Selection("m", "x", (), (Kept("fc1", ((0,),), 5),)),
+        Selection("m", "x", (), (), ("fc9",)),
     ):
         for function in (apply_selection, shrink_model, random_like):
             with pytest.raises(SelectionError, match="it was made for another model"):
                 function(net, wrong)
+    for function in (apply_selection, shrink_model):
+        with pytest.raises(SelectionError, match=r"got 's.json': Selection.load\(path\) reads"):
+            function(net, "s.json")
+    for keep in ({"keep": "0.5"}, {"threshold": "0.5"}):
+        with pytest.raises(sn.ArgumentError, match="must be a number .*got '0.5'"):
+            select_by_norms(net, **keep)
+    with pytest.raises(sn.ArgumentError, match="`seed` must be a whole number of 0 or more"):
+        random_selection(net, 0.5, -1)
     with pytest.raises(SelectionError, match="has no space 'fc9'; it has a1"):
         example().space("fc9")
 
@@ -205,10 +214,16 @@ def test_chosen_at_random():
     [
         (lambda m: select_by_norms(m), "one of `threshold` and `keep`"),
         (lambda m: select_by_norms(m, keep=0.5, threshold=1.0), "one of `threshold` and `keep`"),
-        (lambda m: select_by_norms(m, keep=0.0), "`keep` must be above 0 and at most 1; got 0.0"),
+        (
+            lambda m: select_by_norms(m, keep=0.0),
+            "`keep` must be a number above 0 and .*; got 0.0",
+        ),
         (lambda m: select_by_norms(m, threshold=-1.0), "`threshold` must be a number of 0 or more"),
         (lambda m: select_by_norms(m, "filters", keep=0.5), "`structure` must be one of spaces"),
-        (lambda m: random_selection(m, keep=1.5), "`keep` must be above 0 and at most 1; got 1.5"),
+        (
+            lambda m: random_selection(m, keep=1.5),
+            "`keep` must be a number above 0 and .*; got 1.5",
+        ),
     ],
 )
 def test_wrong_choices(call, sentence):

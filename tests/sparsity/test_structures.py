@@ -217,7 +217,7 @@ def test_wrong_names():
         structure_groups(convolution(), "rows")
     with pytest.raises(ArgumentError, match="'conv9' is no layer with a kernel for `filters`"):
         structure_groups(convolution(), "filters", ["conv9"])
-    with pytest.raises(ArgumentError, match="'conv9' is no channel space; there are input"):
+    with pytest.raises(ArgumentError, match="`spaces`: 'conv9' is no .*; there are conv."):
         structure_groups(convolution(), "spaces", ["conv9"])
 
 

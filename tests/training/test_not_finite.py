@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 from keras import layers
 
-from splitnet_tf.errors import ArgumentError, TrainingError
+from splitnet_tf.errors import ArgumentError, DataError, TrainingError
+from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.runs import RunDirectory
 from splitnet_tf.runs.checkpoints import list_checkpoints, read_checkpoint
+from splitnet_tf.stages.finetune import finetune
 from splitnet_tf.training import Hook, TrainOptions
+from splitnet_tf.training.faults import fault_of_batch
 from tests.training.small_run import (
     Histogram,
     Killed,
     base_rate,
     events,
     kill,
+    make_model,
     make_step,
     make_trainer,
     run_training,
@@ -159,3 +163,38 @@ def test_the_loss_of_the_model_that_is_to_blame_is_named(tmp_path, dataset):
     with pytest.raises(TrainingError, match="Step 1: the disjointness became nan; .*`on_nan="):
         trainer.train()
     run.close()
+
+
+def test_a_batch_that_is_not_finite_is_said_to_be():
+    good, bad = np.ones(2, "float32"), np.array([1.0, np.nan], "float32")
+    batches = {
+        "images": ({"a": good, "b": bad}, [good], None),
+        "labels": ({"a": good}, [np.arange(2), bad], good),
+        "sample weights": (good, np.arange(2), bad),
+    }
+    for part, batch in batches.items():
+        assert fault_of_batch(*batch) == f"the {part} of its batch are not finite numbers"
+    assert fault_of_batch({"a": good}, [np.arange(2)], None) is None
+
+
+def test_the_sentence_names_what_there_is(tmp_path, dataset):
+    """No gammas where no loss has some, no folder where none outlasts the run."""
+    for name, kept in (("kept", True), ("removed", False)):
+        run = RunDirectory(tmp_path / name, {}, kept=kept)
+        inputs = keras.Input((16, 16, 3))
+        model = keras.Model(inputs, layers.Dense(4)(layers.GlobalAveragePooling2D()(inputs)))
+        model.layers[-1].kernel.assign(model.layers[-1].kernel * np.nan)
+        trainer = make_trainer(make_step(model), run, dataset, TrainOptions(5))
+        with pytest.raises(TrainingError, match="Step 1: .*; lower the `rate`") as caught:
+            trainer.train()
+        assert ("checkpoints in" in str(caught.value)) == kept
+        assert "gammas" not in str(caught.value)
+        run.close()
+
+
+def test_images_that_are_not_finite_are_to_blame(tmp_path):
+    images = np.ones((10, 16, 16, 3), "float32")
+    images[3, 2, 2, 0] = np.nan
+    labels = np.zeros(10, "int32")
+    with pytest.raises(DataError, match="Step 1: the images of its batch are not finite"):
+        finetune(make_model(), (images, labels), (images, labels), Phase(), batch_size=10)
