@@ -47,7 +47,7 @@ def model_file(argument: str, path: str | Path, names: Sequence[str] = FINISHED)
     if first is None or len(names) == len(FINISHED):
         first = "make it first"
     check_run_folder(argument, path, first)
-    if not path.exists():
+    if path.suffix == ".keras" and not path.exists():
         raise RunError(f"Model file `{argument}={path}` does not exist; give another one.")
     if not path.is_dir():
         return path
