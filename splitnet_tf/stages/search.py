@@ -21,9 +21,10 @@ from splitnet_tf.recipe.phase import Phase
 from splitnet_tf.recipe.preprocessing import Preprocessing
 from splitnet_tf.runs.names import CONFIG
 from splitnet_tf.splitting import SplitTree
+from splitnet_tf.stages.check_data import check_data
 from splitnet_tf.stages.evaluate import ModelEvaluation, evaluate_model
 from splitnet_tf.stages.learn_groups import learn_groups
-from splitnet_tf.stages.loop import Loop
+from splitnet_tf.stages.loop import Loop, classifier_loss
 from splitnet_tf.stages.split import split
 
 # One epoch of grouping from trained weights.
@@ -140,6 +141,7 @@ def search_cuts(
     run: str | Path | None = None,
     loop: Loop = Loop(),  # noqa: B008, as it is frozen
     exhaustive: bool = False,
+    loss: keras.losses.Loss | None = None,
     class_weight: Mapping[int, float] | None = None,
     batch_size: int = 32,
     seed: int = 0,
@@ -162,7 +164,7 @@ def search_cuts(
         an earlier one stopped. Defaults to none: nothing is kept but the best tree.
       loop: see ``learn_groups``.
       exhaustive: bool, whether all cuts are tried, whatever they lose. Defaults to False.
-      class_weight, batch_size, seed, preprocessing, restart: see ``learn_groups``.
+      loss, class_weight, batch_size, seed, preprocessing, restart: see ``learn_groups``.
 
     Raises:
       ArgumentError: a drop out of its range, or no cut within the budget.
@@ -176,7 +178,8 @@ def search_cuts(
         )
     cuts = suggest_cuts(model, num_groups).within(max_params, max_flops).cuts
     feeds = feed_of(train, batch_size, seed), feed_of(valid)
-    whole = Trial.of(evaluate_model(model, feeds[1]), "whole", 1)
+    check_data(model, loss or classifier_loss(model, 0.0), train=feeds[0], valid=feeds[1])
+    whole = Trial.of(evaluate_model(model, feeds[1], loss=loss), "whole", 1)
     logging.info("The whole network: validation accuracy %.2f%%.", 100 * whole.accuracy)
     found = Search(whole, (), max_accuracy_drop)
     for i, cut in enumerate(cuts):
@@ -184,11 +187,11 @@ def search_cuts(
         folder = Path(run) / f"{cut.start}-{num_groups}" if run else None
         sections = [(cut.start, num_groups)]
         common = {"loop": loop, "seed": seed, "restart": restart}
-        common |= {"preprocessing": preprocessing, "class_weight": class_weight}
+        common |= {"preprocessing": preprocessing, "class_weight": class_weight, "loss": loss}
         grouped = group_model(plain_copy(model), sections, *gammas, seed=seed)
         tree = _try(grouped, feeds, recipe, phase, folder, common)
         kept = folder / "split" if folder else None
-        trial = Trial.of(evaluate_model(tree, feeds[1]), cut.start, num_groups, kept)
+        trial = Trial.of(evaluate_model(tree, feeds[1], loss=loss), cut.start, num_groups, kept)
         found = dataclasses.replace(found, trials=(*found.trials, trial))
         if found.best is trial:
             found = dataclasses.replace(found, tree=tree)

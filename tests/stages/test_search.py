@@ -80,6 +80,26 @@ def test_budgets(trained, arrays):
         search_cuts(trained, *arrays[:2], max_accuracy_drop=3)
 
 
+def several_labels(arrays):
+    both = np.eye(8) + np.roll(np.eye(8), 1, axis=1)
+    return [(x[:64], both[y[:64]]) for x, y in arrays[:2]]
+
+
+def test_several_labels_an_image_need_their_loss(trained, arrays):
+    with pytest.raises(ArgumentError, match="`train` has labels that softmax cross entropy does"):
+        search_cuts(trained, *several_labels(arrays))
+
+
+@pytest.mark.slow
+def test_a_search_with_several_labels_an_image(trained, arrays):
+    """The share of right answers counts."""
+    train, valid = several_labels(arrays)
+    how = {"recipe": RECIPE, "phase": PHASE, "loop": sn.Loop(max_steps=1), "max_flops": "0.7x"}
+    found = search_cuts(trained, train, valid, loss=sn.BinaryCrossEntropy(), **how)
+    right = (trained.predict(valid[0], verbose=0) > 0) == (valid[1] == 1)
+    assert found.whole.accuracy == pytest.approx(right.mean(), abs=1e-6) and found.trials
+
+
 def test_the_folder_of_another_run_is_refused(trained, arrays, tmp_path):
     (tmp_path / CONFIG).touch()
     with pytest.raises(RunError, match="is the folder of another run"):
