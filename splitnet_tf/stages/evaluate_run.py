@@ -178,11 +178,15 @@ def evaluate_run(
     groups = _groups(file, dataset)
     split = getattr(dataset, images)
     batch = min(batch_size, max(1, len(split) // speed_batches))
+    unsplit = _unsplit(file, compare)
 
     @functools.cache  # a model may be measured in two precisions, and placed
     def loaded(argument: str, path: Path) -> tuple[keras.Model, Preprocessing]:
-        model = _fitting(path, dataset)
-        return model, preprocessing_for(known_of(argument, path), preprocessing, dataset)
+        known, given = known_of(argument, path), preprocessing
+        made_of = path == unsplit and compare is None
+        if made_of and given is None and known.record is None and not known.former:
+            given = loaded("base", file)[1]  # what a run was made of was fed as the run was
+        return _fitting(path, dataset), preprocessing_for(known, given, dataset)
 
     def measure(argument: str, path: Path, **how):
         model, fed = loaded(argument, path)
@@ -195,7 +199,6 @@ def evaluate_run(
         return found
 
     kind, before = KINDS.get(file.name, ("model", "unsplit"))
-    unsplit = _unsplit(file, compare)
     measures = {kind: functools.partial(measure, "base", file, form=form)}
     if unsplit:
         measures = {before: functools.partial(measure, "compare", unsplit), **measures}

@@ -1,6 +1,7 @@
 """Structured sparsity as a user runs it: sparse training, shrink, and all that reads their runs."""
 
 import json
+import shutil
 
 import pytest
 
@@ -110,6 +111,20 @@ def test_other_files_of_a_shrink_are_evaluated(chain, file, names, stages, monke
     found = evaluate_run(file, load_dataset("digits"), preprocessing=Preprocessing("whiten"))
     assert set(found.comparison.models) == names
     assert ("right after the shrink" in str(found)) == stages
+
+
+def test_what_a_shrink_was_made_of_was_fed_as_the_shrink(chain, tmp_path, monkeypatch):
+    """A plain file says nothing of its preprocessing; the run that took it does."""
+    shutil.copytree(chain / "small", tmp_path / "small")
+    load_model(chain / "sparse" / "sparse.keras").save(tmp_path / "mine.keras")
+    config = read_json(chain / "small" / "config.json") | {"basemodel": "mine.keras"}
+    (tmp_path / "small" / "config.json").write_text(json.dumps(config))
+    figures = []
+    for folder in (chain, tmp_path):
+        monkeypatch.chdir(folder)
+        models = evaluate_run("small", load_dataset("digits")).comparison.models
+        figures.append({name: found.top1 for name, found in models.items()})
+    assert figures[0] == figures[1] and set(figures[0]) == {"whole", "shrunk"}
 
 
 def test_blocks_between_devices(tmp_path):
