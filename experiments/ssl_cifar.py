@@ -46,6 +46,12 @@ def cifar_section(documents: Sequence[dict]) -> list[str]:
         tables += [markdown(header, lines)] if lines else []
     names = [row.name for row in found]
     missing = [row.name for row in rows if row not in found]
+    missed = ", ".join(
+        f"{row.name} ({_signed(apart)} against {_signed([of_paper])})"
+        for row in found
+        if (apart := _apart(row, by_row))
+        and statistics.fmean(apart) > (of_paper := row.error - _baseline(row).error)
+    )
     used = [d for d in documents if d["row"] in names]
     seeds = ",".join(map(str, sorted({d["seed"] for d in used})))
     return [
@@ -69,6 +75,11 @@ def cifar_section(documents: Sequence[dict]) -> list[str]:
                 "- `random` drops as many blocks, chosen at random, from the plain network; "
                 "`narrow` has the row's shape from the start. Both train as long. A dash "
                 "stands for what was not trained.",
+                *(
+                    [f"- Further above their baseline than the paper's: {missed}."]
+                    if missed
+                    else []
+                ),
                 *([f"- Rows without a run so far: {', '.join(missing)}."] if missing else []),
             ]
         ),
@@ -93,14 +104,21 @@ def _baseline(row: SslRow) -> SslRow:
 
 def _errors(row: SslRow, by_row: dict[str, list[dict]]) -> tuple[str, ...]:
     """Seeds, error, its distance from the baseline's seed by seed, and before the finetuning."""
-    own, baseline = by_row[row.name], _baseline(row)
-    whole = {d["seed"]: d["error"] for d in by_row[baseline.name]}
-    apart = [d["error"] - whole[d["seed"]] for d in own if d["seed"] in whole]
+    own, apart = by_row[row.name], _apart(row, by_row)
     return (
         *(row.name, str(len(own)), spread([d["error"] for d in own], 1)),
-        "-" if row is baseline or not apart else _signed(apart),
+        _signed(apart) if apart else "-",
         spread([d.get("error_shrunk") for d in own], 1),
     )
+
+
+def _apart(row: SslRow, by_row: dict[str, list[dict]]) -> list[float]:
+    """Error above the baseline's, seed by seed; none for the baseline."""
+    baseline = _baseline(row)
+    if row is baseline:
+        return []
+    whole = {d["seed"]: d["error"] for d in by_row[baseline.name]}
+    return [d["error"] - whole[d["seed"]] for d in by_row[row.name] if d["seed"] in whole]
 
 
 def _signed(values: Sequence[float]) -> str:

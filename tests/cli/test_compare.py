@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from absl import flags
 
+from splitnet_tf import models
 from splitnet_tf.cli.compare_runs import COMMANDS, Runs, is_done
 from splitnet_tf.errors import SplitNetError
 from splitnet_tf.runs import SplitResult
@@ -77,7 +78,9 @@ def test_groupings_are_compared_on_the_same_budget(tmp_path):
         ("--model=x.keras --splits=logits:2", False),
     ],
 )
-def test_plain_flags_are_of_a_plain_network(text, plain):
+def test_plain_flags_are_of_a_plain_network(text, plain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models.mlp((4,), 2, (3,)).save("x.keras")
     refused = pytest.raises(flags.Error, match="in each section: add --splits=1-1-1 to them")
     with contextlib.nullcontext() if plain else refused:
         made(plain=text.split()).check("random", 0)

@@ -105,6 +105,7 @@ def test_errors_stand_beside_the_baseline_of_the_same_seed():
     found = cells(text, "resnet-14")
     assert found[2:4] == ["12.50", "+0.50"] and found[5:8] == ["6", "1", "2-0-1"]
     assert found[9:11] == ["14.00", "13.50"] and found[12:14] == ["8.54", "-0.28"]
+    assert "baseline than the paper's: resnet-14 (+0.50 against -0.28)." in text
     assert cifar_section([made("lenet-1", 0, 1.0, {})]) == []
 
 
