@@ -63,6 +63,7 @@ class SslRow:
       batch_size: int, images in a batch.
       augment: random changes of the training images of CIFAR-10.
       control_seeds: seeds for which the row's controls are trained as well.
+      controls: which of them, ``random`` and ``narrow``.
     """
 
     name: str
@@ -80,6 +81,7 @@ class SslRow:
     batch_size: int = BATCH
     augment: str = "none"
     control_seeds: tuple[int, ...] = CONTROL_SEEDS
+    controls: tuple[str, ...] = ("random", "narrow")
 
     @property
     def cuts_columns(self) -> bool:
@@ -107,6 +109,7 @@ _CONVNET_PHASES = Phases(_CONVNET_PLAIN, Phase(10, 0.05, l2=1e-3), Phase(15, 0.0
 # With a rate of 0.05 the sparse phase diverged.
 _CONVNET_SLOWER = Phases(_CONVNET_PLAIN, Phase(10, 0.02, l2=1e-3), Phase(15, 0.02, l2=1e-3))
 _RESNET = {
+    "controls": ("random",),
     "data": CIFAR10,
     "batch_size": 128,
     "augment": "crop_flip",

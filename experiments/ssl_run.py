@@ -195,7 +195,7 @@ def _structured(job: Job, model: keras.Model) -> dict:
     }
     if job.seed not in row.control_seeds:
         return document
-    if not row.cuts_columns:
+    if "random" in row.controls and not row.cuts_columns:
         model.set_weights(start)
         if BLOCKS in row.most:
             chosen = random_blocks(model, row.most[BLOCKS], job.seed)
@@ -203,6 +203,8 @@ def _structured(job: Job, model: keras.Model) -> dict:
             chosen = random_like(model, small.selection, job.seed)
         random = job.shrunk("random", model, row.phases.baseline, chosen)
         document["error_random"] = _error(random.result.test_accuracy["finetuned"])
+    if "narrow" not in row.controls:
+        return document
     # Its weights are new; the columns that its layers gather are those that were learned.
     keras.utils.set_random_seed(job.seed)
     narrow = keras.models.clone_model(small.model)

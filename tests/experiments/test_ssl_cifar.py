@@ -125,7 +125,7 @@ def test_a_row_loses_blocks_and_has_controls(tmp_path):
         strengths={"layers": strengths},
         most={"blocks": 1},
         batch_size=8,
-        control_seeds=(0,),
+        controls=("random", "narrow"),
         phases=Phases(short, short, Phase(1, 0.1)),
     )
     found = run_row(row, 0, data, tmp_path)
