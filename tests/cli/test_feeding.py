@@ -253,7 +253,7 @@ def test_the_wrong_kind_of_run_folder_is_named(run, chain):
         ),
         (
             *("group", "split", ["--train_dir=x", "--model=mine.keras", "--splits=classes:2"]),
-            "is that of a split; give the folder of a sparse training or a plain training.",
+            "is that of a split; give the folder of a plain training or a sparse training.",
         ),
     ):
         data = [] if program == "export" else ["--dataset=colours.npz"]

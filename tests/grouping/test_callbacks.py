@@ -184,8 +184,8 @@ def test_faults_are_told_once_the_losses_are_on(data, caplog):
 WRONG = [
     ({"start": "luck"}, "`start` must be one of clustering, exchange, random; got 'luck'"),
     ({"growth": 0.5}, "`growth` must be 1 or more; got 0.5"),
-    ({"warmup_epochs": -1}, "`warmup_epochs` must be 0 or more; got -1"),
-    ({"growth_share": 1.5}, "`growth_share` must be from 0 to 1; got 1.5"),
+    ({"warmup_epochs": -1}, "`warmup_epochs` must be a number of 0 or more; got -1"),
+    ({"growth_share": 1.5}, "`growth_share` must be a number from 0 to 1; got 1.5"),
 ]
 
 
