@@ -9,6 +9,7 @@ from tests.cli.forked import run
 from tests.cli.small_programs import COMMON, small_model
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_the_weights(tmp_path):
     """Nothing is learned, so that only the weights tell the runs apart."""
     small_model(tmp_path / "small.keras", dropout=0.0)

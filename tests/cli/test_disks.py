@@ -17,6 +17,7 @@ def may_mount():
     return shutil.which("unshare") and subprocess.run(probe, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not may_mount(), reason="a small disk can only be mounted as root, on Linux")
 @pytest.mark.parametrize("kib", [140])
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on_once_there_is_room(tmp_path, kib):

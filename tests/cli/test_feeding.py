@@ -292,6 +292,7 @@ def test_a_run_goes_on_for_longer_with_its_data_elsewhere(run, chain, tmp_path):
     assert json.loads((tmp_path / "group/result.json").read_text())["steps"] == 16
 
 
+@pytest.mark.slow
 def test_no_chatter_of_libraries_stands_between_the_lines(chain):
     _, said = chain
     for text in said.values():

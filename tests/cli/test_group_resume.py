@@ -29,6 +29,7 @@ def begin(tmp_path):
     return begin
 
 
+@pytest.mark.slow
 def test_a_changed_taxonomy_is_refused(begin, tmp_path):
     tree = tmp_path / "tree.json"
     tree.write_text(json.dumps({"a": NAMES[:4], "b": NAMES[4:]}))
@@ -66,6 +67,7 @@ def test_changed_data_are_refused(begin, tmp_path):
         assert "was made with other settings (data_digest" in begin(name, *command, code=1)
 
 
+@pytest.mark.slow
 def test_a_split_is_not_resumed_with_another_grouping(begin, tmp_path):
     """The same groups under other numbers fit every shape, and are another tree all the same."""
     group, file = tmp_path / "group", tmp_path / "grouping.json"

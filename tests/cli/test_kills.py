@@ -78,9 +78,8 @@ def survive(name, arguments, model, kept, tmp_path, kills, rng):
 
 
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize(
-    "kills", [(1, 1, 1), pytest.param((8, 6, 6), marks=pytest.mark.slow)], ids=["few", "twenty"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [(1, 1, 1), (8, 6, 6)], ids=["few", "twenty"])
 def test_killed_runs_end_as_undisturbed_ones(tmp_path, kills):
     """Promise 6, with whole programs: grouping, then finetuning; and sparse training."""
     seed = random.randrange(2**32) if sum(kills) > 3 else 1

@@ -151,6 +151,7 @@ def test_a_model_that_is_no_tree_has_no_other_form(run, chain):
     assert "is not a tree of branches" in err
 
 
+@pytest.mark.slow
 def test_a_split_is_exported(run, chain, tmp_path):
     out, _ = run("export", f"--basemodel={chain / 'split'}", f"--export_dir={tmp_path / 'e'}")
     assert "branch_0" in out and "trunk:0" in out

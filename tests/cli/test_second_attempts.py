@@ -52,6 +52,7 @@ def test_a_run_with_an_empty_group_is_read_again(group, tmp_path):
     same_weights(folder / "grouped.keras", tmp_path / "before.keras")
 
 
+@pytest.mark.slow
 def test_a_split_of_an_empty_group_names_its_flags_and_leaves_no_folder(group, tmp_path):
     group("--model=small.keras", *EMPTY, code=1)
     base, folder = tmp_path / "group", tmp_path / "split"

@@ -12,6 +12,7 @@ from tests.cli.forked import run
 from tests.cli.small_programs import COMMON, GROUP, SPLIT, small_model
 
 
+@pytest.mark.slow
 def test_a_split_is_finetuned_on_devices_and_resumed(tmp_path):
     model, group, split = (tmp_path / n for n in ("small.keras", "group", "split"))
     small_model(model)

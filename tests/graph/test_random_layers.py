@@ -136,6 +136,7 @@ numpy.save("found.npy", [numpy.array(f(x)) for f in (model, model, served.serve,
 """
 
 
+@pytest.mark.slow
 def test_files_answer_the_same_twice(tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("exports are made with TensorFlow")

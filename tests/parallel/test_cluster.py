@@ -173,6 +173,7 @@ def check_result(program, folder, base):
     assert steps == list(range(5, 61, 5))
 
 
+@pytest.mark.slow
 def test_a_lost_worker_is_named(workers, base, tmp_path):
     program = Program("evaluate", base, tmp_path, workers.flag, "--worker_timeout=5")
     seconds, code, error = lose(workers, program, signal.SIGKILL)

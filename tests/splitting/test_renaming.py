@@ -87,6 +87,7 @@ def check_renaming(model, sections, seed):
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SECTIONS), st.integers(0, 10**6))
 @settings(max_examples=6)
 def test_wide_resnets_by_other_names(sections, seed):
