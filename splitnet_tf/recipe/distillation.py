@@ -11,8 +11,7 @@ from keras import ops
 
 from splitnet_tf.errors import ArgumentError
 from splitnet_tf.recipe.losses import CrossEntropy
-from splitnet_tf.recipe.teaching_weights import FAR as _FAR
-from splitnet_tf.recipe.teaching_weights import check_groups, check_teaching
+from splitnet_tf.recipe.teaching_weights import FAR, check_groups, check_teaching
 
 
 def distillation(student, teacher, temperature: float):
@@ -31,7 +30,7 @@ def distillation(student, teacher, temperature: float):
 
 def group_logits(logits, membership):
     """Logarithm of the summed exponentials of each group's logits, (B, groups)."""
-    spread = ops.expand_dims(ops.cast(logits, "float32"), 2) - _FAR * (1.0 - membership)
+    spread = ops.expand_dims(ops.cast(logits, "float32"), 2) - FAR * (1.0 - membership)
     return ops.logsumexp(spread, axis=1)
 
 
@@ -56,7 +55,7 @@ def decoupled_distillation(
     )
     inside = 0.0
     for g in range(membership.shape[1]):
-        hidden = _FAR * (1.0 - membership[:, g])
+        hidden = FAR * (1.0 - membership[:, g])
         inside += distillation(student - hidden, teacher - hidden, temperature)
     return between * which + within * inside
 
